@@ -1,0 +1,78 @@
+/**
+ * The one table of errors. A code is stable: clients, alerts and docs/errors.md rely on it.
+ *
+ * - `fault`: who can mend it: the caller (`input`), the person who runs the service (`operator`), the surroundings
+ *   (`environment`: network, disk, another process) or the data at rest (`damage`); `defect` is ours.
+ * - `retry`: `later` when the same call may pass after a while with nothing changed by anybody, else `never`.
+ * - `hint`: what to do, said to the person who reads the message.
+ */
+export type Fault = 'input' | 'operator' | 'environment' | 'damage' | 'defect';
+export type Retry = 'never' | 'later';
+
+interface ErrorEntry {
+  readonly fault: Fault;
+  readonly retry: Retry;
+  readonly hint: string;
+}
+
+const entry = (fault: Fault, retry: Retry, hint: string): ErrorEntry => ({ fault, retry, hint });
+
+export const errorCodes = {
+  // requests
+  request_invalid: entry('input', 'never', 'correct the named field and send the request again'),
+  request_too_large: entry('input', 'never', 'send a smaller body'),
+  rate_limited: entry('input', 'later', 'wait for the seconds in the retry-after header'),
+  token_missing: entry('input', 'never', 'send an authorization header with a bearer token'),
+  token_invalid: entry('input', 'never', 'get a new token with `holdfast token`'),
+  role_insufficient: entry('input', 'never', 'use a token of the role that the message names'),
+  not_found: entry('input', 'never', 'check the id and that the token may touch its entity'),
+  conflict: entry('input', 'never', 'read the current state and decide again'),
+  idempotency_key_reused: entry('input', 'never', 'use a new Idempotency-Key for a different request'),
+  schedule_invalid: entry('input', 'never', 'use a cron expression of five fields, such as `0 3 * * *`, and an IANA time zone'),
+  run_already_finished: entry('input', 'never', 'create a new job: a finished one is not executed again'),
+  run_not_finished: entry('input', 'never', 'wait until the job has completed'),
+  backup_not_usable: entry('input', 'never', 'choose a completed backup whose snapshot has not expired'),
+  config_inactive: entry('input', 'never', 'activate the config, or use another one'),
+  type_not_supported: entry('input', 'never', 'this version does not do this kind yet; see the README for what it does'),
+
+  // paths
+  path_outside_roots: entry('input', 'never', 'choose a path inside the allowed roots, or let the operator extend them'),
+  path_not_found: entry('input', 'never', 'check the path and that the worker can see it'),
+  path_not_readable: entry('operator', 'never', 'give the worker the right to read the path'),
+  target_not_empty: entry('input', 'never', 'choose an empty folder, or allow overwriting'),
+  target_not_writable: entry('operator', 'never', 'give the worker the right to write to the path'),
+
+  // storage
+  storage_object_missing: entry('damage', 'never', 'run an integrity verification to learn what is hit'),
+  storage_object_exists: entry('defect', 'never', 'objects are written once; report this with the log'),
+  storage_full: entry('operator', 'later', 'free space at the storage, or clean up old backups'),
+  storage_denied: entry('operator', 'never', 'check the credentials and rights at the storage'),
+  storage_unreachable: entry('environment', 'later', 'check the network and the storage service'),
+
+  // repository
+  repository_missing: entry('operator', 'never', 'check the storage location; nothing was found there'),
+  repository_exists: entry('operator', 'never', 'the location holds a repository already; open it instead'),
+  repository_password_wrong: entry('operator', 'never', 'give the password that the repository was made with'),
+  repository_locked: entry('environment', 'later', 'another process works on the repository; it is tried again'),
+  repository_damaged: entry('damage', 'never', 'run a verification; copy what is still whole to a new repository'),
+  repository_unsupported: entry('operator', 'never', 'migrate the repository to format version 2 with restic'),
+  snapshot_missing: entry('input', 'never', 'choose another backup; this snapshot is gone'),
+  verification_found_damage: entry('damage', 'never', 'see the findings; back up again and keep older snapshots until that is verified'),
+
+  // runs
+  run_superseded: entry('environment', 'never', 'nothing to do: a newer attempt has taken over'),
+  run_cancelled: entry('input', 'never', 'nothing to do: it was cancelled on request'),
+  run_interrupted: entry('environment', 'later', 'nothing to do: the worker stopped; another attempt follows'),
+  attempts_exhausted: entry('environment', 'never', 'see the last error, mend its cause and create a new job'),
+
+  // surroundings
+  database_unreachable: entry('environment', 'later', 'check PostgreSQL and DATABASE_URL'),
+  database_schema_mismatch: entry('operator', 'never', 'run `holdfast migrate` with the version that you start'),
+  queue_unreachable: entry('environment', 'later', 'check Redis and REDIS_URL; accepted jobs are kept and follow'),
+  secret_unreadable: entry('operator', 'never', 'start with the HOLDFAST_MASTER_KEY that sealed it'),
+  configuration_invalid: entry('operator', 'never', 'correct the named setting; see .env.example'),
+  disk_full: entry('operator', 'later', 'free space on the worker'),
+  internal: entry('defect', 'later', 'report this with the log'),
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof errorCodes;

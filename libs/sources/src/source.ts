@@ -1,0 +1,66 @@
+/**
+ * What a backup reads: a tree that begins at `/` and holds only what the backup is to hold. A file system source shows the
+ * folders above its paths with nothing else in them, so that the snapshot has the same shape as one that restic would make.
+ * A source that is no file system (a database) shows files that it makes up.
+ *
+ * Paths are absolute, with `/` between names, no trailing slash; the top is `/`.
+ */
+export interface Source {
+  /** What the snapshot says it holds: absolute paths, sorted. */
+  readonly paths: readonly string[];
+
+  /**
+   * The entries of one folder, sorted by the bytes of their names. What cannot be read is in the list with its reason,
+   * so that nothing is left out in silence. Throws path_not_found or path_not_readable when the folder itself cannot be listed.
+   */
+  readDirectory(path: string, options?: { signal?: AbortSignal }): Promise<SourceEntry[]>;
+
+  /** Opens a regular file. Throws path_not_found when it has vanished, path_not_readable when it is denied. */
+  openFile(path: string): Promise<SourceFile>;
+
+  /** Ends what the source holds (connections, exported database snapshots). Calling it twice is no error. */
+  close(): Promise<void>;
+}
+
+export type SourceEntry =
+  | { readonly kind: 'node'; readonly node: SourceNode }
+  | { readonly kind: 'skipped'; readonly skipped: SkippedEntry };
+
+export type NodeType = 'file' | 'dir' | 'symlink' | 'dev' | 'chardev' | 'fifo' | 'socket';
+
+/** Times are nanoseconds since 1970 (bigint); `mode` holds the twelve permission bits of stat(2), never the type bits. */
+export interface SourceNode {
+  readonly name: string;
+  readonly type: NodeType;
+  readonly mode: number;
+  readonly modifiedNs: bigint;
+  readonly accessedNs: bigint;
+  readonly changedNs: bigint;
+  readonly uid: number;
+  readonly gid: number;
+  readonly user?: string;
+  readonly group?: string;
+  readonly inode: bigint;
+  readonly deviceId: bigint;
+  /** Zero for anything that is no regular file. */
+  readonly sizeBytes: number;
+  readonly linkCount: bigint;
+  /** For a symlink. */
+  readonly linkTarget?: string;
+  /** For dev and chardev: the device that the node stands for. */
+  readonly device?: bigint;
+  /** Name to value. */
+  readonly extendedAttributes?: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Something that a backup could not store. `path` is absolute, `reason` is for people. */
+export interface SkippedEntry {
+  readonly path: string;
+  readonly reason: string;
+}
+
+export interface SourceFile {
+  /** Fills `into` from `positionBytes`; returns the bytes read, 0 at the end of the file. */
+  read(into: Uint8Array, positionBytes: number): Promise<number>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,44 @@
+import type { SourceNode } from './source.ts';
+
+/**
+ * What a recovery writes. The engine calls, for every folder: makeDirectory, then everything in it, then finishDirectory;
+ * for a file: openFile, any number of writes in any order, close. Paths are those of the snapshot (`/srv/data/a`); the target
+ * puts them below its own folder and never follows a symlink out of it, whatever names a snapshot brings.
+ */
+export interface Target {
+  /** Readies the place. Throws target_not_empty, target_not_writable, path_outside_roots. Nothing is changed when it throws. */
+  open(): Promise<void>;
+
+  makeDirectory(path: string, node: TargetNode): Promise<void>;
+  /** Sets the folder's times, mode and owner, once nothing more is written into it. */
+  finishDirectory(path: string, node: TargetNode): Promise<void>;
+
+  openFile(path: string, node: TargetNode): Promise<TargetFile>;
+  /** Symlinks, fifos, sockets and devices. */
+  makeNode(path: string, node: TargetNode): Promise<void>;
+  /** A further name for a file that is there already; both paths are the snapshot's. */
+  makeHardLink(path: string, existingPath: string): Promise<void>;
+
+  /** What could not be set, such as an owner when not root: collected, not thrown. */
+  readonly warnings: readonly TargetWarning[];
+
+  close(): Promise<void>;
+}
+
+/** The part of a node that a target can set. */
+export type TargetNode = Pick<
+  SourceNode,
+  'name' | 'type' | 'mode' | 'modifiedNs' | 'accessedNs' | 'uid' | 'gid' | 'sizeBytes' | 'linkTarget' | 'device' | 'extendedAttributes'
+>;
+
+export interface TargetWarning {
+  readonly path: string;
+  readonly reason: string;
+}
+
+export interface TargetFile {
+  /** Throws storage-independent errors only: disk_full, target_not_writable. */
+  write(bytes: Uint8Array, positionBytes: number): Promise<void>;
+  /** Sets size, times, mode and owner. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,58 @@
+/**
+ * Where a repository lives. An adapter knows objects, not packs or keys: names and bytes.
+ *
+ * Names are the repository format's own: `config`, `keys/<id>`, `locks/<id>`, `snapshots/<id>`, `index/<id>`,
+ * `data/<two hex>/<id>`. Every promise below is a test in testing/storage-contract.ts, which every adapter passes on a real server.
+ */
+export interface Storage {
+  /** For people: kind and place, such as `local:/backups/a`. Holds no secret. */
+  readonly location: string;
+
+  /**
+   * Writes an object whole. When it returns, the bytes are durable (fsync of file and folder, or the server's word) and every
+   * later `get`, `stat` and `list` sees them. Until then no reader sees anything of it: not a part, not an empty object.
+   * A failed or aborted put leaves nothing that `list` shows.
+   * Errors: storage_object_exists (an object is never replaced), storage_full, storage_denied, storage_unreachable.
+   */
+  put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: CallOptions): Promise<void>;
+
+  /**
+   * The object's bytes, or `range.lengthBytes` of them from `range.offsetBytes`. A range past the end is an error, not a short read.
+   * The caller owns the returned array. Errors: storage_object_missing, storage_denied, storage_unreachable.
+   */
+  get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array>;
+
+  /** Errors: as get. */
+  stat(name: string, options?: CallOptions): Promise<StoredObject>;
+
+  /**
+   * Every object whose name begins with `prefix` (`''`, or a folder with its slash: `data/`), in no order, past any page size.
+   * An object put or deleted meanwhile may or may not be listed; all others are. A prefix with nothing below lists nothing.
+   */
+  list(prefix: string, options?: CallOptions): AsyncIterable<StoredObject>;
+
+  /** Removes an object; one that is not there is no error. Durable when it returns. */
+  delete(name: string, options?: CallOptions): Promise<void>;
+
+  /** Ends connections. Calling it twice is no error. */
+  close(): Promise<void>;
+}
+
+export interface StoredObject {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly modifiedAt: Date;
+}
+
+export interface ByteRange {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+export interface CallOptions {
+  /** Aborting rejects with the signal's reason, within a second. */
+  readonly signal?: AbortSignal;
+}
+
+/** The largest object that an adapter must take: restic's largest pack with room to spare. */
+export const maxObjectSizeBytes = 160 * 1024 * 1024;

@@ -26,6 +26,7 @@ export const errorCodes = {
   token_invalid: entry('input', 'never', 'get a new token with `holdfast token`'),
   role_insufficient: entry('input', 'never', 'use a token of the role that the message names'),
   not_found: entry('input', 'never', 'check the id and that the token may touch its entity'),
+  method_not_allowed: entry('input', 'never', 'use one of the methods in the allow header'),
   conflict: entry('input', 'never', 'read the current state and decide again'),
   idempotency_key_reused: entry('input', 'never', 'use a new Idempotency-Key for a different request'),
   schedule_invalid: entry('input', 'never', 'use a cron expression of five fields, such as `0 3 * * *`, and an IANA time zone'),

@@ -1,0 +1,35 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { exitLike, runChild } from './child-process.mjs';
+import { prepare } from './prepare.mjs';
+import { toolEnvironment, workspaceNode } from './workspace-node.mjs';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+/** What a word stands for: [program, arguments before the caller's own]. */
+export function resolveWord(root, word) {
+  if (word === 'holdfast') return [workspaceNode(root), [join(root, 'apps', 'cli', 'src', 'main.ts')]];
+  if (word === 'check') {
+    const script = ['check.ts', 'check.mjs'].map((name) => join(root, 'scripts', name)).find((path) => existsSync(path));
+    if (script !== undefined) return [workspaceNode(root), [script]];
+  }
+  const tool = join(root, 'node_modules', '.bin', word);
+  if (/^[\w.-]+$/.test(word) && existsSync(tool)) return [tool, []];
+  throw new Error(`there is no command ${word}: say holdfast, check, or a tool of node_modules/.bin`);
+}
+
+export async function runCommand(args) {
+  try {
+    const [word, ...rest] = args;
+    if (word === undefined) throw new Error('say what to run, such as `node scripts/run.mjs holdfast up`');
+    await prepare(root);
+    const [program, before] = resolveWord(root, word);
+    // The command watches this pid, so that it stops as well when this process is killed and can pass nothing on.
+    const env = { ...toolEnvironment(root), HOLDFAST_PARENT_PID: String(process.pid) };
+    exitLike(await runChild(program, [...before, ...rest], { cwd: root, env }));
+  } catch (error) {
+    process.stderr.write(`holdfast: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  }
+}

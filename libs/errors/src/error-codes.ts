@@ -45,6 +45,7 @@ export const errorCodes = {
 
   // storage
   storage_object_missing: entry('damage', 'never', 'run an integrity verification to learn what is hit'),
+  storage_object_too_short: entry('damage', 'never', 'run an integrity verification to learn what is hit'),
   storage_object_exists: entry('defect', 'never', 'objects are written once; report this with the log'),
   storage_full: entry('operator', 'later', 'free space at the storage, or clean up old backups'),
   storage_denied: entry('operator', 'never', 'check the credentials and rights at the storage'),

@@ -18,6 +18,9 @@ export interface Source {
   /** Opens a regular file. Throws path_not_found when it has vanished, path_not_readable when it is denied. */
   openFile(path: string): Promise<SourceFile>;
 
+  /** A quick count of the regular files and their bytes, for progress only: the tree may change before it is read. */
+  estimate?(options?: { signal?: AbortSignal }): Promise<{ readonly files: number; readonly bytes: number }>;
+
   /** Ends what the source holds (connections, exported database snapshots). Calling it twice is no error. */
   close(): Promise<void>;
 }

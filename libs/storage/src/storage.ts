@@ -18,11 +18,11 @@ export interface Storage {
 
   /**
    * The object's bytes, or `range.lengthBytes` of them from `range.offsetBytes`. A range past the end is an error, not a short read.
-   * The caller owns the returned array. Errors: storage_object_missing, storage_denied, storage_unreachable.
+   * The caller owns the returned array. Errors: storage_object_missing, storage_object_too_short, storage_denied, storage_unreachable.
    */
   get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array>;
 
-  /** Errors: as get. */
+  /** Errors: storage_object_missing, storage_denied, storage_unreachable. */
   stat(name: string, options?: CallOptions): Promise<StoredObject>;
 
   /**

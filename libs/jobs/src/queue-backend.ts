@@ -1,0 +1,176 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import {
+  createPostgresBackend,
+  createRedisBackend,
+  Queue,
+  QueueEvents,
+  runMigrations,
+  Worker,
+  type ConnectionOptions,
+  type Job,
+  type WorkerOptions,
+} from 'bullmq';
+import { Redis } from 'ioredis';
+import { Client } from 'pg';
+import { jobDefaults } from './job-defaults.ts';
+import type { JobPayload } from './payloads.ts';
+import { postgresqlSchema, redisKeyPrefix, type QueueName } from './queue-names.ts';
+
+/**
+ * The one file in which queues on Redis and queues on PostgreSQL differ: how they are constructed. Everybody else gets the same
+ * Queue, Worker and QueueEvents and cannot tell.
+ *
+ * Producers fail fast when the server is away (a request wants an answer, its row is safe); workers wait for it for ever.
+ */
+export type JobQueue = Queue<JobPayload, unknown>;
+export type JobWorker = Worker<JobPayload, unknown>;
+export type QueueJob = Job<JobPayload, unknown>;
+export type JobProcessor = (job: QueueJob, token?: string, signal?: AbortSignal) => Promise<unknown>;
+export type JobWorkerOptions = Omit<WorkerOptions, 'connection' | 'prefix' | 'autorun'>;
+export type OnBackendError = (error: Error, queue: QueueName) => void;
+
+export interface QueueBackend {
+  readonly kind: 'redis' | 'postgresql';
+  /** Readies the server's side (PostgreSQL: the queue's tables). Repeating it is no error. Throws queue_unreachable. */
+  prepare(): Promise<void>;
+  /** What about the server endangers jobs, in words for the operator; empty when all is well. Throws queue_unreachable. */
+  checkConfiguration(): Promise<string[]>;
+  openQueue(name: QueueName, onError: OnBackendError): JobQueue;
+  /** The worker does not take jobs until `run()` is called on it. */
+  openWorker(name: QueueName, processor: JobProcessor, options: JobWorkerOptions, onError: OnBackendError): JobWorker;
+  openQueueEvents(name: QueueName, onError: OnBackendError): QueueEvents;
+}
+
+export interface QueueBackendOptions {
+  /** When given, queues live in Redis, else in the database. */
+  readonly redisUrl?: string | undefined;
+  readonly databaseUrl: string;
+  /** For tests that share one server. */
+  readonly redisPrefix?: string;
+}
+
+/** How long a connection may take: a request waits for it. */
+const connectTimeoutMs = 2_000;
+/** Longest wait between two tries to reach Redis again: jobs wait as long after its return. */
+const maxReconnectDelayMs = 2_000;
+/** Each Queue, Worker and QueueEvents owns a pool; PostgreSQL has 100 connections for all. */
+const queuePoolSize = 2;
+const workerPoolSize = 3;
+/** Entries kept of a queue's own event stream: it only carries progress to those who listen now. */
+const maxEventStreamLength = 1_000;
+
+export function createQueueBackend(options: QueueBackendOptions): QueueBackend {
+  return options.redisUrl === undefined
+    ? createPostgresqlQueueBackend(options.databaseUrl)
+    : createRedisQueueBackend(options.redisUrl, options.redisPrefix ?? redisKeyPrefix);
+}
+
+function createRedisQueueBackend(redisUrl: string, prefix: string): QueueBackend {
+  const common = {
+    connectTimeout: connectTimeoutMs,
+    retryStrategy: (times: number) => Math.min(100 * 2 ** Math.min(times, 10), maxReconnectDelayMs),
+  };
+  return {
+    kind: 'redis',
+    async prepare() {
+      // nothing to ready: keys come into being by use
+    },
+    checkConfiguration: () => checkRedisConfiguration(redisUrl),
+    ...constructors({
+      factory: createRedisBackend,
+      producer: { url: redisUrl, ...common, enableOfflineQueue: false, maxRetriesPerRequest: 1 },
+      worker: { url: redisUrl, ...common, maxRetriesPerRequest: null },
+      listener: { url: redisUrl, ...common, maxRetriesPerRequest: null },
+      prefix,
+    }),
+  };
+}
+
+async function checkRedisConfiguration(redisUrl: string): Promise<string[]> {
+  const redis = new Redis(redisUrl, {
+    connectTimeout: connectTimeoutMs,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+  });
+  // The rejected connect() below tells the same.
+  redis.on('error', () => undefined);
+  try {
+    await redis.connect();
+    const memory = await redis.info('memory');
+    const policy = /^maxmemory_policy:(\S+)/mu.exec(memory)?.[1];
+    if (policy === undefined || policy === 'noeviction') return [];
+    return [`redis has maxmemory-policy ${policy}: it may drop jobs when memory is short; set it to noeviction`];
+  } catch (error) {
+    throw new HoldfastError('queue_unreachable', 'redis does not answer', { cause: error });
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function createPostgresqlQueueBackend(databaseUrl: string): QueueBackend {
+  const connection = (max: number) => ({
+    connectionString: databaseUrl,
+    schema: postgresqlSchema,
+    max,
+    connectionTimeoutMillis: connectTimeoutMs,
+    // Commits that a crash of the server takes back are filled in again from the rows, so nobody waits for the disk.
+    options: '-c synchronous_commit=off',
+  });
+  return {
+    kind: 'postgresql',
+    prepare: () => migrateQueueSchema(databaseUrl),
+    async checkConfiguration() {
+      return [];
+    },
+    ...constructors({
+      // The types of the two backends differ in parts that nobody here touches; one type keeps everybody else free of the difference.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+      factory: createPostgresBackend as unknown as typeof createRedisBackend,
+      producer: connection(queuePoolSize),
+      worker: connection(workerPoolSize),
+      listener: connection(1),
+      prefix: redisKeyPrefix,
+    }),
+  };
+}
+
+interface Connections {
+  readonly factory: typeof createRedisBackend;
+  readonly producer: ConnectionOptions;
+  readonly worker: ConnectionOptions;
+  readonly listener: ConnectionOptions;
+  readonly prefix: string;
+}
+
+function constructors(from: Connections): Pick<QueueBackend, 'openQueue' | 'openWorker' | 'openQueueEvents'> {
+  const { factory, prefix } = from;
+  return {
+    openQueue(name, onError) {
+      const streams = { events: { maxLen: maxEventStreamLength } };
+      const queue: JobQueue = new Queue(name, { connection: from.producer, prefix, defaultJobOptions: jobDefaults, streams }, factory);
+      return queue.on('error', (error) => onError(error, name));
+    },
+    openWorker(name, processor, options, onError) {
+      const worker: JobWorker = new Worker(name, processor, { ...options, connection: from.worker, prefix, autorun: false }, factory);
+      return worker.on('error', (error) => onError(error, name));
+    },
+    openQueueEvents(name, onError) {
+      return new QueueEvents(name, { connection: from.listener, prefix }, factory).on('error', (error) => onError(error, name));
+    },
+  };
+}
+
+async function migrateQueueSchema(databaseUrl: string): Promise<void> {
+  const client = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: connectTimeoutMs });
+  // A connection that breaks between two queries is told by the next one.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    await runMigrations(client, postgresqlSchema);
+  } catch (error) {
+    throw new HoldfastError('queue_unreachable', 'the queue tables in postgresql cannot be readied', { cause: error });
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}

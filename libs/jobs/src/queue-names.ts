@@ -1,0 +1,27 @@
+/**
+ * The queues. Four of them carry runs, one each kind of work; the fifth carries the ticks of schedules, whose processor makes
+ * a row and then a run. A queue's jobs are named after the queue.
+ */
+export const runKinds = ['backup', 'verify', 'recovery', 'cleanup'] as const;
+export type RunKind = (typeof runKinds)[number];
+
+export const queueNames = [...runKinds, 'schedule'] as const;
+export type QueueName = (typeof queueNames)[number];
+
+/** Key prefix in Redis: one Redis may serve other programs too. */
+export const redisKeyPrefix = 'holdfast';
+
+/** Schema in PostgreSQL that holds the queue's own tables, apart from Holdfast's rows. */
+export const postgresqlSchema = 'bullmq';
+
+/** True for the name of a queue that carries runs. */
+export function isRunKind(name: string): name is RunKind {
+  return (runKinds as readonly string[]).includes(name);
+}
+
+/** One value for each name. */
+export function recordOf<Name extends string, Value>(names: readonly Name[], valueOf: (name: Name) => Value): Record<Name, Value> {
+  // Object.fromEntries forgets the names' type.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return Object.fromEntries(names.map((name) => [name, valueOf(name)])) as Record<Name, Value>;
+}

@@ -1,0 +1,161 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { JobQueue, OnBackendError, QueueBackend } from './queue-backend.ts';
+import { queueNames, recordOf, runKinds, type QueueName, type RunKind } from './queue-names.ts';
+import { withDeadline } from './with-deadline.ts';
+
+/** Counts of one queue's jobs by their state in the queue. */
+export interface QueueCounts {
+  readonly waiting: number;
+  readonly active: number;
+  readonly delayed: number;
+  readonly completed: number;
+  readonly failed: number;
+}
+
+const noJobs: QueueCounts = { waiting: 0, active: 0, delayed: 0, completed: 0, failed: 0 };
+
+export interface Queues extends AsyncDisposable {
+  readonly backendKind: QueueBackend['kind'];
+  /** The queues themselves, for Bull Board. */
+  readonly byName: Readonly<Record<QueueName, JobQueue>>;
+
+  /**
+   * Adds the job of a row, whose id is the job's id. Adding it again is no error; a finished job of that id is replaced, so that
+   * a row which is owed once more is done once more. Throws queue_unreachable within 2 s; the reconciler adds it later then.
+   */
+  enqueueRun(kind: RunKind, id: string): Promise<void>;
+  /** Takes a job that nobody works on out of its queue. False when it is active or not there. Throws queue_unreachable. */
+  removeRun(kind: RunKind, id: string): Promise<boolean>;
+  /** Which of these rows have a job that is waiting, delayed or active. Throws queue_unreachable. */
+  liveRuns(kind: RunKind, ids: readonly string[]): Promise<Set<string>>;
+
+  /** Workers take no more runs (schedules go on making rows). Throws queue_unreachable. */
+  pauseAll(): Promise<void>;
+  resumeAll(): Promise<void>;
+  /** True for a queue that takes no work now. */
+  paused(): Promise<Record<RunKind, boolean>>;
+  counts(): Promise<Record<QueueName, QueueCounts>>;
+  /** Time of one round trip to the queue's server. Throws queue_unreachable within 2 s. */
+  ping(): Promise<{ latencyMs: number }>;
+
+  /** Ends the connections, within 3 s even when the server is gone. Calling it twice is no error. */
+  close(): Promise<void>;
+}
+
+/** How long a request may wait for the queue: its row is committed already, and the reconciler follows. */
+const callTimeoutMs = 2_000;
+/** close() of a queue whose server is gone may never return. */
+const closeTimeoutMs = 3_000;
+
+/**
+ * Opens the queues. Redis may be away: calls then throw queue_unreachable until it is back. PostgreSQL must answer once, as it must
+ * for the rows anyway; else queue_unreachable is thrown and nothing is left open.
+ */
+export async function openQueues(backend: QueueBackend, options: { onError: OnBackendError }): Promise<Queues> {
+  await backend.prepare();
+  const byName = recordOf(queueNames, (name) => backend.openQueue(name, options.onError));
+  const all = Object.values(byName);
+
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    closing ??= closeQueues(all);
+    return closing;
+  };
+
+  if (backend.kind === 'postgresql') {
+    // A queue on PostgreSQL that cannot connect at first never does later.
+    try {
+      await call('opening the queues', () => Promise.all(all.map((queue) => queue.waitUntilReady())));
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  }
+
+  return {
+    backendKind: backend.kind,
+    byName,
+    enqueueRun: (kind, id) => call(`adding ${kind} ${id}`, () => enqueueRun(byName[kind], id)),
+    removeRun: (kind, id) => call(`removing ${kind} ${id}`, () => removeRun(byName[kind], id)),
+    liveRuns: (kind, ids) => call(`looking for ${ids.length} runs in ${kind}`, () => liveRuns(byName[kind], ids)),
+    pauseAll: () => call('pausing', () => forEachRunQueue(byName, (queue) => queue.pause())),
+    resumeAll: () => call('resuming', () => forEachRunQueue(byName, (queue) => queue.resume())),
+    paused: () =>
+      call('asking whether queues are paused', async () => {
+        const found = new Map(await Promise.all(runKinds.map(async (kind) => [kind, await byName[kind].isPaused()] as const)));
+        return recordOf(runKinds, (kind) => found.get(kind) ?? false);
+      }),
+    counts: () =>
+      call('counting jobs', async () => {
+        const found = new Map(await Promise.all(queueNames.map(async (name) => [name, await countsOf(byName[name])] as const)));
+        return recordOf(queueNames, (name) => found.get(name) ?? noJobs);
+      }),
+    async ping() {
+      const startedAtMs = performance.now();
+      await call('asking for an answer', () => byName.backup.isPaused());
+      return { latencyMs: performance.now() - startedAtMs };
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Runs a call on the queue's server with a deadline, its failures as queue_unreachable. */
+export async function call<T>(what: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await withDeadline(run(), callTimeoutMs);
+  } catch (error) {
+    throw new HoldfastError('queue_unreachable', `${what}: the queue does not answer`, { cause: error });
+  }
+}
+
+async function enqueueRun(queue: JobQueue, id: string): Promise<void> {
+  const former = await queue.getJob(id);
+  if (former !== undefined) {
+    const state = await former.getState();
+    if (state !== 'completed' && state !== 'failed') return;
+    await former.remove();
+  }
+  await queue.add(queue.name, { id }, { jobId: id });
+}
+
+async function removeRun(queue: JobQueue, id: string): Promise<boolean> {
+  const job = await queue.getJob(id);
+  if (job === undefined || (await job.getState()) === 'active') return false;
+  // Zero when a worker has taken it in between.
+  return (await queue.remove(id)) === 1;
+}
+
+async function liveRuns(queue: JobQueue, ids: readonly string[]): Promise<Set<string>> {
+  const states = await Promise.all(ids.map(async (id) => [id, await queue.getJobState(id)] as const));
+  return new Set(states.filter(([, state]) => state !== 'completed' && state !== 'failed' && state !== 'unknown').map(([id]) => id));
+}
+
+async function forEachRunQueue(byName: Record<QueueName, JobQueue>, act: (queue: JobQueue) => Promise<void>): Promise<void> {
+  await Promise.all(runKinds.map((kind) => act(byName[kind])));
+}
+
+async function countsOf(queue: JobQueue): Promise<QueueCounts> {
+  const counts = await queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed', 'completed', 'failed');
+  const count = (state: string): number => counts[state] ?? 0;
+  return {
+    waiting: count('waiting') + count('paused') + count('prioritized'),
+    active: count('active'),
+    delayed: count('delayed'),
+    completed: count('completed'),
+    failed: count('failed'),
+  };
+}
+
+async function closeQueues(queues: readonly JobQueue[]): Promise<void> {
+  await Promise.all(
+    queues.map(async (queue) => {
+      try {
+        await withDeadline(queue.close(), closeTimeoutMs);
+      } catch {
+        // The server is gone; the connection is dropped without a farewell.
+        await withDeadline(Promise.resolve(queue.disconnect()), closeTimeoutMs).catch(() => undefined);
+      }
+    }),
+  );
+}

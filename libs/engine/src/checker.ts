@@ -1,0 +1,43 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import type { Finding } from './finding.ts';
+import type { Lock, LockOptions } from './lock.ts';
+import type { OnProgress } from './progress.ts';
+import type { Repository } from './repository.ts';
+
+/**
+ * - `integrity`: every tree of every snapshot walked and hashed, every blob that they name in the index, every indexed pack there
+ *   with its right size. Reads trees only.
+ * - `checksum`: every pack, index, snapshot and key file hashed against its name, every blob unsealed, unpacked and hashed.
+ */
+export type CheckLevel = 'checksum' | 'integrity';
+
+export interface CheckOptions extends LockOptions {
+  readonly repository: Repository;
+  readonly level: CheckLevel;
+  /** Only what these snapshots need. Default: the whole repository. */
+  readonly snapshotIds?: readonly ObjectId[];
+  /** A lock that the caller holds already; by default a shared one is taken for the call. */
+  readonly lock?: Lock;
+  readonly onProgress?: OnProgress;
+}
+
+export interface CheckResult {
+  /** At most maxFindingsListed of them, damage first; findingCount counts all. Empty means that all is well. */
+  readonly findings: readonly Finding[];
+  readonly findingCount: number;
+  readonly damageCount: number;
+  readonly snapshotsChecked: number;
+  readonly packsChecked: number;
+  readonly treesChecked: number;
+  readonly blobsChecked: number;
+  readonly bytesRead: number;
+}
+
+/**
+ * Looks for damage. What it finds is in the result, never thrown, be it in a pack, an index, a snapshot or a key file.
+ * Errors: repository_locked, storage_unreachable, storage_denied.
+ */
+export async function check(options: CheckOptions): Promise<CheckResult> {
+  throw new HoldfastError('internal', `not written yet: ${options.repository.id}`);
+}

@@ -21,9 +21,9 @@ const emptyWords = new Set([
 ]);
 const emptyFileNames = new Set(['index', 'types']);
 
-/** Files that their tool only reads through a default export. */
-function isToolConfig(path: string): boolean {
-  return /(^|\/)[a-z-]+\.config\.ts$/.test(path);
+/** Files that their tool only reads through a default export, and declarations of foreign modules. */
+function mayDefaultExport(path: string): boolean {
+  return /(\.config|\.d)\.ts$/.test(path);
 }
 
 export function fileViolations(file: SourceText): string[] {
@@ -31,7 +31,7 @@ export function fileViolations(file: SourceText): string[] {
   if (file.path.endsWith('.as.ts')) return violations;
   const module = parseModule(file.text);
   if (module.isBarrel) violations.push(`${file.path} is a barrel: it only re-exports`);
-  if (module.hasDefaultExport && !isToolConfig(file.path)) violations.push(`${file.path} has a default export`);
+  if (module.hasDefaultExport && !mayDefaultExport(file.path)) violations.push(`${file.path} has a default export`);
   for (const name of module.exportedNames) {
     const lastWord =
       name

@@ -1,0 +1,80 @@
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { Prisma } from '../generated/client.ts';
+
+/** Prisma's codes for: no server, wrong password, timed out, no database, connection closed, no connection or transaction in time. */
+const UNREACHABLE_PRISMA_CODES = new Set(['P1000', 'P1001', 'P1002', 'P1003', 'P1008', 'P1017', 'P2024', 'P2037']);
+
+/** SQLSTATE classes 08 (connection) and 57P01-57P05 (shutting down, starting, dropped), 53300 (too many connections), 28 (sign-in). */
+const UNREACHABLE_SQLSTATE = /^(08...|57P0[1-5]|53300|28...|3D000|25P03)$/u;
+
+const UNREACHABLE_SOCKET_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'ETIMEDOUT',
+  'ENOENT',
+  'EHOSTUNREACH',
+  'EAI_AGAIN',
+]);
+
+/** What `pg` says without a code when the server has gone away. */
+const UNREACHABLE_MESSAGES =
+  /connection terminated|server closed the connection|timeout exceeded when trying to connect|client has encountered a connection error|connection ended|not queryable/iu;
+
+/**
+ * A lost, refused or timed-out connection as `database_unreachable`; every other error as it is.
+ * The driver's message may hold host and user but never the password.
+ */
+export function translateDatabaseError(error: unknown): unknown {
+  if (isHoldfastError(error) || !isUnreachable(error)) return error;
+  return new HoldfastError('database_unreachable', `the database cannot be reached: ${firstLine(error)}`, { cause: error });
+}
+
+/** True when PostgreSQL rolled the transaction back because of another one: it may simply be run again. */
+export function isSerializationFailure(error: unknown): boolean {
+  return chain(error).some(({ code }) => code === '40001' || code === '40P01' || code === 'P2034');
+}
+
+/** True when `error` says that a row with the same unique columns is there already. */
+export function isUniqueViolation(error: unknown): boolean {
+  return chain(error).some(({ code }) => code === '23505' || code === 'P2002');
+}
+
+/** True when a statement waited too long for a lock, or ran too long. */
+export function isStatementTimeout(error: unknown): boolean {
+  return chain(error).some(({ code }) => code === '55P03' || code === '57014');
+}
+
+function isUnreachable(error: unknown): boolean {
+  if (error instanceof Prisma.PrismaClientInitializationError) return true;
+  return chain(error).some(
+    ({ code, message }) =>
+      UNREACHABLE_PRISMA_CODES.has(code) ||
+      UNREACHABLE_SQLSTATE.test(code) ||
+      UNREACHABLE_SOCKET_CODES.has(code) ||
+      UNREACHABLE_MESSAGES.test(message),
+  );
+}
+
+/** The error, what caused it, and what the driver adapter keeps in `meta` and `cause`; bounded, since causes may form a ring. */
+function chain(error: unknown): readonly { code: string; message: string }[] {
+  const found: { code: string; message: string }[] = [];
+  let current: unknown = error;
+  for (let depth = 0; depth < 8 && typeof current === 'object' && current !== null; depth++) {
+    const { code, originalCode, message, originalMessage, meta, cause } = current as Record<string, unknown>;
+    found.push({ code: text(code), message: text(message) }, { code: text(originalCode), message: text(originalMessage) });
+    const driverError = (meta as { driverAdapterError?: unknown } | undefined)?.driverAdapterError;
+    current = driverError ?? cause;
+  }
+  return found;
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+function firstLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.trim().split('\n').at(-1) ?? 'no reason given';
+}

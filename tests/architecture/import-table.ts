@@ -42,7 +42,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
 };
 
 /** True when `target` (`package/module`, no ending) is covered by one of `patterns`. */
-export function isCovered(patterns: readonly string[], target: string): boolean {
+function isCovered(patterns: readonly string[], target: string): boolean {
   return patterns.some((pattern) => {
     if (pattern.endsWith('/*')) return target.startsWith(pattern.slice(0, -1));
     return target === pattern || (!pattern.includes('/') && target.startsWith(`${pattern}/`));

@@ -1,0 +1,161 @@
+import type { BackupConfig, BackupType, Prisma, StorageLocation } from '../generated/client.ts';
+import { appendEvent } from './events.ts';
+import type { Transaction } from './open-database.ts';
+import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
+import { findOrCreateRepository } from './repositories.ts';
+import type { JsonObject } from './run-kinds.ts';
+import { found, inScope, type Scope } from './scope.ts';
+import { seal, type MasterKey } from './sealed-secret.ts';
+
+/** A config as it may be shown: without its key. */
+export type BackupConfigRow = Omit<BackupConfig, 'encryptionKey'>;
+
+/** Values are validated by the caller: cron, zone, source and storage options, and that their types fit. */
+export interface BackupConfigInput {
+  readonly businessEntityId: string;
+  readonly name: string;
+  readonly backupType: BackupType;
+  readonly source: JsonObject;
+  readonly schedule?: string | null | undefined;
+  readonly timeZone?: string | undefined;
+  readonly retentionDays: number;
+  readonly compressionEnabled?: boolean | undefined;
+  readonly encryptionEnabled?: boolean | undefined;
+  /** The repository's password; Holdfast makes one up when it is absent. */
+  readonly encryptionKey?: string | undefined;
+  readonly storageLocation: StorageLocation;
+  readonly storageOptions: JsonObject;
+  /** What libs/storage's locationKey says of the options. */
+  readonly locationKey: string;
+  readonly isActive?: boolean | undefined;
+}
+
+const omit = { encryptionKey: true } as const;
+
+/** Makes a config and, when it is the first at its place, the repository's row. Codes: not_found (entity), conflict (password). */
+export async function createBackupConfig(
+  tx: Transaction,
+  scope: Scope,
+  input: BackupConfigInput,
+  masterKey: MasterKey,
+): Promise<BackupConfigRow> {
+  const { businessEntityId } = input;
+  found(await tx.businessEntity.findFirst({ where: { AND: [{ id: businessEntityId }, ids(scope)] } }), 'entity', businessEntityId);
+  const data = { businessEntityId, ...(await columns(tx, input, masterKey)) };
+  const config = await tx.backupConfig.create({ data, omit });
+  await appendConfigEvent(tx, config, 'created');
+  return config;
+}
+
+/** Replaces everything but the entity; jobs keep the repository that they were written to. Codes: not_found, conflict. */
+export async function updateBackupConfig(
+  tx: Transaction,
+  scope: Scope,
+  id: string,
+  input: Omit<BackupConfigInput, 'businessEntityId'>,
+  masterKey: MasterKey,
+): Promise<BackupConfigRow> {
+  const { businessEntityId } = await findLiveConfig(tx, scope, id);
+  const data = await columns(tx, { ...input, businessEntityId }, masterKey);
+  const config = await tx.backupConfig.update({ where: { id }, data, omit });
+  await appendConfigEvent(tx, config, 'updated');
+  return config;
+}
+
+/** Takes the config out of use; its jobs and backups stay. Code: not_found, also for one that is deleted already. */
+export async function deleteBackupConfig(tx: Transaction, scope: Scope, id: string, now: Date): Promise<void> {
+  await findLiveConfig(tx, scope, id);
+  const config = await tx.backupConfig.update({ where: { id }, data: { deletedAt: now, isActive: false }, omit });
+  await appendConfigEvent(tx, config, 'deleted');
+}
+
+/** Deleted ones too: their jobs refer to them. Code: not_found. */
+export async function findBackupConfig(rows: Transaction, scope: Scope, id: string): Promise<BackupConfigRow> {
+  return found(await rows.backupConfig.findFirst({ where: { AND: [{ id }, inScope(scope)] }, omit }), 'backup config', id);
+}
+
+export interface BackupConfigFilter {
+  readonly entityId?: string | undefined;
+  readonly type?: BackupType | undefined;
+  readonly isActive?: boolean | undefined;
+  readonly from?: Date | undefined;
+  readonly to?: Date | undefined;
+}
+
+/** Those that are not deleted. */
+export async function listBackupConfigs(
+  rows: Transaction,
+  scope: Scope,
+  filter: BackupConfigFilter,
+  page: PageRequest,
+): Promise<Page<BackupConfigRow>> {
+  const where: Prisma.BackupConfigWhereInput = {
+    deletedAt: null,
+    ...inScope(scope, filter.entityId),
+    ...createdBetween(filter.from, filter.to),
+    ...(filter.type === undefined ? {} : { backupType: filter.type }),
+    ...(filter.isActive === undefined ? {} : { isActive: filter.isActive }),
+  };
+  return readPage(page, where, (query) => rows.backupConfig.findMany({ ...query, omit }));
+}
+
+export interface ConfigSchedule {
+  readonly id: string;
+  readonly schedule: string;
+  readonly timeZone: string;
+}
+
+/** What the job schedulers should be: one for each active config with a cron expression. */
+export async function activeSchedules(rows: Transaction): Promise<ConfigSchedule[]> {
+  const where = { isActive: true, deletedAt: null, schedule: { not: null } };
+  const configs = await rows.backupConfig.findMany({ where, select: { id: true, schedule: true, timeZone: true }, orderBy: { id: 'asc' } });
+  return configs.flatMap(({ id, schedule, timeZone }) => (schedule === null ? [] : [{ id, schedule, timeZone }]));
+}
+
+/** Locks the config against changes until the transaction ends. */
+async function findLiveConfig(tx: Transaction, scope: Scope, id: string): Promise<{ businessEntityId: string }> {
+  await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${id} FOR NO KEY UPDATE`;
+  const where = { AND: [{ id, deletedAt: null }, inScope(scope)] };
+  return found(await tx.backupConfig.findFirst({ where, select: { businessEntityId: true } }), 'backup config', id);
+}
+
+async function columns(
+  tx: Transaction,
+  input: BackupConfigInput,
+  masterKey: MasterKey,
+): Promise<Omit<Prisma.BackupConfigUncheckedCreateInput, 'businessEntityId'>> {
+  const encryptionEnabled = input.encryptionEnabled ?? true;
+  const { businessEntityId, storageLocation, storageOptions, locationKey, encryptionKey } = input;
+  const place = { businessEntityId, storageLocation, storageOptions, locationKey, encryptionEnabled };
+  const repository = await findOrCreateRepository(tx, { ...place, password: encryptionKey }, masterKey);
+  return {
+    repositoryId: repository.id,
+    name: input.name,
+    backupType: input.backupType,
+    source: input.source as Prisma.InputJsonValue,
+    schedule: input.schedule ?? null,
+    timeZone: input.timeZone ?? 'UTC',
+    retentionDays: input.retentionDays,
+    compressionEnabled: input.compressionEnabled ?? true,
+    encryptionEnabled,
+    encryptionKey: encryptionKey === undefined ? null : seal(masterKey, `backup_configs.encryptionKey:${repository.id}`, encryptionKey),
+    storageLocation,
+    storageOptions: storageOptions as Prisma.InputJsonValue,
+    isActive: input.isActive ?? true,
+  };
+}
+
+async function appendConfigEvent(tx: Transaction, config: BackupConfigRow, change: 'created' | 'updated' | 'deleted'): Promise<void> {
+  const { id, businessEntityId, name, isActive } = config;
+  await appendEvent(tx, {
+    businessEntityId,
+    type: `config.${change}`,
+    subjectKind: 'config',
+    subjectId: id,
+    data: { name, isActive },
+  });
+}
+
+function ids(scope: Scope): { id?: { in: string[] } } {
+  return scope === '*' ? {} : { id: { in: [...scope] } };
+}

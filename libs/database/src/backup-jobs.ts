@@ -1,0 +1,145 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { BackupJob, BackupType, Prisma } from '../generated/client.ts';
+import type { BackupConfigRow } from './backup-configs.ts';
+import type { Transaction } from './open-database.ts';
+import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
+import type { RepositoryRow } from './repositories.ts';
+import type { RunStatus } from './run-states.ts';
+import { appendRunEvent } from './runs.ts';
+import { found, inScope, type Scope } from './scope.ts';
+
+export type BackupJobRow = BackupJob;
+
+export interface BackupJobInput {
+  readonly backupConfigId: string;
+  /** False: the job waits as pending until it is executed. */
+  readonly execute: boolean;
+  /** The tick that this job answers; a second job of the same tick is not made. */
+  readonly scheduledFor?: Date | undefined;
+}
+
+/**
+ * Makes a job of a config, owed when `execute`. For a tick that has its job already that job is given, with `created` false.
+ * Codes: not_found, config_inactive (inactive or deleted).
+ */
+export async function createBackupJob(
+  tx: Transaction,
+  scope: Scope,
+  input: BackupJobInput,
+): Promise<{ row: BackupJobRow; created: boolean }> {
+  const id = input.backupConfigId;
+  // Shared lock: the config is not deleted between the look and the job.
+  await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${id} FOR SHARE`;
+  const config = found(await tx.backupConfig.findFirst({ where: { AND: [{ id }, inScope(scope)] } }), 'backup config', id);
+  if (config.deletedAt !== null) throw new HoldfastError('config_inactive', `backup config ${id} is deleted`, { context: { id } });
+  if (!config.isActive) throw new HoldfastError('config_inactive', `backup config ${id} is not active`, { context: { id } });
+  const data: Prisma.BackupJobCreateManyInput = {
+    businessEntityId: config.businessEntityId,
+    backupConfigId: id,
+    repositoryId: config.repositoryId,
+    backupType: config.backupType,
+    trigger: input.scheduledFor === undefined ? 'request' : 'schedule',
+    scheduledFor: input.scheduledFor ?? null,
+    ...initialRun(input.execute),
+  };
+  const [row] = await tx.backupJob.createManyAndReturn({ data: [data], skipDuplicates: true });
+  if (row === undefined) {
+    const tick = { backupConfigId: id, scheduledFor: input.scheduledFor ?? new Date(0) };
+    return { row: await tx.backupJob.findUniqueOrThrow({ where: { backupConfigId_scheduledFor: tick } }), created: false };
+  }
+  await appendRunEvent(tx, 'backup', row, input.execute ? 'queued' : 'accepted', { backupConfigId: id, trigger: row.trigger });
+  return { row, created: true };
+}
+
+/** The run columns of a new row. */
+export function initialRun(execute: boolean): { status: 'queued' | 'pending'; queuedAt: Date | null } {
+  return execute ? { status: 'queued', queuedAt: new Date() } : { status: 'pending', queuedAt: null };
+}
+
+/** Code: not_found. */
+export async function findBackupJob(rows: Transaction, scope: Scope, id: string): Promise<BackupJobRow> {
+  return found(await rows.backupJob.findFirst({ where: { AND: [{ id }, inScope(scope)] } }), 'backup job', id);
+}
+
+export interface BackupJobFilter {
+  readonly entityId?: string | undefined;
+  readonly status?: RunStatus | undefined;
+  readonly type?: BackupType | undefined;
+  readonly backupConfigId?: string | undefined;
+  readonly from?: Date | undefined;
+  readonly to?: Date | undefined;
+}
+
+export async function listBackupJobs(
+  rows: Transaction,
+  scope: Scope,
+  filter: BackupJobFilter,
+  page: PageRequest,
+): Promise<Page<BackupJobRow>> {
+  const where: Prisma.BackupJobWhereInput = {
+    ...inScope(scope, filter.entityId),
+    ...createdBetween(filter.from, filter.to),
+    ...(filter.status === undefined ? {} : { status: filter.status }),
+    ...(filter.type === undefined ? {} : { backupType: filter.type }),
+    ...(filter.backupConfigId === undefined ? {} : { backupConfigId: filter.backupConfigId }),
+  };
+  return readPage(page, where, (query) => rows.backupJob.findMany(query));
+}
+
+/** A job with what a worker needs for it. */
+export type BackupWork = BackupJobRow & { readonly backupConfig: BackupConfigRow; readonly repository: RepositoryRow };
+
+/** Code: not_found. */
+export async function findBackupWork(rows: Transaction, id: string): Promise<BackupWork> {
+  const include = { backupConfig: { omit: { encryptionKey: true } }, repository: { omit: { sealedPassword: true } } } as const;
+  return found(await rows.backupJob.findUnique({ where: { id }, include }), 'backup job', id);
+}
+
+/** The backups of a repository whose snapshots are still there, oldest first, with the retention of their configs. */
+export async function keptBackups(
+  rows: Transaction,
+  repositoryId: string,
+): Promise<{ id: string; backupConfigId: string; snapshotId: string; startTime: Date; retentionDays: number }[]> {
+  const jobs = await rows.backupJob.findMany({
+    where: { repositoryId, snapshotId: { not: null }, status: { in: ['completed', 'completed_with_warnings'] } },
+    include: { backupConfig: { select: { retentionDays: true } } },
+    orderBy: [{ startTime: 'asc' }, { id: 'asc' }],
+  });
+  return jobs.map((job) => ({
+    id: job.id,
+    backupConfigId: job.backupConfigId,
+    snapshotId: job.snapshotId ?? '',
+    startTime: job.startTime ?? job.createdAt,
+    retentionDays: job.backupConfig.retentionDays,
+  }));
+}
+
+/** Says that cleanup has forgotten these snapshots; gives how many jobs lost theirs. May be repeated. */
+export async function markBackupsExpired(
+  tx: Transaction,
+  repositoryId: string,
+  snapshotIds: readonly string[],
+  now: Date,
+): Promise<number> {
+  const where = { repositoryId, snapshotId: { in: [...snapshotIds] } };
+  const { count } = await tx.backupJob.updateMany({ where, data: { snapshotId: null, expiredAt: now } });
+  return count;
+}
+
+/**
+ * The finished backup that a verification or recovery is to work on, kept from expiring until the transaction ends.
+ * Codes: not_found, run_not_finished, backup_not_usable (failed, cancelled or expired).
+ */
+export async function findUsableBackup(tx: Transaction, scope: Scope, id: string): Promise<BackupJobRow> {
+  await tx.$executeRaw`SELECT 1 FROM "backup_jobs" WHERE "id" = ${id} FOR SHARE`;
+  const job = await findBackupJob(tx, scope, id);
+  const context = { id, status: job.status };
+  if (job.status === 'pending' || job.status === 'queued' || job.status === 'running') {
+    throw new HoldfastError('run_not_finished', `backup job ${id} is ${job.status}`, { context });
+  }
+  if (job.snapshotId === null) {
+    const why = job.expiredAt === null ? job.status : 'expired';
+    throw new HoldfastError('backup_not_usable', `backup job ${id} is ${why} and has no snapshot`, { context });
+  }
+  return job;
+}

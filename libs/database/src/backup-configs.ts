@@ -1,9 +1,9 @@
 import type { BackupConfig, BackupType, Prisma, StorageLocation } from '../generated/client.ts';
 import { appendEvent } from './events.ts';
+import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import { findOrCreateRepository } from './repositories.ts';
-import type { JsonObject } from './run-kinds.ts';
 import { found, inScope, type Scope } from './scope.ts';
 import { seal, type MasterKey } from './sealed-secret.ts';
 
@@ -132,7 +132,7 @@ async function columns(
     repositoryId: repository.id,
     name: input.name,
     backupType: input.backupType,
-    source: input.source as Prisma.InputJsonValue,
+    source: jsonInput(input.source),
     schedule: input.schedule ?? null,
     timeZone: input.timeZone ?? 'UTC',
     retentionDays: input.retentionDays,
@@ -140,7 +140,7 @@ async function columns(
     encryptionEnabled,
     encryptionKey: encryptionKey === undefined ? null : seal(masterKey, `backup_configs.encryptionKey:${repository.id}`, encryptionKey),
     storageLocation,
-    storageOptions: storageOptions as Prisma.InputJsonValue,
+    storageOptions: jsonInput(storageOptions),
     isActive: input.isActive ?? true,
   };
 }

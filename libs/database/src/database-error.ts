@@ -1,5 +1,6 @@
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { Prisma } from '../generated/client.ts';
+import { isJsonObject } from './json-object.ts';
 
 /** Prisma's codes for: no server, wrong password, timed out, no database, connection closed, no connection or transaction in time. */
 const UNREACHABLE_PRISMA_CODES = new Set(['P1000', 'P1001', 'P1002', 'P1003', 'P1008', 'P1017', 'P2024', 'P2037']);
@@ -61,11 +62,10 @@ function isUnreachable(error: unknown): boolean {
 function chain(error: unknown): readonly { code: string; message: string }[] {
   const found: { code: string; message: string }[] = [];
   let current: unknown = error;
-  for (let depth = 0; depth < 8 && typeof current === 'object' && current !== null; depth++) {
-    const { code, originalCode, message, originalMessage, meta, cause } = current as Record<string, unknown>;
+  for (let depth = 0; depth < 8 && isJsonObject(current); depth++) {
+    const { code, originalCode, message, originalMessage, meta, cause } = current;
     found.push({ code: text(code), message: text(message) }, { code: text(originalCode), message: text(originalMessage) });
-    const driverError = (meta as { driverAdapterError?: unknown } | undefined)?.driverAdapterError;
-    current = driverError ?? cause;
+    current = (isJsonObject(meta) ? meta['driverAdapterError'] : undefined) ?? cause;
   }
   return found;
 }

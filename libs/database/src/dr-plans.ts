@@ -1,6 +1,7 @@
 import type { DisasterRecoveryPlan } from '../generated/client.ts';
 import { Prisma } from '../generated/client.ts';
 import { appendEvent } from './events.ts';
+import { jsonInput } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { readPage, type Page, type PageRequest } from './page.ts';
 import { found, inScope, type Scope } from './scope.ts';
@@ -18,9 +19,9 @@ export interface DrPlanInput {
   readonly rto: number;
   /** Recovery point objective, minutes. */
   readonly rpo: number;
-  /** Any JSON. */
-  readonly procedures?: unknown;
-  readonly contacts?: unknown;
+  /** A JSON object or list. */
+  readonly procedures?: object | null | undefined;
+  readonly contacts?: object | null | undefined;
   readonly isActive?: boolean | undefined;
 }
 
@@ -86,8 +87,8 @@ function columns(input: Omit<DrPlanInput, 'businessEntityId'>): Omit<Prisma.Disa
   };
 }
 
-function jsonOrNull(value: unknown): Prisma.InputJsonValue | typeof Prisma.DbNull {
-  return value === undefined || value === null ? Prisma.DbNull : (value as Prisma.InputJsonValue);
+function jsonOrNull(value: object | null | undefined): Prisma.InputJsonValue | typeof Prisma.DbNull {
+  return value === undefined || value === null ? Prisma.DbNull : jsonInput(value);
 }
 
 async function appendPlanEvent(tx: Transaction, plan: DrPlanRow, change: 'created' | 'updated' | 'deleted'): Promise<void> {

@@ -1,6 +1,6 @@
-import { Prisma } from '../generated/client.ts';
+import type { Prisma } from '../generated/client.ts';
+import { isJsonObject, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
-import type { JsonObject } from './run-kinds.ts';
 import type { Scope } from './scope.ts';
 
 /** Woken whenever events were committed; the payload is empty, since the log itself says what. */
@@ -45,7 +45,7 @@ export async function appendEvent(tx: Transaction, event: NewEvent): Promise<big
     VALUES (${event.businessEntityId}, ${event.type}, ${event.subjectKind}, ${event.subjectId}, ${JSON.stringify(event.data)}::jsonb,
             clock_timestamp())
     RETURNING "sequence", pg_notify(${EVENTS_CHANNEL}, '')::text`;
-  return BigInt(rows[0]?.sequence ?? 0n);
+  return rows[0]?.sequence ?? 0n;
 }
 
 /**
@@ -68,7 +68,7 @@ export async function readEvents(
   };
   const take = Math.min(query.limit ?? 100, MAX_EVENTS_PER_READ);
   const found = await rows.event.findMany({ where, orderBy: { sequence: 'asc' }, take });
-  return found.map((event) => ({ ...event, data: event.data as JsonObject }));
+  return found.map((event) => ({ ...event, data: isJsonObject(event.data) ? event.data : {} }));
 }
 
 /** The number of the newest committed event, 0n in an empty log: where a reader begins that wants only what is still to come. */

@@ -74,5 +74,6 @@ function translatingClient(pool: pg.Pool): PrismaClient {
     },
   });
   // The extension changes no signature, only what is thrown; the plain type is the one that others can name.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return translating as unknown as PrismaClient;
 }

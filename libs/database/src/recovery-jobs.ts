@@ -1,9 +1,9 @@
 import type { Prisma, RecoveryJob, RecoveryType } from '../generated/client.ts';
 import { findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.ts';
+import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import type { RepositoryRow } from './repositories.ts';
-import type { JsonObject } from './run-kinds.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
 import { found, inScope, type Scope } from './scope.ts';
@@ -25,7 +25,7 @@ export interface RecoveryJobInput {
 export async function createRecoveryJob(tx: Transaction, scope: Scope, input: RecoveryJobInput): Promise<RecoveryJobRow> {
   const { businessEntityId, id: backupJobId } = await findUsableBackup(tx, scope, input.backupJobId);
   const { recoveryType, targetLocation } = input;
-  const options = input.options as Prisma.InputJsonValue;
+  const options = jsonInput(input.options);
   const data = { businessEntityId, backupJobId, recoveryType, targetLocation, options, ...initialRun(input.execute) };
   const row = await tx.recoveryJob.create({ data });
   await appendRunEvent(tx, 'recovery', row, input.execute ? 'queued' : 'accepted', { backupJobId, recoveryType });

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { Prisma, Repository, RepositoryState, StorageLocation } from '../generated/client.ts';
+import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { readPage, type Page, type PageRequest } from './page.ts';
-import type { JsonObject } from './run-kinds.ts';
 import { found, inScope, type Scope } from './scope.ts';
 import { seal, unseal, type MasterKey } from './sealed-secret.ts';
 
@@ -39,7 +39,7 @@ export async function findOrCreateRepository(tx: Transaction, input: RepositoryI
   const made: Prisma.RepositoryCreateManyInput = {
     businessEntityId,
     storageLocation: input.storageLocation,
-    storageOptions: input.storageOptions as Prisma.InputJsonValue,
+    storageOptions: jsonInput(input.storageOptions),
     locationKey,
     encryptionEnabled,
     sealedPassword: seal(masterKey, secretContext(input), input.password ?? madeUp()),

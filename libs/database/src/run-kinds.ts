@@ -1,4 +1,5 @@
 import { Prisma } from '../generated/client.ts';
+import type { JsonObject } from './json-object.ts';
 
 /** The four kinds of run. The name is also that of the queue, of its jobs and the first word of its events. */
 export const runKinds = ['backup', 'verify', 'recovery', 'cleanup'] as const;
@@ -26,6 +27,3 @@ export interface RunResults {
   recovery: { readonly recoveredRecords: bigint; readonly metadata: JsonObject };
   cleanup: { readonly details: JsonObject };
 }
-
-/** Values that JSON can carry; checked by whoever made them. */
-export type JsonObject = { readonly [key: string]: unknown };

@@ -1,21 +1,19 @@
-import { Prisma } from '../generated/client.ts';
+import { jsonInput } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import type { RunKind, RunResults } from './run-kinds.ts';
 
-/** Writes the columns that only this kind has; the row is locked by the caller. */
+/** Writes the columns that only this kind has; the row is locked by the caller, who also sets its times. */
 export async function writeResult<K extends RunKind>(tx: Transaction, kind: K, id: string, result: Partial<RunResults[K]>): Promise<void> {
   await writers[kind](tx, id, result);
 }
 
 const writers: { readonly [K in RunKind]: (tx: Transaction, id: string, result: Partial<RunResults[K]>) => Promise<unknown> } = {
-  backup: (tx, id, { metadata, ...columns }) => tx.backupJob.update({ where: { id }, data: { ...columns, ...json('metadata', metadata) } }),
+  backup: (tx, id, { metadata, ...columns }) =>
+    tx.backupJob.update({ where: { id }, data: { ...columns, ...(metadata === undefined ? {} : { metadata: jsonInput(metadata) }) } }),
   verify: (tx, id, { details }) =>
-    tx.backupVerification.update({ where: { id }, data: { ...json('details', details), verifiedAt: new Date() } }),
+    tx.backupVerification.update({ where: { id }, data: details === undefined ? {} : { details: jsonInput(details) } }),
   recovery: (tx, id, { metadata, ...columns }) =>
-    tx.recoveryJob.update({ where: { id }, data: { ...columns, ...json('metadata', metadata) } }),
-  cleanup: (tx, id, { details }) => tx.cleanupJob.update({ where: { id }, data: json('details', details) }),
+    tx.recoveryJob.update({ where: { id }, data: { ...columns, ...(metadata === undefined ? {} : { metadata: jsonInput(metadata) }) } }),
+  cleanup: (tx, id, { details }) =>
+    tx.cleanupJob.update({ where: { id }, data: details === undefined ? {} : { details: jsonInput(details) } }),
 };
-
-function json<N extends string>(name: N, value: object | undefined): Partial<Record<N, Prisma.InputJsonValue>> {
-  return value === undefined ? {} : ({ [name]: value as Prisma.InputJsonValue } as Record<N, Prisma.InputJsonValue>);
-}

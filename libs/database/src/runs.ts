@@ -2,8 +2,9 @@ import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error'
 import { Prisma } from '../generated/client.ts';
 import { appendEvent } from './events.ts';
 import { inTransaction, runTransaction } from './in-transaction.ts';
+import type { JsonObject } from './json-object.ts';
 import type { Database, Transaction } from './open-database.ts';
-import { runTables, type JsonObject, type RunKind, type RunResults } from './run-kinds.ts';
+import { runKinds, runTables, type RunKind, type RunResults } from './run-kinds.ts';
 import { writeResult } from './run-results.ts';
 import { fencedCommands, runStateOf, runTransitions, type RunCommand, type RunState, type RunStatus } from './run-states.ts';
 
@@ -53,7 +54,7 @@ export async function claimRun<K extends RunKind>(
       "heartbeatAt" = ${now}, "startTime" = COALESCE("startTime", ${now})`;
     const changed = await apply(tx, kind, row, 'claim', (state) => (state === 'running' ? claimed : ended(by.now)));
     if (changed?.status !== 'running') return null;
-    return { kind, id, attempt: changed.attempt, fencingNumber: BigInt(changed.fencingNumber) };
+    return { kind, id, attempt: changed.attempt, fencingNumber: changed.fencingNumber };
   });
 }
 
@@ -80,7 +81,7 @@ export async function heartbeatRuns(
     const byId = new Map(rows.map((row) => [row.id, row]));
     for (const claim of ofKind) {
       const row = byId.get(claim.id);
-      const held = row !== undefined && row.status === 'running' && BigInt(row.fencingNumber) === claim.fencingNumber;
+      const held = row !== undefined && row.status === 'running' && row.fencingNumber === claim.fencingNumber;
       (held ? answer.held : answer.superseded).push(claim);
       if (held && row.cancelRequestedAt !== null) answer.cancelRequested.push(claim);
     }
@@ -132,7 +133,7 @@ export async function finishRunIn<K extends RunKind>(
   options: { readonly now?: Date } = {},
 ): Promise<void> {
   const row = await lockRow(tx, claim.kind, claim.id);
-  const isMine = row !== null && BigInt(row.fencingNumber) === claim.fencingNumber;
+  const isMine = row !== null && row.fencingNumber === claim.fencingNumber;
   if (isMine && row.status === outcome.status) return;
   if (!isMine) throw superseded(claim);
   if (outcome.result !== undefined) await writeResult(tx, claim.kind, claim.id, outcome.result);
@@ -149,7 +150,7 @@ export async function releaseRun(db: Database, claim: Claim, error: RunError, op
     db,
     async (tx) => {
       const row = await lockRow(tx, claim.kind, claim.id);
-      if (row === null || BigInt(row.fencingNumber) !== claim.fencingNumber) throw superseded(claim);
+      if (row === null || row.fencingNumber !== claim.fencingNumber) throw superseded(claim);
       if (row.status === 'queued') return row.status;
       const released = Prisma.sql`"queuedAt" = ${clock(options.now)}, "claimedBy" = NULL, "heartbeatAt" = NULL,
         "errorCode" = ${error.code}, "errorMessage" = ${error.message}`;
@@ -211,7 +212,7 @@ export async function runsOwed(
   query: { readonly queuedForMs: number; readonly silentForMs: number; readonly limit: number; readonly now?: Date },
 ): Promise<OwedRun[]> {
   const owed: OwedRun[] = [];
-  for (const kind of Object.keys(runTables) as RunKind[]) {
+  for (const kind of runKinds) {
     const now = clock(query.now);
     const found = await rows.$queryRaw<Omit<OwedRun, 'kind'>[]>`
       SELECT "id", "status"::text, "attempt" FROM ${runTables[kind]}
@@ -269,7 +270,7 @@ async function lockExistingRow(tx: Transaction, kind: RunKind, id: string): Prom
 
 async function lockHeldRow(tx: Transaction, claim: Claim): Promise<RunRow> {
   const row = await lockRow(tx, claim.kind, claim.id);
-  if (row === null || BigInt(row.fencingNumber) !== claim.fencingNumber) throw superseded(claim);
+  if (row === null || row.fencingNumber !== claim.fencingNumber) throw superseded(claim);
   return row;
 }
 

@@ -166,15 +166,14 @@ export async function releaseRun(db: Database, claim: Claim, error: RunError, op
  * Codes: not_found, run_already_finished, conflict (it is being cancelled), database_unreachable.
  */
 export async function startRun(db: Database, kind: RunKind, id: string, options: { readonly now?: Date } = {}): Promise<RunStatus> {
-  return inTransaction(
-    db,
-    async (tx) => {
-      const row = await lockExistingRow(tx, kind, id);
-      const changed = await apply(tx, kind, row, 'start', () => Prisma.sql`"queuedAt" = ${clock(options.now)}`);
-      return changed?.status ?? row.status;
-    },
-    { repeatable: true },
-  );
+  return inTransaction(db, (tx) => startRunIn(tx, kind, id, options), { repeatable: true });
+}
+
+/** startRun inside a transaction: after every other change of it, since the event holds the numbering lock. */
+export async function startRunIn(tx: Transaction, kind: RunKind, id: string, options: { readonly now?: Date } = {}): Promise<RunStatus> {
+  const row = await lockExistingRow(tx, kind, id);
+  const changed = await apply(tx, kind, row, 'start', () => Prisma.sql`"queuedAt" = ${clock(options.now)}`);
+  return changed?.status ?? row.status;
 }
 
 /**

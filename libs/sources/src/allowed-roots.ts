@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises';
+import { lstat, realpath } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
@@ -35,7 +35,7 @@ export function isInsideRoots(path: string, roots: readonly string[]): boolean {
  * The real path, with every symlink followed, of a path that may not exist yet: its deepest existing ancestor's real path
  * and the rest. Both the path as it is written and the real one must be inside the roots (a root that is a symlink counts
  * as what it leads to, because the operator chose it).
- * Errors: path_outside_roots; path_not_readable when an ancestor cannot be looked at.
+ * Errors: path_outside_roots; path_not_readable when something on the way cannot be looked at or is a symlink to nothing.
  */
 export async function resolveInsideRoots(path: string, roots: readonly string[]): Promise<string> {
   const outside = (): HoldfastError =>
@@ -53,11 +53,23 @@ async function realpathOfExisting(path: string): Promise<string> {
     return await realpath(path);
   } catch (error) {
     const code = errnoCode(error);
-    if (code === 'ENOENT' && path !== '/') return posix.join(await realpathOfExisting(posix.dirname(path)), posix.basename(path));
+    const isMissing = code === 'ENOENT' && path !== '/' && !(await isThere(path));
+    if (isMissing) return posix.join(await realpathOfExisting(posix.dirname(path)), posix.basename(path));
+    // A symlink to nothing is there and has no real path: whatever is put at its end later would be let in.
     throw new HoldfastError('path_not_readable', `path cannot be looked at: ${JSON.stringify(path)} (${code ?? 'unknown'})`, {
       context: { path },
       cause: error,
     });
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (errnoCode(error) === 'ENOENT') return false;
+    throw error;
   }
 }
 

@@ -1,8 +1,18 @@
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { Source } from './source.ts';
+import { constants } from 'node:fs';
+import { lstat, open, type FileHandle } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { errnoCode } from '@holdfast/errors/errno-code';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { resolveInsideRoots } from './allowed-roots.ts';
+import { compileExcludes } from './exclude-patterns.ts';
+import { readingError } from './file-system-error.ts';
+import { listFolder, measureFolder, readNode, type ListingOptions } from './folder-listing.ts';
+import { loadOwnerNames, type OwnerNames } from './owner-names.ts';
+import type { Source, SourceEntry, SourceFile } from './source.ts';
+import { openVerifiedFolder, verifyPath } from './verified-folder.ts';
 
 export interface FileSystemSourceOptions {
-  /** Absolute; a path inside another one is dropped. */
+  /** Absolute; a path inside another one is dropped, a symlink among them stands for what it leads to. */
   readonly paths: readonly string[];
   /** Patterns of exclude-patterns.ts. */
   readonly excludes?: readonly string[];
@@ -11,9 +21,187 @@ export interface FileSystemSourceOptions {
 }
 
 /**
- * Opens folders and files of this machine as a source.
- * Errors: path_outside_roots, path_not_found, path_not_readable, request_invalid (a pattern).
+ * Opens folders and files of this machine as a source. `paths` of the source are the real ones, sorted by their bytes. Below
+ * them no symlink is followed, and a folder that becomes one while it is read counts as gone.
+ * Errors: path_outside_roots, path_not_found, path_not_readable, request_invalid (a pattern, or one that leaves out a whole path).
  */
 export async function openFileSystemSource(options: FileSystemSourceOptions): Promise<Source> {
-  throw new HoldfastError('internal', `not built: ${options.paths.join(' ')}`);
+  const excludes = compileExcludes(options.excludes ?? []);
+  const real: string[] = [];
+  for (const path of options.paths) {
+    const resolved = await resolveInsideRoots(path, options.roots);
+    try {
+      await lstat(resolved);
+    } catch (error) {
+      throw readingError(error, path);
+    }
+    if (excludes.excludes(resolved)) {
+      throw new HoldfastError('request_invalid', `an exclude pattern leaves out the whole of ${JSON.stringify(path)}`, {
+        context: { path },
+      });
+    }
+    real.push(resolved);
+  }
+  const paths = outermost(real);
+  return new FileSystemSource(paths, (path) => excludes.excludes(path), await loadOwnerNames());
+}
+
+/** O_NOATIME where there is one: reading for a backup is not the access that people look for. */
+const noAccessTime = process.platform === 'linux' ? constants.O_NOATIME : 0;
+/** Without O_NONBLOCK a fifo that has taken a file's place would hold a thread for ever. */
+const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+class FileSystemSource implements Source {
+  readonly paths: readonly string[];
+  readonly #isExcluded: (path: string) => boolean;
+  readonly #owners: OwnerNames;
+
+  constructor(paths: readonly string[], isExcluded: (path: string) => boolean, owners: OwnerNames) {
+    this.paths = paths;
+    this.#isExcluded = isExcluded;
+    this.#owners = owners;
+  }
+
+  async readDirectory(path: string, options: { signal?: AbortSignal } = {}): Promise<SourceEntry[]> {
+    options.signal?.throwIfAborted();
+    try {
+      if (!this.#holds(path)) return await this.#readFolderAbove(path);
+      const listing: ListingOptions = { isExcluded: this.#isExcluded, owners: this.#owners, signal: options.signal };
+      await using folder = await openVerifiedFolder(path);
+      return await listFolder(folder, listing);
+    } catch (error) {
+      throw withReplacedAsGone(readingError(error, path), path);
+    }
+  }
+
+  async openFile(path: string): Promise<SourceFile> {
+    if (!this.#holds(path)) throw outsideOfSource(path);
+    try {
+      const handle = await openForReading(path);
+      try {
+        await verifyPath(handle, path);
+        if ((await handle.stat()).isFile()) return new FileSystemFile(handle, path);
+        throw new HoldfastError('path_not_found', `${JSON.stringify(path)} is no longer a regular file`, { context: { path } });
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
+    } catch (error) {
+      throw withReplacedAsGone(readingError(error, path), path);
+    }
+  }
+
+  async estimate(options: { signal?: AbortSignal } = {}): Promise<{ files: number; bytes: number }> {
+    const sum = { files: 0, bytes: 0 };
+    const add = (sizeBytes: number): void => {
+      sum.files += 1;
+      sum.bytes += sizeBytes;
+    };
+    const folders: string[] = [];
+    for (const path of this.paths) {
+      const found = await lstat(path);
+      if (found.isFile()) add(found.size);
+      if (found.isDirectory()) folders.push(path);
+    }
+    for (let path = folders.pop(); path !== undefined; path = folders.pop()) {
+      options.signal?.throwIfAborted();
+      const measured = await this.#measure(path);
+      measured.fileSizesBytes.forEach(add);
+      folders.push(...measured.folders);
+    }
+    return sum;
+  }
+
+  async close(): Promise<void> {}
+
+  /** A folder that cannot be read counts nothing: the backup itself says so, with the reason. */
+  async #measure(path: string): ReturnType<typeof measureFolder> {
+    try {
+      await using folder = await openVerifiedFolder(path);
+      return await measureFolder(folder, this.#isExcluded);
+    } catch (error) {
+      const known = withReplacedAsGone(readingError(error, path), path);
+      if (!isHoldfastError(known, 'path_not_found') && !isHoldfastError(known, 'path_not_readable')) throw known;
+      return { fileSizesBytes: [], folders: [] };
+    }
+  }
+
+  /** A folder above the paths, with only what leads to them. */
+  async #readFolderAbove(path: string): Promise<SourceEntry[]> {
+    const prefix = path === '/' ? '/' : `${path}/`;
+    const names = new Set(this.paths.filter((one) => one.startsWith(prefix)).map((one) => one.slice(prefix.length).split('/')[0] ?? ''));
+    if (names.size === 0) throw outsideOfSource(path);
+    const entries: SourceEntry[] = [];
+    for (const name of [...names].toSorted(compareBytes)) {
+      const { node, problem } = await readNode(posix.join(path, name), name, this.#owners);
+      if (node !== undefined) entries.push({ kind: 'node', node });
+      if (problem !== undefined) entries.push({ kind: 'skipped', skipped: { path: posix.join(path, name), reason: problem } });
+    }
+    return entries;
+  }
+
+  #holds(path: string): boolean {
+    return this.paths.some((one) => isAtOrBelow(path, one)) && !this.#isExcluded(path);
+  }
+}
+
+class FileSystemFile implements SourceFile {
+  readonly #handle: FileHandle;
+  readonly #path: string;
+
+  constructor(handle: FileHandle, path: string) {
+    this.#handle = handle;
+    this.#path = path;
+  }
+
+  async read(into: Uint8Array, positionBytes: number): Promise<number> {
+    try {
+      let done = 0;
+      while (done < into.byteLength) {
+        const { bytesRead } = await this.#handle.read(into, done, into.byteLength - done, positionBytes + done);
+        if (bytesRead === 0) break;
+        done += bytesRead;
+      }
+      return done;
+    } catch (error) {
+      throw readingError(error, this.#path);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+}
+
+async function openForReading(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, readFlags | noAccessTime);
+  } catch (error) {
+    // Only the owner and root may leave the access time alone.
+    if (errnoCode(error) !== 'EPERM' || noAccessTime === 0) throw error;
+    return open(path, readFlags);
+  }
+}
+
+/** What was there as a folder a moment ago and leads elsewhere now has gone, as far as this source is concerned. */
+function withReplacedAsGone(error: unknown, path: string): unknown {
+  if (!isHoldfastError(error, 'path_outside_roots') || error.context['path'] !== path) return error;
+  return new HoldfastError('path_not_found', error.message, { context: { path }, cause: error });
+}
+
+function outsideOfSource(path: string): HoldfastError {
+  return new HoldfastError('path_not_found', `${JSON.stringify(path)} is not part of this backup`, { context: { path } });
+}
+
+function outermost(paths: readonly string[]): string[] {
+  const unique = [...new Set(paths)];
+  return unique.filter((path) => !unique.some((other) => other !== path && isAtOrBelow(path, other))).toSorted(compareBytes);
+}
+
+function isAtOrBelow(path: string, root: string): boolean {
+  return root === '/' || path === root || path.startsWith(`${root}/`);
+}
+
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

@@ -1,5 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
+import { isExcludePattern } from './exclude-patterns.ts';
 
 /**
  * What a config backs up: `{ "type": "file_system", "paths": ["/srv/data"], "excludes": ["*.tmp"] }`. Discriminated by
@@ -20,13 +21,13 @@ export const absolutePathSchema = z
   // oxlint-disable-next-line no-control-regex -- NUL is the one byte that no path may hold
   .regex(/^\/[^\0]*$/, 'must be an absolute path');
 
-/** A pattern of exclude-patterns.ts. */
 const excludeSchema = z
   .string()
   .min(1)
   .max(maxPathLength)
   // oxlint-disable-next-line no-control-regex -- as above
-  .regex(/^[^\0]+$/);
+  .regex(/^[^\0]+$/)
+  .refine(isExcludePattern, 'must be an exclude pattern, such as `*.tmp` or `/srv/cache`');
 
 const fileSystemSourceOptionsSchema = z.strictObject({
   type: z.literal('file_system'),

@@ -22,6 +22,7 @@ export interface Target {
   /** What could not be set, such as an owner when not root: collected, not thrown. */
   readonly warnings: readonly TargetWarning[];
 
+  /** Ends the target. A file that is still open was not finished, and is removed. Calling it twice is no error. */
   close(): Promise<void>;
 }
 

@@ -1,0 +1,159 @@
+import { isUtf8 } from 'node:buffer';
+import type { BigIntStats } from 'node:fs';
+import { constants } from 'node:fs';
+import { lstat, readdir, readlink } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { errnoCode } from '@holdfast/errors/errno-code';
+import { isVanished } from './file-system-error.ts';
+import type { OwnerNames } from './owner-names.ts';
+import type { NodeType, SourceEntry, SourceNode } from './source.ts';
+import { loadSystemCalls } from './system-calls.ts';
+import type { VerifiedFolder } from './verified-folder.ts';
+
+/** Names of one folder that are looked at together: enough to keep the thread pool busy. */
+const batchSize = 32;
+
+const typeBits = BigInt(constants.S_IFMT);
+const nodeTypes: ReadonlyMap<bigint, NodeType> = new Map(
+  (
+    [
+      [constants.S_IFREG, 'file'],
+      [constants.S_IFDIR, 'dir'],
+      [constants.S_IFLNK, 'symlink'],
+      [constants.S_IFBLK, 'dev'],
+      [constants.S_IFCHR, 'chardev'],
+      [constants.S_IFIFO, 'fifo'],
+      [constants.S_IFSOCK, 'socket'],
+    ] as const
+  ).map(([bits, type]) => [BigInt(bits), type]),
+);
+
+/** Bytes of a name that are no UTF-8 as `\xff`, for people. */
+function printableName(name: Buffer): string {
+  return name.toString('latin1').replaceAll(/[^\x20-\x7e]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
+export interface ListingOptions {
+  /** Which absolute paths to leave out. */
+  readonly isExcluded: (path: string) => boolean;
+  readonly owners: OwnerNames;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is in a folder, sorted by the bytes of the names; what vanishes meanwhile is not. Errors: those of readdir(3), and the signal's reason. */
+export async function listFolder(folder: VerifiedFolder, options: ListingOptions): Promise<SourceEntry[]> {
+  const names = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
+  const entries: SourceEntry[] = [];
+  for (let begin = 0; begin < names.length; begin += batchSize) {
+    options.signal?.throwIfAborted();
+    const batch = names.slice(begin, begin + batchSize).map((name) => entriesOf(folder, name, options));
+    entries.push(...(await Promise.all(batch)).flat());
+  }
+  return entries;
+}
+
+/** Sizes of the regular files in a folder, and the names of its folders: what an estimate needs, and no more. */
+export async function measureFolder(
+  folder: VerifiedFolder,
+  isExcluded: (path: string) => boolean,
+): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
+  const fileSizesBytes: number[] = [];
+  const folders: string[] = [];
+  for (const entry of await readdir(folder.itself, { withFileTypes: true })) {
+    const path = posix.join(folder.path, entry.name);
+    if (isExcluded(path)) continue;
+    if (entry.isDirectory()) folders.push(path);
+    if (!entry.isFile()) continue;
+    const found = await lstat(folder.at(entry.name)).catch((error: unknown) => {
+      if (isVanished(error) || errnoCode(error) === 'EACCES') return undefined;
+      throw error;
+    });
+    if (found !== undefined) fileSizesBytes.push(found.size);
+  }
+  return { fileSizesBytes, folders };
+}
+
+async function entriesOf(folder: VerifiedFolder, rawName: Buffer, options: ListingOptions): Promise<SourceEntry[]> {
+  const skipped = (name: string, reason: string): SourceEntry => ({
+    kind: 'skipped',
+    skipped: { path: posix.join(folder.path, name), reason },
+  });
+  if (!isUtf8(rawName)) return [skipped(printableName(rawName), 'the name is not UTF-8')];
+  const name = rawName.toString();
+  if (options.isExcluded(posix.join(folder.path, name))) return [];
+  try {
+    const { node, problem } = await readNode(folder.at(name), name, options.owners);
+    const entries: SourceEntry[] = problem === undefined ? [] : [skipped(name, problem)];
+    if (node !== undefined) entries.unshift({ kind: 'node', node });
+    return entries;
+  } catch (error) {
+    if (isVanished(error)) return [];
+    const errno = errnoCode(error);
+    if (errno === undefined) throw error;
+    return [skipped(name, `cannot be looked at (${errno})`)];
+  }
+}
+
+/**
+ * The node of what is at `path`, symlinks not followed; `problem` says what of it could not be had, and there is no node when
+ * that was its essence. Errors: those of lstat(2) and readlink(2).
+ */
+export async function readNode(
+  path: string,
+  name: string,
+  owners: OwnerNames,
+): Promise<{ readonly node?: SourceNode; readonly problem?: string }> {
+  const found = await lstat(path, { bigint: true });
+  const type = nodeTypes.get(found.mode & typeBits);
+  if (type === undefined) return { problem: 'is of no known type' };
+  const node = nodeOf(name, type, found, owners);
+  if (type === 'symlink') {
+    const linkTarget = await readlink(path, { encoding: 'buffer' });
+    if (!isUtf8(linkTarget)) return { problem: 'the symlink leads to a name that is not UTF-8' };
+    return { node: { ...node, linkTarget: linkTarget.toString() } };
+  }
+  const { attributes, problem } = readAttributes(path);
+  return {
+    node: attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
+    ...(problem === undefined ? {} : { problem }),
+  };
+}
+
+function nodeOf(name: string, type: NodeType, found: BigIntStats, owners: OwnerNames): SourceNode {
+  const [uid, gid] = [Number(found.uid), Number(found.gid)];
+  const [user, group] = [owners.users.get(uid), owners.groups.get(gid)];
+  return {
+    name,
+    type,
+    mode: Number(found.mode & 0o7777n),
+    modifiedNs: found.mtimeNs,
+    accessedNs: found.atimeNs,
+    changedNs: found.ctimeNs,
+    uid,
+    gid,
+    ...(user === undefined ? {} : { user }),
+    ...(group === undefined ? {} : { group }),
+    inode: found.ino,
+    deviceId: found.dev,
+    sizeBytes: type === 'file' ? Number(found.size) : 0,
+    linkCount: found.nlink,
+    ...(type === 'dev' || type === 'chardev' ? { device: found.rdev } : {}),
+  };
+}
+
+function readAttributes(path: string): { attributes: Map<string, Uint8Array>; problem?: string } {
+  const attributes = new Map<string, Uint8Array>();
+  const calls = loadSystemCalls();
+  if (calls === undefined) return { attributes };
+  try {
+    for (const name of calls.listAttributes(path)) attributes.set(name, calls.getAttribute(path, name));
+    return { attributes };
+  } catch (error) {
+    const errno = errnoCode(error);
+    if (errno === undefined) throw error;
+    // No attributes on this file system; or one that went between the two calls, and then the rest is of no use either.
+    if (errno === 'EOPNOTSUPP' || errno === 'ENOTSUP') return { attributes };
+    if (isVanished(error)) throw error;
+    return { attributes, problem: `stored without all of its extended attributes (${errno})` };
+  }
+}

@@ -1,0 +1,100 @@
+import { getSystemErrorName } from 'node:util';
+
+/**
+ * Calls of the C library that node:fs does not have: times to the nanosecond, device nodes and fifos, extended attributes.
+ * Through Node's own foreign function interface, which is marked experimental: whoever uses this does without where it is not
+ * there (another operating system or processor, an older Node, `--no-experimental-ffi`). None follows a symlink at the path's last name.
+ */
+export interface SystemCalls {
+  /** Errors: an Error with the errno's name as its code, here and below. */
+  setTimes(path: string, accessedNs: bigint, modifiedNs: bigint): void;
+  /** `mode` with its type bits. */
+  makeNode(path: string, mode: number, device: bigint): void;
+  listAttributes(path: string): string[];
+  getAttribute(path: string, name: string): Uint8Array;
+  setAttribute(path: string, name: string, value: Uint8Array): void;
+}
+
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX of Linux. */
+const maxAttributeSizeBytes = 64 * 1024;
+/** AT_FDCWD and AT_SYMLINK_NOFOLLOW of Linux. */
+const currentFolder = -100;
+const doNotFollow = 0x100;
+const nsPerSecond = 1_000_000_000n;
+
+const definitions = {
+  utimensat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
+  mknod: { arguments: ['buffer', 'u32', 'u64'], return: 'i32' },
+  llistxattr: { arguments: ['buffer', 'buffer', 'u64'], return: 'i64' },
+  lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
+  lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
+  __errno_location: { arguments: [], return: 'pointer' },
+} as const;
+
+let loaded: SystemCalls | undefined | 'not-tried' = 'not-tried';
+
+/** The calls, or undefined where they are not there. Loads once a process. */
+export function loadSystemCalls(): SystemCalls | undefined {
+  if (loaded === 'not-tried') loaded = load();
+  return loaded;
+}
+
+function load(): SystemCalls | undefined {
+  // The layout of timespec, and the numbers above, are those of 64-bit little-endian Linux.
+  if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) return undefined;
+  const ffi = process.getBuiltinModule('node:ffi');
+  if (ffi === undefined) return undefined;
+  try {
+    return systemCallsOf(ffi.dlopen(null, definitions).functions, (pointer) => ffi.getInt32(pointer));
+  } catch (error) {
+    // A C library without one of the names, such as glibc before 2.33: the caller does without, as on other systems.
+    if (error instanceof Error) return undefined;
+    throw error;
+  }
+}
+
+type Functions = ReturnType<typeof import('node:ffi').dlopen<typeof definitions>>['functions'];
+
+function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => number): SystemCalls {
+  const checked = (result: number | bigint, call: string): number => {
+    if (result >= 0) return Number(result);
+    const code = getSystemErrorName(-readInt32(functions.__errno_location()));
+    throw Object.assign(new Error(`${code}: ${call}`), { code, syscall: call });
+  };
+  return {
+    setTimes: (path, accessedNs, modifiedNs) => {
+      const times = Buffer.alloc(32);
+      [accessedNs, modifiedNs].forEach((ns, index) => {
+        const withinSecondNs = ((ns % nsPerSecond) + nsPerSecond) % nsPerSecond;
+        times.writeBigInt64LE((ns - withinSecondNs) / nsPerSecond, index * 16);
+        times.writeBigInt64LE(withinSecondNs, index * 16 + 8);
+      });
+      checked(functions.utimensat(currentFolder, cString(path), times, doNotFollow), 'utimensat');
+    },
+    makeNode: (path, mode, device) => {
+      checked(functions.mknod(cString(path), mode, device), 'mknod');
+    },
+    listAttributes: (path) => {
+      const names = Buffer.alloc(maxAttributeSizeBytes);
+      const lengthBytes = checked(functions.llistxattr(cString(path), names, BigInt(names.byteLength)), 'llistxattr');
+      return names
+        .toString('utf8', 0, lengthBytes)
+        .split('\0')
+        .filter((name) => name !== '');
+    },
+    getAttribute: (path, name) => {
+      const value = Buffer.alloc(maxAttributeSizeBytes);
+      const lengthBytes = checked(functions.lgetxattr(cString(path), cString(name), value, BigInt(value.byteLength)), 'lgetxattr');
+      return Uint8Array.from(value.subarray(0, lengthBytes));
+    },
+    setAttribute: (path, name, value) => {
+      // The interface takes no empty buffer, so a spare byte stands behind the value.
+      const bytes = Buffer.concat([value, Buffer.alloc(1)]);
+      checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
+    },
+  };
+}
+
+function cString(text: string): Buffer {
+  return Buffer.from(`${text}\0`);
+}

@@ -1,7 +1,9 @@
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { idOfName, snapshotName, snapshotsPrefix } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { Snapshot as SnapshotFile } from '@holdfast/restic-format/snapshot-file';
-import type { Repository } from './repository.ts';
+import { decodeSnapshotFile, type Snapshot as SnapshotFile } from '@holdfast/restic-format/snapshot-file';
+import { loadNamedFile } from './named-file.ts';
+import { withSignal, type Repository } from './repository.ts';
 
 /** A snapshot file with its name. */
 export interface Snapshot extends SnapshotFile {
@@ -10,12 +12,36 @@ export interface Snapshot extends SnapshotFile {
 
 /** All snapshots, oldest first. Errors: repository_damaged when one cannot be read, those of the storage. */
 export async function listSnapshots(repository: Repository, options: { signal?: AbortSignal } = {}): Promise<Snapshot[]> {
-  throw new HoldfastError('internal', `not written yet: ${repository.id} ${String(options.signal)}`);
+  const snapshots: Snapshot[] = [];
+  for (const id of await listSnapshotIds(repository, options.signal)) {
+    try {
+      snapshots.push(await loadSnapshot(repository, id, options));
+    } catch (error) {
+      if (!isHoldfastError(error, 'snapshot_missing')) throw error; // forgotten since it was listed
+    }
+  }
+  return snapshots.toSorted(compareSnapshots);
+}
+
+/** The names in `snapshots/`, read or not, in no order. */
+export async function listSnapshotIds(repository: Repository, signal?: AbortSignal): Promise<ObjectId[]> {
+  const ids: ObjectId[] = [];
+  for await (const { name } of repository.storage.list(snapshotsPrefix, withSignal(signal))) {
+    const id = idOfName(name);
+    if (id !== null) ids.push(id);
+  }
+  return ids;
 }
 
 /** Errors: snapshot_missing, repository_damaged, those of the storage. */
 export async function loadSnapshot(repository: Repository, id: ObjectId, options: { signal?: AbortSignal } = {}): Promise<Snapshot> {
-  throw new HoldfastError('internal', `not written yet: ${repository.id} ${id} ${String(options.signal)}`);
+  try {
+    const bytes = await loadNamedFile(repository, snapshotName(id), id, options.signal);
+    return { ...decodeSnapshotFile(bytes, repository.cipher), id };
+  } catch (error) {
+    if (!isHoldfastError(error, 'storage_object_missing')) throw error;
+    throw new HoldfastError('snapshot_missing', `snapshot ${id} is not in ${repository.storage.location}`, { cause: error });
+  }
 }
 
 /** The newest snapshot with the tag. `snapshots` are oldest first. */
@@ -23,10 +49,26 @@ export function findSnapshotByTag(snapshots: readonly Snapshot[], tag: string): 
   return snapshots.findLast((snapshot) => snapshot.tags?.includes(tag));
 }
 
-/** The newest snapshot of the same host, the same paths and all of `tags` (such as `config:<id>`). */
+/** The newest snapshot of the same host, the same paths and all of `tags` (such as `config:<id>`). `snapshots` are oldest first. */
 export function chooseParent(
   snapshots: readonly Snapshot[],
   wanted: { hostname: string; paths: readonly string[]; tags?: readonly string[] },
 ): Snapshot | undefined {
-  throw new HoldfastError('internal', `not written yet: ${snapshots.length} ${wanted.hostname}`);
+  const paths = pathsKey(wanted.paths);
+  return snapshots.findLast(
+    (snapshot) =>
+      snapshot.hostname === wanted.hostname &&
+      pathsKey(snapshot.paths) === paths &&
+      (wanted.tags ?? []).every((tag) => snapshot.tags?.includes(tag)),
+  );
+}
+
+/** One text for the same set of paths in any order. */
+function pathsKey(paths: readonly string[]): string {
+  return paths.toSorted().join('\0');
+}
+
+function compareSnapshots(a: Snapshot, b: Snapshot): number {
+  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
+  return a.id < b.id ? -1 : 1;
 }

@@ -1,0 +1,169 @@
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import type { TreeNode } from '@holdfast/restic-format/node';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { encodeTree } from '@holdfast/restic-format/tree';
+import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
+import type { BlobIndex } from './blob-index.ts';
+import type { BlobLoader } from './blob-loader.ts';
+import type { BlobSink } from './blob-sink.ts';
+import type { FileStorer } from './file-storer.ts';
+import { loadParentFolder, unchangedContent } from './parent.ts';
+import { Slots } from './slots.ts';
+import { encodeSourceNode, joinPath } from './source-node.ts';
+
+export interface ArchiveWalkOptions {
+  readonly source: Source;
+  readonly index: BlobIndex;
+  readonly loader: BlobLoader;
+  readonly storer: FileStorer;
+  readonly sink: BlobSink;
+  readonly parentTreeId?: ObjectId;
+  readonly signal: AbortSignal;
+  readonly onFile: (kind: 'new' | 'changed' | 'unmodified', sizeBytes: number) => void;
+  readonly onDirectory: (kind: 'new' | 'changed' | 'unmodified') => void;
+  readonly onBytes: (bytes: number) => void;
+  readonly onSkipped: (skipped: SkippedEntry) => void;
+  readonly onWarning: (message: string) => void;
+}
+
+/** Files that are read at once. Two hide the latency of a disk, more than four gain nothing while one thread cuts and seals. */
+const concurrentFiles = 4;
+/** Folders that are listed but wait for their files: bounds the memory of the walk, which runs ahead of the reading. */
+const maxUnfinishedFolders = 256;
+
+type PendingNode = TreeNode | null | Promise<TreeNode | null>;
+
+/** Walks the source, stores its files and trees, and returns the id of the top tree. */
+export async function walkSource(options: ArchiveWalkOptions): Promise<ObjectId> {
+  const walk = new ArchiveWalk(options);
+  return await walk.run();
+}
+
+class ArchiveWalk {
+  readonly #options: ArchiveWalkOptions;
+  readonly #fileSlots = new Slots(concurrentFiles);
+  readonly #folderSlots = new Slots(maxUnfinishedFolders);
+  /** Ends the walk and its tasks together, at the first failure of any. */
+  readonly #failed = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #tasks = new Set<Promise<unknown>>();
+
+  constructor(options: ArchiveWalkOptions) {
+    this.#options = options;
+    this.#signal = AbortSignal.any([options.signal, this.#failed.signal]);
+  }
+
+  async run(): Promise<ObjectId> {
+    try {
+      const entries = await this.#options.source.readDirectory('/', { signal: this.#signal });
+      const { treeId } = await this.#walkFolder('/', entries, this.#options.parentTreeId);
+      return await treeId;
+    } catch (error) {
+      this.#failed.abort(error);
+      throw this.#signal.reason;
+    } finally {
+      // Nothing of the source or the sink is touched once this has returned.
+      await Promise.allSettled(this.#tasks);
+    }
+  }
+
+  /** Resolves when the folder and all below have been listed; `treeId` does when they are stored. */
+  async #walkFolder(path: string, entries: readonly SourceEntry[], parentTreeId?: ObjectId): Promise<{ treeId: Promise<ObjectId> }> {
+    const { loader, onSkipped, onWarning } = this.#options;
+    const onDamaged = (reason: string) => onWarning(`the parent's ${path} is not used: ${reason}`);
+    const parent = await loadParentFolder(loader, parentTreeId, { signal: this.#signal, onDamaged });
+    const nodes: PendingNode[] = [];
+    for (const entry of entries) {
+      this.#signal.throwIfAborted();
+      if (entry.kind === 'skipped') {
+        onSkipped(entry.skipped);
+        continue;
+      }
+      const pending = await this.#beginNode(joinPath(path, entry.node.name), entry.node, parent.get(entry.node.name));
+      if (pending !== null) nodes.push(pending.node);
+    }
+    // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
+    await this.#folderSlots.acquire();
+    return { treeId: this.#track(this.#saveTree(nodes).finally(() => this.#folderSlots.release())) };
+  }
+
+  /** Stores a node or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
+  async #beginNode(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
+    switch (node.type) {
+      case 'file':
+        return await this.#beginFile(path, node, before);
+      case 'dir':
+        return await this.#beginFolder(path, node, before);
+      case 'socket': // nothing without its process; restic leaves it out as well
+        return null;
+      case 'symlink':
+      case 'dev':
+      case 'chardev':
+      case 'fifo':
+        return { node: encodeSourceNode(node) };
+    }
+  }
+
+  async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
+    const { index, onFile, onBytes } = this.#options;
+    const content = unchangedContent(node, before, index);
+    if (content !== null) {
+      onFile('unmodified', node.sizeBytes);
+      onBytes(node.sizeBytes);
+      return { node: encodeSourceNode(node, { content }) };
+    }
+    await this.#fileSlots.acquire();
+    return { node: this.#track(this.#storeFile(path, node, before).finally(() => this.#fileSlots.release())) };
+  }
+
+  async #storeFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<TreeNode | null> {
+    const { storer, onFile, onSkipped, onBytes } = this.#options;
+    this.#signal.throwIfAborted();
+    const stored = await storer.store(path, { signal: this.#signal, onBytes });
+    if (stored.kind === 'skipped') {
+      onSkipped({ path, reason: stored.reason });
+      return null;
+    }
+    onFile(before?.type === 'file' ? 'changed' : 'new', stored.sizeBytes);
+    // A file that grew or shrank meanwhile: the node says what was stored, so the next backup sees the difference and reads it again.
+    return encodeSourceNode(node, { content: stored.content, sizeBytes: stored.sizeBytes });
+  }
+
+  async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
+    const { source, onSkipped } = this.#options;
+    let entries: readonly SourceEntry[];
+    try {
+      entries = await source.readDirectory(path, { signal: this.#signal });
+    } catch (error) {
+      if (!isHoldfastError(error, 'path_not_found') && !isHoldfastError(error, 'path_not_readable')) throw error;
+      onSkipped({ path, reason: error.message });
+      return null;
+    }
+    const { treeId } = await this.#walkFolder(path, entries, before?.subtree);
+    return { node: this.#track(treeId.then((subtree) => this.#folderNode(node, subtree, before))) };
+  }
+
+  #folderNode(node: SourceNode, subtree: ObjectId, before: TreeNode | undefined): TreeNode {
+    const isSame = before?.subtree === subtree && before.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
+    this.#options.onDirectory(before?.type !== 'dir' ? 'new' : isSame ? 'unmodified' : 'changed');
+    return encodeSourceNode(node, { subtree });
+  }
+
+  async #saveTree(nodes: readonly PendingNode[]): Promise<ObjectId> {
+    const whole = (await Promise.all(nodes)).filter((node) => node !== null);
+    return (await this.#options.sink.save('tree', encodeTree(whole))).id;
+  }
+
+  /** Notes a task that runs beside the walk; its failure ends the walk. */
+  #track<T>(promise: Promise<T>): Promise<T> {
+    const task = promise.then(
+      () => this.#tasks.delete(task),
+      (error: unknown) => {
+        this.#failed.abort(error);
+        this.#tasks.delete(task);
+      },
+    );
+    this.#tasks.add(task);
+    return promise;
+  }
+}

@@ -1,0 +1,176 @@
+import type { IndexedPack } from '@holdfast/restic-format/index-file';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import type { BlobType, PackedBlob } from '@holdfast/restic-format/pack';
+
+export interface BlobLocation extends PackedBlob {
+  readonly packId: ObjectId;
+}
+
+/**
+ * Which blob lies where: what all index files say together. Entries are numbered from 0 in the order of their adding, so that a
+ * caller can keep marks beside them. A blob that lies in several packs has an entry for each; `find` gives the first.
+ */
+export interface BlobIndex {
+  readonly entryCount: number;
+  has(type: BlobType, id: ObjectId): boolean;
+  lookup(type: BlobType, id: ObjectId): BlobLocation | null;
+  /** The number of the blob's first entry, or -1. */
+  find(type: BlobType, id: ObjectId): number;
+  at(entry: number): BlobLocation;
+  /** An entry that is there already (same blob, pack and offset) is not added again. */
+  add(pack: IndexedPack): void;
+  /** Every pack once, with the numbers of its entries. */
+  packs(): Iterable<IndexPackEntries>;
+}
+
+export interface IndexPackEntries {
+  readonly packId: ObjectId;
+  readonly entries: readonly number[];
+}
+
+const idBytes = 32;
+const firstCapacity = 1024;
+/** Columns grow by a quarter: at most a fifth of them lies idle, which keeps a blob under 80 bytes. */
+const growthFactor = 1.25;
+/** Beyond this share of used slots probing gets long. */
+const maxLoad = 0.7;
+
+/** A table of columns with an open-addressed table of slots over it: 49 bytes an entry and 4 a slot. */
+export function createBlobIndex(): BlobIndex {
+  return new ColumnIndex();
+}
+
+class ColumnIndex implements BlobIndex {
+  entryCount = 0;
+  #ids = Buffer.alloc(firstCapacity * idBytes);
+  #isTree = new Uint8Array(firstCapacity);
+  #packs = new Uint32Array(firstCapacity);
+  #offsets = new Uint32Array(firstCapacity);
+  #lengths = new Uint32Array(firstCapacity);
+  /** 0 for a blob that is not compressed. */
+  #plainLengths = new Uint32Array(firstCapacity);
+  /** Entry number + 1; 0 is free. */
+  #slots = new Int32Array(firstCapacity * 2);
+  readonly #packIds: ObjectId[] = [];
+  readonly #packNumbers = new Map<ObjectId, number>();
+  /** For each pack the runs of its entries: first and count in turn. One run, unless index files disagree. */
+  readonly #packRuns: number[][] = [];
+
+  has(type: BlobType, id: ObjectId): boolean {
+    return this.find(type, id) !== -1;
+  }
+
+  lookup(type: BlobType, id: ObjectId): BlobLocation | null {
+    const entry = this.find(type, id);
+    return entry === -1 ? null : this.at(entry);
+  }
+
+  find(type: BlobType, id: ObjectId): number {
+    return this.#probe(type, id, () => true);
+  }
+
+  at(entry: number): BlobLocation {
+    const plainLength = this.#plainLengths[entry];
+    return {
+      id: this.#idAt(entry),
+      type: this.#isTree[entry] === 1 ? 'tree' : 'data',
+      packId: this.#packIds[this.#packs[entry] ?? 0] ?? '',
+      offset: this.#offsets[entry] ?? 0,
+      length: this.#lengths[entry] ?? 0,
+      ...(plainLength ? { uncompressedLength: plainLength } : {}),
+    };
+  }
+
+  add(pack: IndexedPack): void {
+    const known = this.#packNumbers.get(pack.id);
+    const packNumber = known ?? this.#packIds.push(pack.id) - 1;
+    if (known === undefined) {
+      this.#packNumbers.set(pack.id, packNumber);
+      this.#packRuns.push([]);
+    }
+    const first = this.entryCount;
+    for (const blob of pack.blobs) {
+      if (known === undefined || !this.#hasCopy(packNumber, blob)) this.#append(packNumber, blob);
+    }
+    if (this.entryCount > first) this.#packRuns[packNumber]?.push(first, this.entryCount - first);
+  }
+
+  *packs(): Generator<IndexPackEntries> {
+    for (const [packNumber, packId] of this.#packIds.entries()) {
+      const entries: number[] = [];
+      const runs = this.#packRuns[packNumber] ?? [];
+      for (let at = 0; at < runs.length; at += 2) {
+        const first = runs[at] ?? 0;
+        for (let nth = 0; nth < (runs[at + 1] ?? 0); nth++) entries.push(first + nth);
+      }
+      yield { packId, entries };
+    }
+  }
+
+  #hasCopy(packNumber: number, blob: PackedBlob): boolean {
+    return this.#probe(blob.type, blob.id, (entry) => this.#packs[entry] === packNumber && this.#offsets[entry] === blob.offset) !== -1;
+  }
+
+  /** The first entry of the blob that is `wanted`, or -1. */
+  #probe(type: BlobType, id: ObjectId, wanted: (entry: number) => boolean): number {
+    const isTree = type === 'tree' ? 1 : 0;
+    const mask = this.#slots.length - 1;
+    for (let slot = slotHash(id) & mask; ; slot = (slot + 1) & mask) {
+      const entry = (this.#slots[slot] ?? 0) - 1;
+      if (entry === -1) return -1;
+      if (this.#isTree[entry] === isTree && this.#idAt(entry) === id && wanted(entry)) return entry;
+    }
+  }
+
+  #idAt(entry: number): ObjectId {
+    return this.#ids.toString('hex', entry * idBytes, (entry + 1) * idBytes);
+  }
+
+  #append(packNumber: number, blob: PackedBlob): void {
+    if (this.entryCount === this.#offsets.length) this.#growColumns();
+    if (this.entryCount >= this.#slots.length * maxLoad) this.#growSlots();
+    const entry = this.entryCount++;
+    this.#ids.write(blob.id, entry * idBytes, 'hex');
+    this.#isTree[entry] = blob.type === 'tree' ? 1 : 0;
+    this.#packs[entry] = packNumber;
+    this.#offsets[entry] = blob.offset;
+    this.#lengths[entry] = blob.length;
+    this.#plainLengths[entry] = blob.uncompressedLength ?? 0;
+    this.#takeSlot(blob.id, entry);
+  }
+
+  #takeSlot(id: ObjectId, entry: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = slotHash(id) & mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.#slots[slot] = entry + 1;
+  }
+
+  #growColumns(): void {
+    const capacity = Math.ceil(this.#offsets.length * growthFactor);
+    const ids = Buffer.alloc(capacity * idBytes);
+    ids.set(this.#ids);
+    this.#ids = ids;
+    this.#isTree = grown(this.#isTree, new Uint8Array(capacity));
+    this.#packs = grown(this.#packs, new Uint32Array(capacity));
+    this.#offsets = grown(this.#offsets, new Uint32Array(capacity));
+    this.#lengths = grown(this.#lengths, new Uint32Array(capacity));
+    this.#plainLengths = grown(this.#plainLengths, new Uint32Array(capacity));
+  }
+
+  #growSlots(): void {
+    this.#slots = new Int32Array(this.#slots.length * 2);
+    // In their order, so that the first entry of a blob stays the first to be found.
+    for (let entry = 0; entry < this.entryCount; entry++) this.#takeSlot(this.#idAt(entry), entry);
+  }
+}
+
+/** Ids are hashes already: their first 32 bits do. */
+function slotHash(id: ObjectId): number {
+  return Number.parseInt(id.slice(0, 8), 16) | 0;
+}
+
+function grown<T extends Uint8Array | Uint32Array>(from: T, into: T): T {
+  into.set(from);
+  return into;
+}

@@ -1,0 +1,60 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { packName } from '@holdfast/restic-format/layout';
+import type { TreeNode } from '@holdfast/restic-format/node';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import type { BlobType } from '@holdfast/restic-format/pack';
+import { decodeTree } from '@holdfast/restic-format/tree';
+import type { BlobIndex, BlobLocation } from './blob-index.ts';
+import { withSignal, type Repository } from './repository.ts';
+import { openBlob } from './sealed-blob.ts';
+
+/** Loads single blobs, each checked against its hash. */
+export interface BlobLoader {
+  /** Errors: repository_damaged (not indexed, not in its pack, not whole), those of the storage. */
+  load(type: BlobType, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
+  loadTree(id: ObjectId, signal?: AbortSignal): Promise<TreeNode[]>;
+}
+
+/** Trees lie side by side in their packs: one read brings those that are wanted next. */
+const windowBytes = 1024 * 1024;
+/** 32 MiB at most. */
+const maxWindows = 32;
+
+export function createBlobLoader(repository: Repository, index: BlobIndex): BlobLoader {
+  const packEnds = new Map<ObjectId, number>();
+  for (const { packId, entries } of index.packs()) {
+    const last = entries.at(-1);
+    if (last !== undefined) packEnds.set(packId, endOf(index.at(last)));
+  }
+  /** Least recently used first. */
+  const windows = new Map<string, Promise<Uint8Array>>();
+
+  const loadWindow = (packId: ObjectId, offsetBytes: number, lengthBytes: number, signal?: AbortSignal): Promise<Uint8Array> => {
+    const key = `${packId} ${offsetBytes} ${lengthBytes}`;
+    const window =
+      windows.get(key) ?? repository.storage.get(packName(packId), { range: { offsetBytes, lengthBytes }, ...withSignal(signal) });
+    windows.delete(key);
+    windows.set(key, window);
+    window.catch(() => windows.delete(key));
+    for (const oldest of windows.keys()) {
+      if (windows.size <= maxWindows) break;
+      windows.delete(oldest);
+    }
+    return window;
+  };
+
+  const load = async (type: BlobType, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array> => {
+    const blob = index.lookup(type, id);
+    if (blob === null) throw new HoldfastError('repository_damaged', `${type} blob ${id} is in no index`);
+    const start = Math.floor(blob.offset / windowBytes) * windowBytes;
+    const end = Math.max(endOf(blob), Math.min(start + windowBytes, packEnds.get(blob.packId) ?? 0));
+    const window = await loadWindow(blob.packId, start, end - start, signal);
+    return openBlob(repository.cipher, window.subarray(blob.offset - start, endOf(blob) - start), blob);
+  };
+
+  return { load, loadTree: async (id, signal) => decodeTree(await load('tree', id, signal)) };
+}
+
+function endOf(blob: BlobLocation): number {
+  return blob.offset + blob.length;
+}

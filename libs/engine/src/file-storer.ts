@@ -1,0 +1,82 @@
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { createChunker, maxChunkBytes } from '@holdfast/restic-format/chunker';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import type { Source, SourceFile } from '@holdfast/sources/source';
+import type { BlobSink } from './blob-sink.ts';
+
+/**
+ * Turns files into blobs: read → cut → hash → compress → seal → pack. The seam for threads: a call carries a path and gives ids,
+ * no content, so an implementation can do all of it elsewhere, with a packer of its own.
+ */
+export interface FileStorer {
+  /** `onBytes` hears of every stored part's size. Throws for the repository's troubles only. */
+  store(path: string, options: { signal: AbortSignal; onBytes: (bytes: number) => void }): Promise<StoredFile>;
+}
+
+export type StoredFile =
+  | { readonly kind: 'stored'; readonly content: readonly ObjectId[]; readonly sizeBytes: number }
+  /** Gone, denied or unreadable: what was read of it is not used. */
+  | { readonly kind: 'skipped'; readonly reason: string };
+
+/** One read; beyond this a larger one gains nothing. */
+const readBytes = 1024 * 1024;
+
+/** Stores in this thread, `concurrency` files at a time, each with 9 MiB of memory. */
+export function createFileStorer(options: { source: Source; sink: BlobSink; polynomial: bigint }): FileStorer {
+  const lanes: Lane[] = [];
+  return {
+    async store(path, { signal, onBytes }) {
+      const lane = lanes.pop() ?? { chunker: createChunker(options.polynomial), buffer: new Uint8Array(maxChunkBytes + readBytes) };
+      try {
+        const file = await options.source.openFile(path);
+        try {
+          return await cutAndSave(lane, file, options.sink, signal, onBytes);
+        } finally {
+          await file.close();
+        }
+      } catch (error) {
+        if (isHoldfastError(error, 'path_not_found') || isHoldfastError(error, 'path_not_readable'))
+          return { kind: 'skipped', reason: error.message };
+        throw error;
+      } finally {
+        lanes.push(lane);
+      }
+    },
+  };
+}
+
+interface Lane {
+  readonly chunker: ReturnType<typeof createChunker>;
+  readonly buffer: Uint8Array;
+}
+
+async function cutAndSave(
+  { chunker, buffer }: Lane,
+  file: SourceFile,
+  sink: BlobSink,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<StoredFile> {
+  const content: ObjectId[] = [];
+  let sizeBytes = 0; // read so far
+  let end = 0; // of the data in the buffer
+  for (let isLast = false; ;) {
+    while (!isLast && end < buffer.length) {
+      signal.throwIfAborted();
+      const read = await file.read(buffer.subarray(end, Math.min(end + readBytes, buffer.length)), sizeBytes);
+      isLast = read === 0;
+      end += read;
+      sizeBytes += read;
+    }
+    let start = 0;
+    for (let length = chunker.cut(buffer, start, end, isLast); length > 0; length = chunker.cut(buffer, start, end, isLast)) {
+      signal.throwIfAborted();
+      content.push((await sink.save('data', buffer.subarray(start, start + length))).id);
+      onBytes(length);
+      start += length;
+    }
+    if (isLast) return { kind: 'stored', content, sizeBytes };
+    buffer.copyWithin(0, start, end);
+    end -= start;
+  }
+}

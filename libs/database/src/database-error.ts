@@ -21,7 +21,7 @@ const UNREACHABLE_SOCKET_CODES = new Set([
 
 /** What `pg` says without a code when the server has gone away. */
 const UNREACHABLE_MESSAGES =
-  /connection terminated|server closed the connection|timeout exceeded when trying to connect|client has encountered a connection error|connection ended|not queryable/iu;
+  /connection terminated|server closed the connection|timeout exceeded when trying to connect|query read timeout|unable to start a transaction in the given time|client has encountered a connection error|connection ended|not queryable/iu;
 
 /**
  * A lost, refused or timed-out connection as `database_unreachable`; every other error as it is.

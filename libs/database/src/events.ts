@@ -1,13 +1,11 @@
 import type { Prisma } from '../generated/client.ts';
+import { advisoryLocks } from './advisory-lock.ts';
 import { isJsonObject, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import type { Scope } from './scope.ts';
 
 /** Woken whenever events were committed; the payload is empty, since the log itself says what. */
 export const EVENTS_CHANNEL = 'holdfast_events';
-
-/** The lock under which events are numbered; any constant, the same in every process. */
-const NUMBERING_LOCK = 72_707_370;
 
 /** The most events in one read: a reader that is behind takes several. */
 const MAX_EVENTS_PER_READ = 1_000;
@@ -39,7 +37,7 @@ export interface LoggedEvent extends Omit<NewEvent, 'type' | 'subjectKind'> {
  * n will never be shown a smaller one later. Append last in a transaction, with nothing slow behind it.
  */
 export async function appendEvent(tx: Transaction, event: NewEvent): Promise<bigint> {
-  await tx.$executeRaw`SELECT pg_advisory_xact_lock(${NUMBERING_LOCK}::bigint)`;
+  await tx.$executeRaw`SELECT pg_advisory_xact_lock(${advisoryLocks.numberEvents}::bigint)`;
   const rows = await tx.$queryRaw<{ sequence: bigint }[]>`
     INSERT INTO "events" ("businessEntityId", "type", "subjectKind", "subjectId", "data", "createdAt")
     VALUES (${event.businessEntityId}, ${event.type}, ${event.subjectKind}, ${event.subjectId}, ${JSON.stringify(event.data)}::jsonb,

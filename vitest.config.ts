@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// Four projects by what they need: unit needs nothing, live starts servers, interop runs stock restic, e2e runs the whole system.
+// Projects by what they need: unit nothing, live a server that it starts, interop stock restic, e2e the whole system, container an engine.
 const project = (name: string, include: string[], exclude: string[], timeoutMs: number) => ({
   test: { name, include, exclude: ['**/node_modules/**', ...exclude], testTimeout: timeoutMs, hookTimeout: timeoutMs },
 });
@@ -17,6 +17,7 @@ export default defineConfig({
       project('live', ['{apps,libs}/*/src/**/*.live.test.ts'], ['apps/e2e/**'], 120_000),
       project('interop', ['{apps,libs}/*/src/**/*.interop.test.ts'], ['apps/e2e/**'], 300_000),
       project('e2e', ['apps/e2e/src/**/*.test.ts'], [], 600_000),
+      project('container', ['apps/e2e/src/**/*.container.ts'], [], 900_000),
     ],
   },
 });

@@ -89,19 +89,10 @@ class ArchiveWalk {
 
   /** Stores a node or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
   async #beginNode(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
-    switch (node.type) {
-      case 'file':
-        return await this.#beginFile(path, node, before);
-      case 'dir':
-        return await this.#beginFolder(path, node, before);
-      case 'socket': // nothing without its process; restic leaves it out as well
-        return null;
-      case 'symlink':
-      case 'dev':
-      case 'chardev':
-      case 'fifo':
-        return { node: encodeSourceNode(node) };
-    }
+    if (node.type === 'file') return await this.#beginFile(path, node, before);
+    if (node.type === 'dir') return await this.#beginFolder(path, node, before);
+    // A socket is nothing without its process; restic leaves it out as well.
+    return node.type === 'socket' ? null : { node: encodeSourceNode(node) };
   }
 
   async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
@@ -150,20 +141,24 @@ class ArchiveWalk {
   }
 
   async #saveTree(nodes: readonly PendingNode[]): Promise<ObjectId> {
-    const whole = (await Promise.all(nodes)).filter((node) => node !== null);
+    const whole: TreeNode[] = [];
+    for (const pending of nodes) {
+      const node = await pending;
+      if (node !== null) whole.push(node);
+    }
     return (await this.#options.sink.save('tree', encodeTree(whole))).id;
   }
 
   /** Notes a task that runs beside the walk; its failure ends the walk. */
   #track<T>(promise: Promise<T>): Promise<T> {
-    const task = promise.then(
-      () => this.#tasks.delete(task),
+    this.#tasks.add(promise);
+    promise.then(
+      () => this.#tasks.delete(promise),
       (error: unknown) => {
         this.#failed.abort(error);
-        this.#tasks.delete(task);
+        this.#tasks.delete(promise);
       },
     );
-    this.#tasks.add(task);
     return promise;
   }
 }

@@ -9,10 +9,11 @@ import { systemClock } from './clock.ts';
 import { createFileStorer } from './file-storer.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
 import { loadIndex } from './load-index.ts';
+import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
 import { createPacker } from './packer.ts';
 
-import type { EnginePhase, OnProgress } from './progress.ts';
+import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 import { scanSource } from './scan.ts';
 import type { Snapshot } from './snapshots.ts';
@@ -54,22 +55,6 @@ export interface ArchiveResult {
   readonly warnings: readonly string[];
 }
 
-/** The counts that restic ≥ 0.17 notes in its snapshots; sizes in bytes. `Packed` is as stored: compressed and sealed. */
-export interface ArchiveSummary {
-  readonly filesNew: number;
-  readonly filesChanged: number;
-  readonly filesUnmodified: number;
-  readonly dirsNew: number;
-  readonly dirsChanged: number;
-  readonly dirsUnmodified: number;
-  readonly dataBlobs: number;
-  readonly treeBlobs: number;
-  readonly dataAdded: number;
-  readonly dataAddedPacked: number;
-  readonly totalFilesProcessed: number;
-  readonly totalBytesProcessed: number;
-}
-
 /**
  * Backs the source up into the repository: packs, then index, then the snapshot. What changes, shrinks or vanishes meanwhile is
  * stored as read or listed as skipped. When it throws or is aborted no snapshot is there; what was uploaded is found by the next
@@ -80,97 +65,17 @@ export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
   return await withLock({ ...options, exclusive: false }, (signal) => archiveLocked(options, signal));
 }
 
-/** The list of what was skipped is for people; the count tells the rest. */
-export const maxSkippedListed = 1000;
-const maxWarningsListed = 100;
-
-type Counts = { -readonly [Name in keyof ArchiveSummary]: number };
-
-/** What one run has seen and done so far. */
-class ArchiveRun {
-  readonly counts: Counts = {
-    filesNew: 0,
-    filesChanged: 0,
-    filesUnmodified: 0,
-    dirsNew: 0,
-    dirsChanged: 0,
-    dirsUnmodified: 0,
-    dataBlobs: 0,
-    treeBlobs: 0,
-    dataAdded: 0,
-    dataAddedPacked: 0,
-    totalFilesProcessed: 0,
-    totalBytesProcessed: 0,
-  };
-  readonly skipped: SkippedEntry[] = [];
-  skippedCount = 0;
-  readonly warnings: string[] = [];
-  #bytesDone = 0;
-  #totals: { files: number; bytes: number } | null;
-  readonly #onProgress: OnProgress;
-
-  constructor({ parent, onProgress = () => {} }: ArchiveOptions) {
-    // The parent's size is a good guess of this one's, and costs nothing; without one the source is counted ahead.
-    const before = parent?.summary;
-    this.#totals = before === undefined ? null : { files: before.totalFilesProcessed, bytes: before.totalBytesProcessed };
-    this.#onProgress = onProgress;
-  }
-
-  get needsScan(): boolean {
-    return this.#totals === null;
-  }
-
-  set totals(totals: { files: number; bytes: number }) {
-    this.#totals = totals;
-    this.report('reading');
-  }
-
-  addFile(kind: 'new' | 'changed' | 'unmodified', sizeBytes: number): void {
-    this.counts[kind === 'new' ? 'filesNew' : kind === 'changed' ? 'filesChanged' : 'filesUnmodified']++;
-    this.counts.totalFilesProcessed++;
-    this.counts.totalBytesProcessed += sizeBytes;
-    this.report('reading');
-  }
-
-  addDirectory(kind: 'new' | 'changed' | 'unmodified'): void {
-    this.counts[kind === 'new' ? 'dirsNew' : kind === 'changed' ? 'dirsChanged' : 'dirsUnmodified']++;
-  }
-
-  addBytes(bytes: number): void {
-    this.#bytesDone += bytes;
-    this.report('reading');
-  }
-
-  addSkipped(skipped: SkippedEntry): void {
-    this.skippedCount++;
-    if (this.skipped.length < maxSkippedListed) this.skipped.push(skipped);
-  }
-
-  addWarning(message: string): void {
-    if (this.warnings.length < maxWarningsListed) this.warnings.push(message);
-  }
-
-  report(phase: EnginePhase): void {
-    const filesDone = this.counts.totalFilesProcessed;
-    const bytesDone = this.#bytesDone;
-    // A guess that turns out too small grows: never more done than there is.
-    const filesTotal = this.#totals === null ? null : Math.max(filesDone, this.#totals.files);
-    const bytesTotal = this.#totals === null ? null : Math.max(bytesDone, this.#totals.bytes);
-    this.#onProgress({ phase, filesDone, filesTotal, bytesDone, bytesTotal });
-  }
-}
-
 async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal): Promise<ArchiveResult> {
   const { repository, source, clock = systemClock, compression = true, commit = (write) => write() } = options;
   // Ends the scan and the uploads when the walk fails.
   const ended = new AbortController();
   const signal = AbortSignal.any([outerSignal, ended.signal]);
   const startedAt = clock.now();
-  const run = new ArchiveRun(options);
-  run.report('opening');
+  const tally = new ArchiveTally(options);
+  tally.report('opening');
   const { index } = await loadIndex(repository, { signal });
   const sink = createPacker({ repository, index, compression, clock, signal });
-  const scanning = run.needsScan ? scanAhead(source, run, signal) : Promise.resolve();
+  const scanning = tally.needsScan ? scanAhead(source, tally, signal) : Promise.resolve();
   try {
     const treeId = await walkSource({
       source,
@@ -180,21 +85,21 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
       storer: createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial }),
       ...(options.parent === undefined ? {} : { parentTreeId: options.parent.tree }),
       signal,
-      onFile: (kind, sizeBytes) => run.addFile(kind, sizeBytes),
-      onDirectory: (kind) => run.addDirectory(kind),
-      onBytes: (bytes) => run.addBytes(bytes),
-      onSkipped: (skipped) => run.addSkipped(skipped),
-      onWarning: (message) => run.addWarning(message),
+      onFile: (kind, sizeBytes) => tally.addFile(kind, sizeBytes),
+      onDirectory: (kind) => tally.addDirectory(kind),
+      onBytes: (bytes) => tally.addBytes(bytes),
+      onSkipped: (skipped) => tally.addSkipped(skipped),
+      onWarning: (message) => tally.addWarning(message),
     });
-    run.report('saving');
+    tally.report('saving');
     await sink.finish();
     const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes } = sink.counts;
-    const summary: ArchiveSummary = { ...run.counts, dataBlobs, treeBlobs, dataAdded: addedBytes, dataAddedPacked: addedPackedBytes };
+    const summary: ArchiveSummary = { ...tally.counts, dataBlobs, treeBlobs, dataAdded: addedBytes, dataAddedPacked: addedPackedBytes };
     const bytes = encodeSnapshot(options, treeId, summary, startedAt, clock.now());
     let written: Promise<ObjectId> | undefined;
     signal.throwIfAborted();
     const snapshotId = await commit(() => (written ??= saveNamedFile(repository, snapshotName, bytes, signal)));
-    const { skipped, skippedCount, warnings } = run;
+    const { skipped, skippedCount, warnings } = tally;
     return { snapshotId, treeId, summary, skipped, skippedCount, warnings };
   } finally {
     ended.abort(new HoldfastError('internal', 'the archive call has ended'));
@@ -204,11 +109,11 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
 }
 
 /** Never rejects: a scan that fails leaves the total unknown, and the backup meets the same trouble and reports it. */
-async function scanAhead(source: Source, run: ArchiveRun, signal: AbortSignal): Promise<void> {
+async function scanAhead(source: Source, tally: ArchiveTally, signal: AbortSignal): Promise<void> {
   try {
-    run.totals = await scanSource(source, signal);
+    tally.totals = await scanSource(source, signal);
   } catch (error) {
-    if (!signal.aborted) run.addWarning(`the source could not be counted ahead: ${String(error)}`);
+    if (!signal.aborted) tally.addWarning(`the source could not be counted ahead: ${String(error)}`);
   }
 }
 

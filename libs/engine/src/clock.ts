@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** The engine's only source of time, so that a test can own it. */
 export interface Clock {
   now(): Date;
-  /** Rejects with the signal's reason when it aborts. Does not keep the process alive. */
+  /** Rejects with the signal's reason when it aborts. */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -12,7 +12,7 @@ export const systemClock: Clock = {
   async sleep(durationMs, signal) {
     signal?.throwIfAborted();
     try {
-      await delay(durationMs, undefined, { ref: false, ...(signal ? { signal } : {}) });
+      await delay(durationMs, undefined, signal === undefined ? {} : { signal });
     } catch (error) {
       signal?.throwIfAborted();
       throw error;

@@ -1,9 +1,15 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { Target, TargetWarning } from '@holdfast/sources/target';
-import type { Lock, LockOptions } from './lock.ts';
+import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
+import { loadIndex } from './load-index.ts';
+import { withLock, type Lock, type LockOptions } from './lock.ts';
+import { selectPaths, type PathSelection } from './path-selection.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
+import { RestoreWalk } from './restore-walk.ts';
+import { loadSnapshot } from './snapshots.ts';
 
 export interface RestoreOptions extends LockOptions {
   readonly repository: Repository;
@@ -27,7 +33,7 @@ export interface RestoreResult {
   /** What could not be set, such as an owner when not root. At most maxWarningsListed; warningCount counts all. */
   readonly warnings: readonly TargetWarning[];
   readonly warningCount: number;
-  /** Files whose content is damaged or missing in the repository: not there, or not whole. At most maxWarningsListed. */
+  /** Files and folders that are damaged or missing in the repository: not there, or not whole. At most maxWarningsListed. */
   readonly failed: readonly TargetWarning[];
   readonly failedCount: number;
 }
@@ -35,9 +41,97 @@ export interface RestoreResult {
 /**
  * Writes a snapshot, or the selected part of it, to the target; every blob is checked against its hash before it is written.
  * When it throws or is aborted, what was written so far is left in the target.
- * Errors: snapshot_missing, path_not_found (nothing selected is there), repository_damaged (a folder cannot be read),
+ * Errors: snapshot_missing, path_not_found (nothing selected is there), repository_damaged (the top cannot be read),
  * repository_locked, those of the target and the storage.
  */
 export async function restore(options: RestoreOptions): Promise<RestoreResult> {
-  throw new HoldfastError('internal', `not written yet: ${options.repository.id}`);
+  return await withLock({ ...options, exclusive: false }, (signal) => restoreLocked(options, signal));
+}
+
+/** The lists are for people; the counts tell the rest. */
+export const maxWarningsListed = 1000;
+
+async function restoreLocked(options: RestoreOptions, signal: AbortSignal): Promise<RestoreResult> {
+  const { repository, target, snapshotId, onProgress = () => {} } = options;
+  const snapshot = await loadSnapshot(repository, snapshotId, { signal });
+  const { index } = await loadIndex(repository, { signal });
+  const loader = createBlobLoader(repository, index);
+  const selection = selectPaths(options.select);
+  const notFound = await findMissingPaths(loader, snapshot.tree, selection, signal);
+
+  const done = { file: 0, directory: 0, other: 0, hard_link: 0 };
+  const failed: TargetWarning[] = [];
+  let failedCount = 0;
+  let bytesDone = 0;
+  const totals = selection.paths === null ? snapshot.summary : undefined;
+  const report = (): void =>
+    onProgress({
+      phase: 'restoring',
+      filesDone: done.file + done.hard_link,
+      filesTotal: totals?.totalFilesProcessed ?? null,
+      bytesDone,
+      bytesTotal: totals?.totalBytesProcessed ?? null,
+    });
+  const walk = new RestoreWalk({
+    repository,
+    index,
+    loader,
+    target,
+    selection,
+    signal,
+    onDone: (kind) => {
+      done[kind]++;
+      report();
+    },
+    onBytes: (bytes) => {
+      bytesDone += bytes;
+      report();
+    },
+    onFailed: (path, reason) => {
+      failedCount++;
+      if (failed.length < maxWarningsListed) failed.push({ path, reason });
+    },
+  });
+  await target.open();
+  try {
+    await walk.run(snapshot.tree);
+    const warnings = [...notFound.map((path) => ({ path, reason: 'is not in the snapshot' })), ...target.warnings];
+    return {
+      filesRestored: done.file,
+      directoriesRestored: done.directory,
+      otherRestored: done.other,
+      hardLinksRestored: done.hard_link,
+      bytesRestored: bytesDone,
+      warnings: warnings.slice(0, maxWarningsListed),
+      warningCount: warnings.length,
+      failed,
+      failedCount,
+    };
+  } finally {
+    await target.close();
+  }
+}
+
+/** Selected paths that the snapshot does not have; throws path_not_found when that is all of them. */
+async function findMissingPaths(loader: BlobLoader, treeId: ObjectId, selection: PathSelection, signal: AbortSignal): Promise<string[]> {
+  const paths = selection.paths ?? [];
+  const missing: string[] = [];
+  for (const path of paths) if (!(await hasPath(loader, treeId, path, signal))) missing.push(path);
+  if (paths.length > 0 && missing.length === paths.length) {
+    throw new HoldfastError('path_not_found', `the snapshot has no ${missing.join(', no ')}`, {
+      hint: 'choose paths that are in the snapshot, as they were when it was made',
+    });
+  }
+  return missing;
+}
+
+async function hasPath(loader: BlobLoader, treeId: ObjectId, path: string, signal: AbortSignal): Promise<boolean> {
+  let subtree: ObjectId | undefined = treeId;
+  for (const name of path.split('/').slice(1)) {
+    if (subtree === undefined) return false;
+    const node: TreeNode | undefined = (await loader.loadTree(subtree, signal)).find((candidate) => candidate.name === name);
+    if (node === undefined) return false;
+    subtree = node.subtree;
+  }
+  return true;
 }

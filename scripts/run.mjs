@@ -18,6 +18,6 @@ if (version[0] < OLDEST_NODE[0] || (version[0] === OLDEST_NODE[0] && version[1] 
   process.exit(1);
 }
 
-import('./run/run-command.mjs').then(function (module) {
+void import('./run/run-command.mjs').then(function (module) {
   return module.runCommand(process.argv.slice(2));
 });

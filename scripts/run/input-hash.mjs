@@ -11,7 +11,7 @@ export function installInputs(root) {
   const manifests = WORKSPACE_FOLDERS.flatMap((folder) =>
     existsSync(join(root, folder)) ? readdirSync(join(root, folder)).map((name) => `${folder}/${name}/package.json`) : [],
   );
-  return [...ROOT_FILES, ...manifests].filter((path) => existsSync(join(root, path))).toSorted();
+  return [...ROOT_FILES, ...manifests].filter((path) => existsSync(join(root, path))).toSorted((a, b) => (a < b ? -1 : 1));
 }
 
 /** SHA-256 over names and bytes of the files, and over `salt` (what else decides the outcome, such as the platform). */

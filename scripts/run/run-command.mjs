@@ -5,7 +5,7 @@ import { exitLike, runChild } from './child-process.mjs';
 import { prepare } from './prepare.mjs';
 import { toolEnvironment, workspaceNode } from './workspace-node.mjs';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const checkout = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 /** What a word stands for: [program, arguments before the caller's own]. */
 export function resolveWord(root, word) {
@@ -23,11 +23,11 @@ export async function runCommand(args) {
   try {
     const [word, ...rest] = args;
     if (word === undefined) throw new Error('say what to run, such as `node scripts/run.mjs holdfast up`');
-    await prepare(root);
-    const [program, before] = resolveWord(root, word);
+    await prepare(checkout);
+    const [program, before] = resolveWord(checkout, word);
     // The command watches this pid, so that it stops as well when this process is killed and can pass nothing on.
-    const env = { ...toolEnvironment(root), HOLDFAST_PARENT_PID: String(process.pid) };
-    exitLike(await runChild(program, [...before, ...rest], { cwd: root, env }));
+    const env = { ...toolEnvironment(checkout), HOLDFAST_PARENT_PID: String(process.pid) };
+    exitLike(await runChild(program, [...before, ...rest], { cwd: checkout, env }));
   } catch (error) {
     process.stderr.write(`holdfast: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exit(1);

@@ -1,0 +1,50 @@
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/** Some hundred thousand lines; with the files kept it bounds what the logs of one process can take. */
+const MAX_SIZE_BYTES = 16 * 1024 * 1024;
+/** The starts and overflows before this one that can still be read: `api.log`, `api.1.log`, … */
+const KEPT_COUNT = 4;
+
+export interface LogFile extends Disposable {
+  write(text: string): void;
+  close(): void;
+}
+
+/** A log that begins anew with every start and whenever it is full; what was there before gets a number. Mode 0600. */
+export function openLogFile(path: string, maxSizeBytes = MAX_SIZE_BYTES): LogFile {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  let descriptor: number | undefined;
+  let sizeBytes = 0;
+  const open = (): number => {
+    rotate(path);
+    const opened = openSync(path, 'a', 0o600);
+    sizeBytes = fstatSync(opened).size;
+    return opened;
+  };
+  const close = (): void => {
+    if (descriptor !== undefined) closeSync(descriptor);
+    descriptor = undefined;
+  };
+  descriptor = open();
+  return {
+    write(text) {
+      if (descriptor === undefined) return; // A child's last words after the end.
+      if (sizeBytes >= maxSizeBytes) {
+        close();
+        descriptor = open();
+      }
+      sizeBytes += writeSync(descriptor, text);
+    },
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+function rotate(path: string): void {
+  const numbered = (number: number): string => (number === 0 ? path : path.replace(/(\.log)?$/, `.${number}.log`));
+  rmSync(numbered(KEPT_COUNT), { force: true });
+  for (let number = KEPT_COUNT - 1; number >= 0; number -= 1) {
+    if (existsSync(numbered(number))) renameSync(numbered(number), numbered(number + 1));
+  }
+}

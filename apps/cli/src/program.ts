@@ -1,0 +1,145 @@
+import { userInfo } from 'node:os';
+import { openDatabase } from '@holdfast/database/open-database';
+import { migrate } from '@holdfast/database/migrate';
+import { repositoryPassword } from '@holdfast/database/repositories';
+import { parseMasterKey } from '@holdfast/database/sealed-secret';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { roles, signAccessToken, type Role } from './access-token.ts';
+import { findCheckout } from './checkout.ts';
+import { readCliConfig } from './config.ts';
+import { findApiUrl, findDatabaseUrl, findJwtSecret, findMasterKey } from './operator-access.ts';
+import { parseDurationSeconds } from './parse-duration.ts';
+import { runService } from './run-service.ts';
+import { runUp } from './run-up.ts';
+import { serviceFolders } from './service-environment.ts';
+import { startTour } from './start-tour.ts';
+import { watchStopSignals } from './stop-signals.ts';
+
+/** More processes on one machine than this only wait for its disk. */
+const MAX_WORKERS = 32;
+const PORT_MAX = 65_535;
+const COMMAND_POOL_SIZE = 1;
+
+/** The words of the command. `exit` is told the exit code of those that have one of their own. */
+export function buildProgram(environment: Readonly<Record<string, string | undefined>>, exit: (code: number) => void): Command {
+  const program = new Command('holdfast').description('self-hosted backup and recovery').showHelpAfterError();
+  const context = () => {
+    const config = readCliConfig(environment);
+    return { config, checkout: findCheckout(environment) };
+  };
+  addUp(program, environment, context, exit);
+  program
+    .command('api')
+    .description('run the REST API in the foreground, with its settings from the environment')
+    .action(async () => exit(await runService(context().checkout.apiMain, environment)));
+  program
+    .command('worker')
+    .description('run one worker in the foreground, with its settings from the environment')
+    .action(async () => exit(await runService(context().checkout.workerMain, environment)));
+  program
+    .command('migrate')
+    .description('bring the database to the schema of this version')
+    .action(async () => {
+      const { checkout, config } = context();
+      const applied = await migrate(findDatabaseUrl(checkout, config), { log: tell });
+      if (applied.length === 0) tell('the database is up to date');
+    });
+  addToken(program, context);
+  program
+    .command('repository-password')
+    .argument('<id>', 'id of the repository')
+    .description('print the password of a repository, for the stock restic program (for the operator of this machine)')
+    .action(async (id: string) => {
+      const { checkout, config } = context();
+      const masterKey = parseMasterKey(findMasterKey(checkout, config));
+      await using database = await openDatabase({
+        url: findDatabaseUrl(checkout, config),
+        poolSize: COMMAND_POOL_SIZE,
+        applicationName: 'holdfast-cli',
+      });
+      const password = await repositoryPassword(database.client, id, masterKey);
+      tell('the line on standard output opens every backup in this repository: keep it out of histories and logs');
+      process.stdout.write(`${password}\n`);
+    });
+  return program;
+}
+
+type Context = () => { config: ReturnType<typeof readCliConfig>; checkout: ReturnType<typeof findCheckout> };
+
+function addUp(
+  program: Command,
+  environment: Readonly<Record<string, string | undefined>>,
+  context: Context,
+  exit: (code: number) => void,
+): void {
+  program
+    .command('up')
+    .description('run everything on this machine: PostgreSQL (unless DATABASE_URL is set), migrations, API and workers')
+    .option('--once', 'run the tour, stop everything, and exit with 0 when every step went well')
+    .option('--no-tour', 'do not run the tour on the first start')
+    .option('--with-node-modules', 'let the tour back up node_modules too')
+    .addOption(new Option('--workers <count>', 'worker processes').default(2).argParser(wholeNumber(0, MAX_WORKERS)))
+    .addOption(new Option('--port <port>', 'of the API; 0 takes a free one').argParser(wholeNumber(0, PORT_MAX)))
+    .action(async (options: { once?: true; tour: boolean; withNodeModules?: true; workers: number; port?: number }) => {
+      const once = options.once ?? false;
+      const code = await runUp({
+        ...context(),
+        environment,
+        port: options.port,
+        workerCount: options.workers,
+        once,
+        tour: options.tour ? (once ? 'always' : 'first-start') : 'never',
+        withNodeModules: options.withNodeModules ?? false,
+      });
+      exit(code);
+    });
+  program
+    .command('tour')
+    .description('back up, verify, recover and clean up this checkout over the API of a running `holdfast up`')
+    .option('--api <url>', 'address of the API, when it is another one')
+    .option('--with-node-modules', 'back up node_modules too')
+    .action(async (options: { api?: string; withNodeModules?: true }) => {
+      const { checkout, config } = context();
+      using stop = watchStopSignals(environment, () => process.exit(1));
+      const result = await startTour({
+        checkout,
+        apiUrl: findApiUrl(checkout, options.api),
+        jwtSecret: findJwtSecret(checkout, config),
+        folders: serviceFolders(checkout, config),
+        withNodeModules: options.withNodeModules ?? false,
+        signal: stop.signal,
+      });
+      exit(result.succeeded ? 0 : 1);
+    });
+}
+
+function addToken(program: Command, context: Context): void {
+  program
+    .command('token')
+    .description('print a token for the API')
+    .addOption(new Option('--role <role>', 'what it may do').choices(roles).default('admin'))
+    .option('--entities <ids>', 'ids of the business entities that it may touch, with commas; * for all', '*')
+    .option('--subject <name>', 'who it is for', userInfo().username)
+    .option('--expires <time>', 'how long it is good, such as 15m, 12h or 30d', '12h')
+    .action((options: { role: Role; entities: string; subject: string; expires: string }) => {
+      const { checkout, config } = context();
+      const entities = options.entities === '*' ? '*' : options.entities.split(',').filter((id) => id !== '');
+      const token = signAccessToken(
+        { subject: options.subject, role: options.role, entities },
+        { secret: findJwtSecret(checkout, config), now: new Date(), lifetimeSeconds: parseDurationSeconds(options.expires) },
+      );
+      process.stdout.write(`${token}\n`);
+    });
+}
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (number >= least && number <= most) return number;
+    throw new InvalidArgumentError(`must be a whole number from ${least} to ${most}`);
+  };
+}
+
+function tell(text: string): void {
+  process.stderr.write(`holdfast: ${text}\n`);
+}

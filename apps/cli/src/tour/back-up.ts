@@ -1,0 +1,82 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
+import { formatBytes, formatCount } from '../format-amount.ts';
+import { backupRunSchema, runSchema, type BackupRun, type Run } from './api-answers.ts';
+import { listTree, type TreeListing } from './list-tree.ts';
+import { isLeftOut } from './set-up-demo.ts';
+import type { FirstBackup, StepOutcome, TourContext } from './tour-context.ts';
+
+/** Git ignores `*.log`, so a tour that is broken off leaves a clean work tree. */
+const SCRATCH_FILE = 'holdfast-tour.log';
+/** Random, so that nothing of it is in the repository yet; small against the rest. */
+const SCRATCH_SIZE_BYTES = 64 * 1024;
+
+/** The first backup, with the source listed before and after it. */
+export async function makeFirstBackup(context: TourContext): Promise<StepOutcome & { readonly backup: FirstBackup }> {
+  const isExcluded = isLeftOut(context);
+  const before = await listTree(context.sourceFolder, { hash: true, isExcluded, signal: context.signal });
+  const run = await runBackup(context);
+  const after = await listTree(context.sourceFolder, { hash: false, isExcluded, signal: context.signal });
+  invariant(run.snapshotId !== null, `backup ${run.id} is completed and names no snapshot`);
+  const fileCount = countFiles(after);
+  return {
+    backup: { run, before, after },
+    amount: amountOf(run.fileSize ?? 0, fileCount),
+    detail: `snapshot ${run.snapshotId.slice(0, 8)}, ${formatBytes(await repositorySizeBytes(context))} in the repository`,
+  };
+}
+
+/** One more backup after a small file was added: shows what deduplication saves. */
+export async function makeSecondBackup(context: TourContext): Promise<StepOutcome> {
+  const scratch = join(context.sourceFolder, SCRATCH_FILE);
+  const sizeBefore = await repositorySizeBytes(context);
+  try {
+    await writeFile(scratch, randomBytes(SCRATCH_SIZE_BYTES / 2).toString('hex'));
+    const run = await runBackup(context);
+    const addedBytes = (await repositorySizeBytes(context)) - sizeBefore;
+    const totalBytes = run.fileSize ?? 0;
+    const savedPercent = totalBytes === 0 ? 0 : 100 * (1 - addedBytes / totalBytes);
+    return {
+      amount: formatBytes(totalBytes),
+      detail: `one file of ${formatBytes(SCRATCH_SIZE_BYTES)} added: the repository grew by ${formatBytes(addedBytes)}, deduplication saved ${savedPercent.toFixed(1)}%`,
+    };
+  } finally {
+    await rm(scratch, { force: true });
+  }
+}
+
+/** Throws what ended the run when it did not complete. */
+export function requireCompleted(run: Run): void {
+  if (run.status === 'completed' || run.status === 'completed_with_warnings') return;
+  throw new HoldfastError('conflict', `run ${run.id} is ${run.status}: ${run.errorCode ?? ''} ${run.errorMessage ?? ''}`.trim(), {
+    hint: 'see the logs of the workers',
+  });
+}
+
+export function amountOf(bytes: number, fileCount: number): string {
+  return `${formatBytes(bytes)}, ${formatCount(fileCount)} files`;
+}
+
+async function runBackup(context: TourContext): Promise<BackupRun> {
+  const accepted = await context.client.post('/jobs', { backupConfigId: context.config.id }, runSchema);
+  const run = await context.follower.follow(
+    accepted.id,
+    () => context.client.get(`/jobs/${accepted.id}`, backupRunSchema),
+    context.showProgress,
+  );
+  requireCompleted(run);
+  return run;
+}
+
+/** Seen from outside, so that the number owes nothing to what the engine says of itself. */
+async function repositorySizeBytes(context: TourContext): Promise<number> {
+  const listing = await listTree(context.repositoryFolder, { hash: false, signal: context.signal });
+  return [...listing.values()].reduce((sum, entry) => sum + (entry.type === 'file' ? Number(entry.sizeBytes) : 0), 0);
+}
+
+function countFiles(listing: TreeListing): number {
+  return [...listing.values()].filter((entry) => entry.type === 'file').length;
+}

@@ -1,0 +1,47 @@
+import { invariant } from '@holdfast/errors/invariant';
+import { detailedRunSchema, pageOf, runSchema } from './api-answers.ts';
+import { requireCompleted } from './back-up.ts';
+import type { FirstBackup, StepOutcome, TourContext } from './tour-context.ts';
+
+export const verifications = [
+  { type: 'checksum', meaning: 'every pack of the repository hashed again' },
+  { type: 'integrity', meaning: 'every folder walked, every piece of data present' },
+  { type: 'restore_test', meaning: 'restored to a scratch folder and compared by hash' },
+] as const;
+
+export async function verifyBackup(
+  context: TourContext,
+  backup: FirstBackup,
+  verification: (typeof verifications)[number],
+): Promise<StepOutcome> {
+  const path = `/jobs/${backup.run.id}/verif`;
+  const accepted = await context.client.post(`${path}y`, { verificationType: verification.type }, runSchema);
+  const run = await context.follower.follow(
+    accepted.id,
+    async () => {
+      const page = await context.client.get(`${path}ications`, pageOf(detailedRunSchema));
+      const row = page.items.find((item) => item.id === accepted.id);
+      invariant(row !== undefined, `verification ${accepted.id} is not in the list of its backup`);
+      return row;
+    },
+    context.showProgress,
+  );
+  requireCompleted(run);
+  return { amount: countsOf(run.details), detail: verification.meaning };
+}
+
+const SHOWN_COUNTS = 3;
+
+/** `12 packs, 640 files`: the numbers among the details, by their own names. */
+function countsOf(details: Readonly<Record<string, unknown>> | null): string {
+  return Object.entries(details ?? {})
+    .flatMap(([name, value]) => (typeof value === 'number' && value > 0 && name.endsWith('Count') ? [`${value} ${wordsOf(name)}`] : []))
+    .slice(0, SHOWN_COUNTS)
+    .join(', ');
+}
+
+/** `packCount` is `packs`. */
+function wordsOf(name: string): string {
+  const words = name.slice(0, -'Count'.length).replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return words.endsWith('s') ? words : `${words}s`;
+}

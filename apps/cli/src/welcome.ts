@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import { API_PREFIX } from './api-client.ts';
+import type { Checkout } from './checkout.ts';
+import { BOARD_PATH, DOCS_PATH } from './tour/look-around.ts';
+import { DEMO_ENTITY } from './tour/set-up-demo.ts';
+
+export interface WelcomeFacts {
+  readonly checkout: Checkout;
+  readonly apiUrl: string;
+  readonly storageRoot: string;
+  /** What the tour made; undefined when it did not run now. */
+  readonly configId: string | undefined;
+  readonly repositoryId: string | undefined;
+}
+
+/** What a person needs who has just started Holdfast; every command works when it is pasted, from any folder. */
+export function welcomeText(facts: WelcomeFacts): string {
+  const holdfast = `npm --prefix ${shellQuote(facts.checkout.root)} --silent run holdfast --`;
+  const curl = `curl -s -H "authorization: Bearer $TOKEN"`;
+  const api = `${facts.apiUrl}${API_PREFIX}`;
+  const startBackup =
+    facts.configId === undefined
+      ? `${curl} ${api}/status`
+      : `${curl} -H 'content-type: application/json' -d '{"backupConfigId":"${facts.configId}"}' ${api}/jobs`;
+  const repository =
+    facts.repositoryId === undefined
+      ? []
+      : [
+          '',
+          'The repository is an ordinary restic repository (format 2):',
+          `  path      ${join(facts.storageRoot, DEMO_ENTITY)}`,
+          `  password  ${holdfast} repository-password ${facts.repositoryId}`,
+        ];
+  return [
+    '',
+    'Holdfast is up:',
+    `  API       ${api}`,
+    `  docs      ${facts.apiUrl}${DOCS_PATH}`,
+    `  board     ${facts.apiUrl}${BOARD_PATH}  (sign in with a token)`,
+    `  logs      ${join(facts.checkout.stateFolder, 'logs')}`,
+    '',
+    'A token for twelve hours, and three calls (jobs so far, one more piece of work, events as they happen):',
+    `  TOKEN=$(${holdfast} token)`,
+    `  ${curl} '${api}/jobs?limit=3'`,
+    `  ${startBackup}`,
+    `  ${curl} -N '${api}/events?after=0'`,
+    ...repository,
+    '',
+    'Ctrl-C stops everything.',
+    '',
+  ].join('\n');
+}
+
+function shellQuote(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,28 @@
+import { heartbeatRuns, type Claim } from '@holdfast/database/runs';
+import { heartbeatWorker, registerWorker } from '@holdfast/database/workers';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { WorkerContext } from './worker-context.ts';
+
+/**
+ * Says of every run in hand that it is still worked on, and learns which of them are to be stopped. This is also how a cancel
+ * request arrives whose notification was lost.
+ */
+export async function heartbeat(context: WorkerContext): Promise<void> {
+  const { database, inHand, workerId, hostname } = context;
+  const claims = inHand.claims();
+  if (claims.length > 0) {
+    const { superseded, cancelRequested } = await heartbeatRuns(database, claims);
+    for (const claim of cancelRequested) inHand.abort(claim.kind, claim.id, cancelled(claim));
+    for (const claim of superseded) {
+      const lost = new HoldfastError('run_superseded', `${claim.kind} run ${claim.id} is no longer held by attempt ${claim.attempt}`);
+      inHand.abort(claim.kind, claim.id, lost);
+    }
+  }
+  const isKnown = await heartbeatWorker(database.client, workerId, claims);
+  if (!isKnown) await registerWorker(database.client, { id: workerId, hostname, pid: process.pid });
+}
+
+/** The reason with which a run stops that somebody cancelled. */
+export function cancelled({ kind, id }: Pick<Claim, 'kind' | 'id'>): HoldfastError {
+  return new HoldfastError('run_cancelled', `${kind} run ${id} was cancelled`);
+}

@@ -1,0 +1,78 @@
+import { recordRepositoryState, repositoryPassword, type RepositoryRow } from '@holdfast/database/repositories';
+import { openOrCreateRepository } from '@holdfast/engine/create-repository';
+import { openRepository, type Repository } from '@holdfast/engine/repository';
+import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
+import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
+import { openStorage } from '@holdfast/storage/open-storage';
+import { parseStorageOptions } from '@holdfast/storage/storage-options';
+import type { Storage } from '@holdfast/storage/storage';
+import type { WorkerContext } from './worker-context.ts';
+
+/**
+ * Opens the storage of a repository's row; a local folder must lie inside the allowed storage roots.
+ * Codes: path_outside_roots, type_not_supported, those of the storage.
+ */
+export async function openStorageOf({ config }: WorkerContext, row: Pick<RepositoryRow, 'storageOptions'>): Promise<Storage> {
+  return openStorage(parseStorageOptions(row.storageOptions), { checkPath: (path) => resolveInsideRoots(path, config.storageRoots) });
+}
+
+/**
+ * Opens a row's repository and notes on the row what was seen. With `create` a repository is made where none was ever seen: one
+ * that was there and is missing now (a disk that is not mounted) is never made anew, which would hide the loss.
+ * Codes: secret_unreadable, repository_missing, repository_password_wrong, repository_damaged, those of openStorageOf.
+ */
+export async function openRepositoryOf(
+  context: WorkerContext,
+  row: RepositoryRow,
+  options: { readonly create: boolean; readonly signal: AbortSignal },
+): Promise<Repository> {
+  const startedAtMs = performance.now();
+  let repository: Repository | undefined;
+  try {
+    repository = await open(context, row, options);
+    const probeLatencyMs = Math.round(performance.now() - startedAtMs);
+    const probed = { probedAt: context.clock.now(), probeLatencyMs, probeErrorCode: null };
+    await recordRepositoryState(context.database.client, row.id, { ...probed, state: 'ready', resticId: repository.id });
+    return repository;
+  } catch (error) {
+    await repository?.close();
+    const { code } = asHoldfastError(error);
+    const state = stateFor(code);
+    if (state !== undefined) {
+      const seen = { state, probedAt: context.clock.now(), probeLatencyMs: null, probeErrorCode: code };
+      await recordRepositoryState(context.database.client, row.id, seen);
+    }
+    throw error;
+  }
+}
+
+/** What an error that came of opening says of the repository; nothing when it says something of us. */
+export function stateFor(code: string): 'unreachable' | 'damaged' | undefined {
+  if (code === 'repository_damaged') return 'damaged';
+  return code === 'repository_missing' || code === 'storage_denied' || code === 'storage_unreachable' ? 'unreachable' : undefined;
+}
+
+async function open(
+  context: WorkerContext,
+  row: RepositoryRow,
+  { create, signal }: { readonly create: boolean; readonly signal: AbortSignal },
+): Promise<Repository> {
+  const password = await repositoryPassword(context.database.client, row.id, context.masterKey);
+  const storage = await openStorageOf(context, row);
+  try {
+    const { hostname, username, clock } = context;
+    const repository =
+      create && row.resticId === null
+        ? await openOrCreateRepository({ storage, password, hostname, username, clock, signal })
+        : await openRepository({ storage, password, signal });
+    if (row.resticId !== null && row.resticId !== repository.id) {
+      throw new HoldfastError('repository_missing', `another repository lies at ${storage.location} than the one that was written to`, {
+        context: { expected: row.resticId, found: repository.id },
+      });
+    }
+    return repository;
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}

@@ -1,0 +1,81 @@
+import { findBackupWork, type BackupWork } from '@holdfast/database/backup-jobs';
+import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
+import { archive } from '@holdfast/engine/archiver';
+import type { Repository } from '@holdfast/engine/repository';
+import { findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { openFileSystemSource } from '@holdfast/sources/file-system-source';
+import { parseSourceOptions } from '@holdfast/sources/source-options';
+import { lockOptionsOf } from '../lock-options.ts';
+import { openRepositoryOf } from '../open-repository.ts';
+import { backupOutcome } from '../run-outcomes.ts';
+import type { RunInHand } from '../run-with-claim.ts';
+
+/**
+ * Backs up the config's source. A former attempt may have written its snapshot and died before the row knew: that snapshot,
+ * found by its tag, is this run's result then.
+ */
+export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcome<'backup'>> {
+  const { context, claim, signal, onProgress } = run;
+  const work = await findBackupWork(context.database.client, claim.id);
+  if (work.backupConfig.deletedAt !== null) throw new HoldfastError('config_inactive', `backup config ${work.backupConfigId} is deleted`);
+  const options = parseSourceOptions(work.backupConfig.source);
+
+  await using repository = await openRepositoryOf(context, work.repository, { create: true, signal });
+  const tags = tagsOf(work);
+  const snapshots = await listSnapshots(repository, { signal });
+  const adopted = findSnapshotByTag(snapshots, tags.job);
+  if (adopted !== undefined) return adopt(repository, adopted);
+
+  const excludes = options.excludes ?? [];
+  const source = await openFileSystemSource({ paths: options.paths, excludes, roots: context.config.sourceRoots });
+  try {
+    const parent = parentOf(snapshots, tags.config, source.paths);
+    const result = await archive({
+      ...lockOptionsOf(run),
+      repository,
+      source,
+      ...(parent === undefined ? {} : { parent }),
+      hostname: context.hostname,
+      username: context.username,
+      tags: ['holdfast', tags.job, tags.config],
+      excludes,
+      compression: work.backupConfig.compressionEnabled,
+      onProgress,
+      // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.
+      commit: (write) => commitUnderFence(context.database, claim, () => write()),
+    });
+    return backupOutcome(repository.storage.location, result, { hostname: context.hostname, parentId: parent?.id ?? null });
+  } finally {
+    await source.close();
+  }
+}
+
+function tagsOf(work: BackupWork): { job: string; config: string } {
+  return { job: `job:${work.id}`, config: `config:${work.backupConfigId}` };
+}
+
+/** The config's last snapshot of the same paths, whichever worker made it: workers of one config see the same files. */
+function parentOf(snapshots: readonly Snapshot[], configTag: string, paths: readonly string[]): Snapshot | undefined {
+  const isSame = (snapshot: Snapshot): boolean => JSON.stringify(snapshot.paths.toSorted()) === JSON.stringify(paths.toSorted());
+  return findSnapshotByTag(snapshots.filter(isSame), configTag);
+}
+
+function adopt(repository: Repository, snapshot: Snapshot): RunOutcome<'backup'> {
+  const { location } = repository.storage;
+  return {
+    status: 'completed',
+    result: {
+      snapshotId: snapshot.id,
+      filePath: `${location}/snapshots/${snapshot.id}`,
+      fileSize: BigInt(snapshot.summary?.totalBytesProcessed ?? 0),
+      checksum: snapshot.tree,
+      metadata: { hostname: snapshot.hostname ?? null, parentId: snapshot.parent ?? null, adopted: true, summary: countsOf(snapshot) },
+    },
+  };
+}
+
+/** The summary without its times, which JSON cannot hold. */
+function countsOf({ summary }: Snapshot): Record<string, number> {
+  return Object.fromEntries(Object.entries(summary ?? {}).flatMap(([name, value]) => (typeof value === 'number' ? [[name, value]] : [])));
+}

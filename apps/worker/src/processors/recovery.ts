@@ -1,0 +1,45 @@
+import { findRecoveryWork } from '@holdfast/database/recovery-jobs';
+import type { RunOutcome } from '@holdfast/database/runs';
+import { restore } from '@holdfast/engine/restorer';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
+import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
+import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
+import { lockOptionsOf } from '../lock-options.ts';
+import { openRepositoryOf } from '../open-repository.ts';
+import { ownedTarget, rememberTarget } from '../owned-target.ts';
+import { recoveryOutcome } from '../run-outcomes.ts';
+import type { RunInHand } from '../run-with-claim.ts';
+import { usableSnapshot } from '../usable-snapshot.ts';
+
+/**
+ * Recovers a backup, or the selected part of it, into a folder inside the allowed target roots. A folder that holds something is
+ * refused unless overwriting was asked for, or unless what it holds is of a former attempt of this very run.
+ */
+export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
+  const { context, claim, signal, onProgress } = run;
+  const work = await findRecoveryWork(context.database.client, claim.id);
+  const snapshotId = usableSnapshot(work.backupJob);
+  if (work.recoveryType === 'point_in_time') throw new HoldfastError('type_not_supported', 'point-in-time recovery is not built');
+  const { paths, overwrite } = recoveryOptionsSchema.parse(work.options);
+  if (work.recoveryType === 'selective' && paths === undefined) {
+    throw new HoldfastError('request_invalid', 'a selective recovery needs paths');
+  }
+
+  const roots = context.config.targetRoots;
+  const path = await resolveInsideRoots(work.targetLocation, roots);
+  const isResumed = await ownedTarget(work.metadata, path);
+  const inner = openFileSystemTarget({ path, roots, overwrite: overwrite || isResumed });
+  const target = rememberTarget(inner, { path, database: context.database, claim });
+
+  await using repository = await openRepositoryOf(context, work.backupJob.repository, { create: false, signal });
+  const result = await restore({
+    ...lockOptionsOf(run),
+    repository,
+    snapshotId,
+    target,
+    ...(work.recoveryType === 'selective' && paths !== undefined ? { select: { paths } } : {}),
+    onProgress,
+  });
+  return recoveryOutcome(result, { path, resumed: isResumed });
+}

@@ -1,0 +1,75 @@
+import { activeSchedules } from '@holdfast/database/backup-configs';
+import { runsOwed, type OwedRun } from '@holdfast/database/runs';
+import { cleanupSchedulerId, listSchedulers, removeScheduler, upsertScheduler, type Scheduler } from '@holdfast/jobs/schedulers';
+import { makeUpMissedTicks } from './missed-ticks.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+/**
+ * Puts the queue in order with the rows, which are the truth: runs that are owed and have no live job get one; schedulers become
+ * what the configs say. It does the same after a lost enqueue, a wiped Redis and a worker that died with its queue.
+ */
+export async function reconcile(context: WorkerContext): Promise<void> {
+  await reconcileRuns(context);
+  await reconcileSchedulers(context);
+  await makeUpMissedTicks(context);
+}
+
+/** Runs looked at in one go, a kind; the oldest come first and those that follow have their turn ten seconds later. */
+const maxOwedPerKind = 1_000;
+/** A scheduler whose next tick is overdue for longer has lost it: a tick that is due is taken within seconds. */
+const overdueMs = 60_000;
+
+export async function reconcileRuns({ database, queues, timing, logger }: WorkerContext): Promise<number> {
+  const owed = await runsOwed(database.client, {
+    queuedForMs: timing.queuedForMs,
+    silentForMs: timing.silentForMs,
+    limit: maxOwedPerKind,
+  });
+  let addedCount = 0;
+  for (const [kind, runs] of Map.groupBy(owed, (run: OwedRun) => run.kind)) {
+    const live = await queues.liveRuns(
+      kind,
+      runs.map((run) => run.id),
+    );
+    for (const run of runs.filter(({ id }) => !live.has(id))) {
+      await queues.enqueueRun(kind, run.id);
+      addedCount++;
+    }
+  }
+  if (addedCount > 0) logger.warn({ addedCount }, 'runs that were owed had no job in the queue; added');
+  return addedCount;
+}
+
+/** Changes only what differs: replacing a scheduler throws its waiting tick away. */
+export async function reconcileSchedulers(context: WorkerContext): Promise<void> {
+  const { database, queues, config, clock, logger } = context;
+  const configs = await activeSchedules(database.client);
+  const wanted = new Map<string, Scheduler>(
+    configs.map(({ id, schedule, timeZone }) => [id, { id, pattern: schedule, timeZone, payload: { configId: id } }]),
+  );
+  const cleanup = { pattern: config.cleanupSchedule, timeZone: 'UTC', payload: { maintenance: 'cleanup' } } as const;
+  wanted.set(cleanupSchedulerId, { id: cleanupSchedulerId, ...cleanup });
+
+  const present = new Map((await listSchedulers(queues)).map((scheduler) => [scheduler.id, scheduler]));
+  const { waiting } = (await queues.counts()).schedule;
+  for (const scheduler of wanted.values()) {
+    const found = present.get(scheduler.id);
+    const isOverdue = waiting === 0 && (found?.nextAt?.getTime() ?? 0) < clock.now().getTime() - overdueMs;
+    if (found !== undefined && isSame(found, scheduler) && !isOverdue) continue;
+    await upsertScheduler(queues, scheduler);
+    logger.info({ scheduler }, 'schedule set');
+  }
+  for (const id of present.keys()) {
+    if (wanted.has(id)) continue;
+    await removeScheduler(queues, id);
+    logger.info({ id }, 'schedule removed');
+  }
+}
+
+function isSame(found: Awaited<ReturnType<typeof listSchedulers>>[number], wanted: Scheduler): boolean {
+  return (
+    found.pattern === wanted.pattern &&
+    found.timeZone === wanted.timeZone &&
+    JSON.stringify(found.payload) === JSON.stringify(wanted.payload)
+  );
+}

@@ -1,0 +1,75 @@
+import type { RunOutcome } from '@holdfast/database/runs';
+import type { ArchiveResult } from '@holdfast/engine/archiver';
+import type { CheckResult } from '@holdfast/engine/checker';
+import type { RestoreResult } from '@holdfast/engine/restorer';
+import type { VerifyRestoredResult } from '@holdfast/engine/verify-restored';
+import type { JsonObject } from '@holdfast/database/json-object';
+
+/**
+ * What the engine's results become in rows. Lists are cut: a row is read whole by every list of the API, and who needs more than the
+ * first hundred skipped files needs the log of the source's machine.
+ */
+const maxListed = 100;
+
+export function backupOutcome(location: string, result: ArchiveResult, more: JsonObject): RunOutcome<'backup'> {
+  const { snapshotId, treeId, summary, skipped, skippedCount, warnings } = result;
+  return {
+    status: skippedCount > 0 || warnings.length > 0 ? 'completed_with_warnings' : 'completed',
+    result: {
+      snapshotId,
+      filePath: `${location}/snapshots/${snapshotId}`,
+      fileSize: BigInt(summary.totalBytesProcessed),
+      checksum: treeId,
+      metadata: {
+        ...more,
+        summary: { ...summary },
+        skippedCount,
+        skipped: skipped.slice(0, maxListed),
+        warnings: warnings.slice(0, maxListed),
+      },
+    },
+  };
+}
+
+/** Warnings cost space or speed only; damage fails the verification. */
+export function checkOutcome(result: CheckResult): RunOutcome<'verify'> {
+  const { findings, ...counts } = result;
+  const details = { ...counts, findings: findings.slice(0, maxListed) };
+  if (result.damageCount > 0)
+    return damaged(details, result.damageCount, findings.find((finding) => finding.severity === 'damage')?.message);
+  return { status: result.findingCount > 0 ? 'completed_with_warnings' : 'completed', result: { details } };
+}
+
+/** A restore test finds damage in what could not be restored and in what came out differently. */
+export function restoreTestOutcome(restored: RestoreResult, compared: VerifyRestoredResult): RunOutcome<'verify'> {
+  const details = {
+    ...recoveryCounts(restored),
+    filesCompared: compared.filesCompared,
+    bytesCompared: compared.bytesCompared,
+    differenceCount: compared.differenceCount,
+    differences: compared.differences.slice(0, maxListed),
+  };
+  const damageCount = restored.failedCount + compared.differenceCount;
+  const [failed] = restored.failed;
+  const [difference] = compared.differences;
+  const first = failed === undefined ? difference && `${difference.path}: ${difference.detail}` : `${failed.path}: ${failed.reason}`;
+  return damageCount > 0 ? damaged(details, damageCount, first) : { status: 'completed', result: { details } };
+}
+
+/** Files that are damaged in the repository fail the recovery, though all others are there. */
+export function recoveryOutcome(result: RestoreResult, more: JsonObject): RunOutcome<'recovery'> {
+  const recovered = result.filesRestored + result.directoriesRestored + result.otherRestored + result.hardLinksRestored;
+  const columns = { recoveredRecords: BigInt(recovered), metadata: { ...more, ...recoveryCounts(result) } };
+  if (result.failedCount === 0) return { status: result.warningCount > 0 ? 'completed_with_warnings' : 'completed', result: columns };
+  const message = `${result.failedCount} files are damaged in the repository: ${result.failed[0]?.path ?? ''}; all others are recovered`;
+  return { status: 'failed', error: { code: 'repository_damaged', message }, result: columns };
+}
+
+function damaged(details: JsonObject, damageCount: number, first: string | undefined): RunOutcome<'verify'> {
+  const message = `${damageCount} ${damageCount === 1 ? 'finding' : 'findings'} of damage: ${first ?? 'see the details'}`;
+  return { status: 'failed', error: { code: 'verification_found_damage', message }, result: { details } };
+}
+
+function recoveryCounts(result: RestoreResult): JsonObject {
+  return { ...result, warnings: result.warnings.slice(0, maxListed), failed: result.failed.slice(0, maxListed) };
+}

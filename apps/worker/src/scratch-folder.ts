@@ -1,0 +1,76 @@
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Database } from '@holdfast/database/open-database';
+import type { Claim } from '@holdfast/database/runs';
+import { errnoCode } from '@holdfast/errors/errno-code';
+import type { Logger } from 'pino';
+
+/**
+ * Folders of restore tests: `<scratch dir>/<verification id>-<fencing number>`. They hold other people's data in the clear, so only
+ * the worker's user may enter, and they go in every case: at the end of the test, and by the sweep when a worker died in it.
+ */
+export interface ScratchFolder extends AsyncDisposable {
+  readonly path: string;
+}
+
+const folderPattern = /^(?<id>[a-z0-9]{1,64})-(?<fence>\d{1,19})$/u;
+
+export async function makeScratchFolder(scratchDir: string, claim: Claim, logger: Logger): Promise<ScratchFolder> {
+  const path = join(scratchDir, `${claim.id}-${claim.fencingNumber}`);
+  await mkdir(scratchDir, { recursive: true, mode: 0o700 });
+  await mkdir(path, { mode: 0o700 });
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      try {
+        await removeFolder(path);
+      } catch (error) {
+        // The result of the test stands; the sweep tries again.
+        logger.warn({ err: error, path }, 'a scratch folder could not be removed');
+      }
+    },
+  };
+}
+
+/** Removes the folders of tests that nobody works on any more; returns how many. */
+export async function sweepScratchFolders(scratchDir: string, database: Database): Promise<number> {
+  const found = (await namesIn(scratchDir)).flatMap((name) => {
+    const groups = folderPattern.exec(name)?.groups;
+    return groups?.['id'] === undefined ? [] : [{ name, id: groups['id'], fence: groups['fence'] }];
+  });
+  if (found.length === 0) return 0;
+  const running = await database.client.backupVerification.findMany({
+    where: { id: { in: found.map((folder) => folder.id) }, status: 'running' },
+    select: { id: true, fencingNumber: true },
+  });
+  const used = new Set(running.map((row) => `${row.id}-${row.fencingNumber}`));
+  const left = found.filter((folder) => !used.has(folder.name));
+  for (const folder of left) await removeFolder(join(scratchDir, folder.name));
+  return left.length;
+}
+
+async function removeFolder(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    if (errnoCode(error) !== 'EACCES') throw error;
+    // Restored folders may deny their own user to write into them.
+    await openFolders(path);
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function openFolders(path: string): Promise<void> {
+  await chmod(path, 0o700);
+  const entries = await readdir(path, { withFileTypes: true });
+  for (const entry of entries) if (entry.isDirectory()) await openFolders(join(path, entry.name));
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (errnoCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

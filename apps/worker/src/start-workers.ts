@@ -1,0 +1,145 @@
+import { hostname, userInfo } from 'node:os';
+import { randomUUID } from 'node:crypto';
+import { withAdvisoryLock } from '@holdfast/database/advisory-lock';
+import { openDatabase } from '@holdfast/database/open-database';
+import { parseMasterKey } from '@holdfast/database/sealed-secret';
+import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
+import { systemClock } from '@holdfast/engine/clock';
+import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { createQueueBackend, type JobProcessor, type JobWorker, type QueueBackend } from '@holdfast/jobs/queue-backend';
+import { queueNames, recordOf, type QueueName } from '@holdfast/jobs/queue-names';
+import { openQueues } from '@holdfast/jobs/queues';
+import type { Logger } from 'pino';
+import { startCancelListener } from './cancel-listener.ts';
+import type { WorkerConfig } from './config.ts';
+import { endStalledRun } from './end-stalled-run.ts';
+import { heartbeat } from './heartbeat.ts';
+import { startPeriodicDuty, type PeriodicDuty } from './periodic-duty.ts';
+import { probeStorages } from './probe-storages.ts';
+import { processBackup } from './processors/backup.ts';
+import { processCleanup } from './processors/cleanup.ts';
+import { processRecovery } from './processors/recovery.ts';
+import { processSchedule } from './processors/schedule.ts';
+import { processVerify } from './processors/verify.ts';
+import { createErrorLog } from './queue-error-log.ts';
+import { reconcile } from './reconcile.ts';
+import { runWithClaim } from './run-with-claim.ts';
+import { createRunsInHand } from './runs-in-hand.ts';
+import { sweepScratchFolders } from './scratch-folder.ts';
+import { shutDown } from './shutdown.ts';
+import { productionTiming, type WorkerTiming } from './timing.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+export interface RunningWorker {
+  readonly workerId: string;
+  readonly backendKind: QueueBackend['kind'];
+  /** Takes no more jobs, gives those in hand the grace to end, interrupts the rest, closes everything. Calling it twice is no error. */
+  stop(): Promise<void>;
+}
+
+/** Deliveries of a job whose worker died, before it counts as the one that kills its workers. */
+const maxStalledCount = 10;
+/** Connections to PostgreSQL: a few for each run's rows and commit, two for duties under a lock and what they read. */
+const spareConnections = 4;
+
+/**
+ * Opens database and queues and begins to take jobs. Redis may be away: jobs are taken once it is back.
+ * Codes: database_unreachable, queue_unreachable (queues on PostgreSQL), configuration_invalid; nothing is left open then.
+ */
+export async function startWorkers(
+  config: WorkerConfig,
+  logger: Logger,
+  options: { readonly timing?: Partial<WorkerTiming>; readonly redisPrefix?: string } = {},
+): Promise<RunningWorker> {
+  const workerId = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  const log = logger.child({ workerId });
+  const timing = { ...productionTiming, ...options.timing };
+  const masterKey = parseMasterKey(config.masterKey);
+  const onError = createErrorLog(log);
+  const prefix = options.redisPrefix === undefined ? {} : { redisPrefix: options.redisPrefix };
+  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, ...prefix });
+
+  await using opened = new AsyncDisposableStack();
+  const poolSize = config.concurrency * 4 + spareConnections;
+  const database = opened.use(await openDatabase({ url: config.databaseUrl, poolSize, applicationName: 'holdfast-worker' }));
+  const queues = opened.use(await openQueues(backend, { onError }));
+  const context: WorkerContext = {
+    workerId,
+    hostname: hostname(),
+    username: userInfo().username,
+    config,
+    masterKey,
+    database,
+    queues,
+    inHand: createRunsInHand(),
+    clock: systemClock,
+    timing,
+    logger: log,
+  };
+  await registerWorker(database.client, { id: workerId, hostname: context.hostname, pid: process.pid });
+  await warnOfConfiguration(backend, log);
+
+  const workers = openWorkers(context, backend, onError);
+  const duties = startDuties(context);
+  opened.use(startCancelListener(context));
+  for (const worker of workers) {
+    // Resolves when the worker is closed; what goes wrong meanwhile is told to onError.
+    worker.run().catch((error: unknown) => log.error({ err: error, queue: worker.name }, 'a queue is no longer worked on'));
+  }
+  const stack = opened.move();
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => (stopping ??= shutDown(context, { workers, duties, rest: stack }));
+  return { workerId, backendKind: backend.kind, stop };
+}
+
+function openWorkers(context: WorkerContext, backend: QueueBackend, onError: ReturnType<typeof createErrorLog>): JobWorker[] {
+  const { config, timing } = context;
+  const processors: Record<QueueName, JobProcessor> = {
+    backup: runWithClaim(context, 'backup', processBackup),
+    verify: runWithClaim(context, 'verify', processVerify),
+    recovery: runWithClaim(context, 'recovery', processRecovery),
+    cleanup: runWithClaim(context, 'cleanup', processCleanup),
+    schedule: processSchedule(context),
+  };
+  const workers = recordOf(queueNames, (name) => {
+    const worker = backend.openWorker(
+      name,
+      processors[name],
+      {
+        name: context.workerId,
+        concurrency: config.concurrency,
+        lockDuration: timing.lockDurationMs,
+        lockRenewTime: timing.lockRenewMs,
+        stalledInterval: timing.stalledIntervalMs,
+        maxStalledCount,
+      },
+      onError,
+    );
+    return worker.on('failed', (job, error) => void endStalledRun(context, name, job, error));
+  });
+  return Object.values(workers);
+}
+
+function startDuties(context: WorkerContext): PeriodicDuty[] {
+  const { database, timing, logger, config } = context;
+  const duty = (name: string, intervalMs: number, run: () => Promise<unknown>): PeriodicDuty =>
+    startPeriodicDuty({ name, intervalMs, logger, run });
+  return [
+    duty('heartbeat', timing.heartbeatMs, () => heartbeat(context)),
+    duty('reconcile', timing.reconcileMs, () => withAdvisoryLock(database, 'reconcile', () => reconcile(context))),
+    duty('probe', timing.probeMs, () => withAdvisoryLock(database, 'probeStorages', () => probeStorages(context))),
+    duty('sweep', timing.sweepMs, async () => {
+      await sweepScratchFolders(config.scratchDir, database);
+      await sweepWorkers(database.client);
+    }),
+  ];
+}
+
+async function warnOfConfiguration(backend: QueueBackend, logger: Logger): Promise<void> {
+  try {
+    for (const warning of await backend.checkConfiguration()) logger.warn(warning);
+  } catch (error) {
+    const { code, message } = asHoldfastError(error);
+    logger.warn({ code }, `${message}; jobs are taken once it does`);
+  }
+}

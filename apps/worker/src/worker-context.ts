@@ -1,0 +1,23 @@
+import type { Database } from '@holdfast/database/open-database';
+import type { MasterKey } from '@holdfast/database/sealed-secret';
+import type { Clock } from '@holdfast/engine/clock';
+import type { Queues } from '@holdfast/jobs/queues';
+import type { Logger } from 'pino';
+import type { WorkerConfig } from './config.ts';
+import type { RunsInHand } from './runs-in-hand.ts';
+import type { WorkerTiming } from './timing.ts';
+
+/** What one worker process has: opened by start-workers.ts, passed to everything below it. */
+export interface WorkerContext {
+  readonly workerId: string;
+  readonly hostname: string;
+  readonly username: string;
+  readonly config: WorkerConfig;
+  readonly masterKey: MasterKey;
+  readonly database: Database;
+  readonly queues: Queues;
+  readonly inHand: RunsInHand;
+  readonly clock: Clock;
+  readonly timing: WorkerTiming;
+  readonly logger: Logger;
+}

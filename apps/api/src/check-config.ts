@@ -1,0 +1,104 @@
+import { assertSchedule, isTimeZone } from '@holdfast/policy/schedule';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { isInsideRoots } from '@holdfast/sources/allowed-roots';
+import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
+import { storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
+import type { ApiConfig } from './config.ts';
+import { fieldError, type FieldError } from './problem.ts';
+
+/** Every kind that has a name here, built or not. */
+export const backupTypes = ['database_full', 'database_incremental', 'file_system', 'application_data', 'configuration', 'logs'] as const;
+export type BackupType = (typeof backupTypes)[number];
+export const storageLocations = ['local', 's3', 'azure_blob', 'gcp_storage', 'ftp', 'sftp'] as const;
+export const recoveryTypes = ['full', 'point_in_time', 'selective'] as const;
+
+export const builtSourceTypes: readonly string[] = sourceOptionsSchema.options.map((option) => option.shape.type.value);
+export const builtStorageLocations: readonly string[] = storageOptionsSchema.options.map((option) => option.shape.type.value);
+export const builtRecoveryTypes: readonly string[] = ['full', 'selective'];
+/** What a backup type reads; it is built when that source is. */
+const sourceTypeByBackupType = {
+  database_full: 'database',
+  database_incremental: 'database',
+  file_system: 'file_system',
+  application_data: 'application_data',
+  configuration: 'configuration',
+  logs: 'logs',
+} as const satisfies Record<BackupType, string>;
+export const builtBackupTypes: readonly string[] = backupTypes.filter((type) => builtSourceTypes.includes(sourceTypeByBackupType[type]));
+
+/** Refuses, before anything else is looked at, what has a name but is not built. Code: type_not_supported. */
+export function refuseUnbuilt(body: unknown, field: string, known: readonly string[], built: readonly string[]): void {
+  const value: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, field) : undefined;
+  if (typeof value !== 'string' || !known.includes(value) || built.includes(value)) return;
+  throw fieldError('type_not_supported', [{ field, message: `${value} is not supported yet; there is: ${built.join(', ')}` }]);
+}
+
+export interface CheckedConfig {
+  readonly backupType: BackupType;
+  readonly source: SourceOptions;
+  readonly schedule: string | null;
+  readonly timeZone: string;
+  readonly encryptionEnabled: boolean;
+  readonly encryptionKey: string | undefined;
+  readonly storageLocation: string;
+  readonly storageOptions: StorageOptions;
+}
+
+/**
+ * What no single field shows: types that belong together, the schedule, and paths inside the roots (their text only; the worker looks
+ * through symlinks). Codes: request_invalid, schedule_invalid, path_outside_roots.
+ */
+export function checkConfig(config: CheckedConfig, roots: Pick<ApiConfig, 'sourceRoots' | 'storageRoots'>): void {
+  const mismatches: FieldError[] = [];
+  const sourceType = sourceTypeByBackupType[config.backupType];
+  if (config.source.type !== sourceType) {
+    mismatches.push({ field: 'source.type', message: `must be ${sourceType}, as backupType says` });
+  }
+  if (config.storageOptions.type !== config.storageLocation) {
+    mismatches.push({ field: 'storageOptions.type', message: `must be ${config.storageLocation}, as storageLocation says` });
+  }
+  if (!config.encryptionEnabled && config.encryptionKey !== undefined) {
+    mismatches.push({ field: 'encryptionKey', message: 'is given while encryptionEnabled is false; leave it out, or turn encryption on' });
+  }
+  refuse('request_invalid', mismatches);
+  checkSchedule(config.schedule, config.timeZone);
+  refuse('path_outside_roots', [
+    ...config.source.paths.flatMap((path, index) => outside(`source.paths.${index}`, path, roots.sourceRoots, 'HOLDFAST_SOURCE_ROOTS')),
+    ...outside('storageOptions.path', config.storageOptions.path, roots.storageRoots, 'HOLDFAST_STORAGE_ROOTS'),
+  ]);
+}
+
+/** Code: path_outside_roots. */
+export function checkTarget(targetLocation: string, roots: Pick<ApiConfig, 'targetRoots'>): void {
+  refuse('path_outside_roots', outside('targetLocation', targetLocation, roots.targetRoots, 'HOLDFAST_TARGET_ROOTS'));
+}
+
+function checkSchedule(schedule: string | null, timeZone: string): void {
+  if (!isTimeZone(timeZone)) {
+    throw fieldError('schedule_invalid', [
+      { field: 'timeZone', message: 'is not an IANA time zone; send one such as Europe/Berlin or UTC' },
+    ]);
+  }
+  if (schedule === null) return;
+  try {
+    assertSchedule({ pattern: schedule, timeZone });
+  } catch (error) {
+    if (!isHoldfastError(error, 'schedule_invalid')) throw error;
+    throw new HoldfastError('schedule_invalid', error.message, {
+      cause: error,
+      context: { errors: [{ field: 'schedule', message: `${error.message}; send five fields such as 0 3 * * *` }] },
+    });
+  }
+}
+
+function outside(field: string, path: string, roots: readonly string[], setting: string): FieldError[] {
+  if (isInsideRoots(path, roots)) return [];
+  const remedy =
+    roots.length === 0 ? `no folder is allowed; the operator sets ${setting}` : `choose a path at or below ${roots.join(' or ')}`;
+  return [{ field, message: `is outside of the allowed folders; ${remedy}` }];
+}
+
+function refuse(code: 'request_invalid' | 'path_outside_roots', errors: readonly FieldError[]): void {
+  const [first, ...rest] = errors;
+  if (first !== undefined) throw fieldError(code, [first, ...rest]);
+}

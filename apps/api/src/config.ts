@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { parseRoots } from '@holdfast/sources/allowed-roots';
+
+/** HS256 is as strong as its secret; below the hash's own length it can be searched for. */
+const JWT_SECRET_MIN_CHARS = 32;
+const PORT_MAX = 65_535;
+const RATE_LIMIT_MAX_PER_MINUTE = 1_000_000;
+const GRACE_MAX_SECONDS = 3600;
+
+/** Reads a setting with `read`; what is wrong with it is said under the variable's name. */
+const reading =
+  <T>(read: (text: string) => T) =>
+  (text: string, context: z.RefinementCtx): T => {
+    try {
+      return read(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) });
+      return z.NEVER;
+    }
+  };
+const rootsSetting = z.string().default('').transform(reading(parseRoots));
+const emptyAsMissing = (value: unknown) => (value === '' ? undefined : value);
+
+/** The settings of the API, as they stand in the environment. `.env.example` is held against this by a test. */
+export const apiSettingsSchema = z.object({
+  DATABASE_URL: z.string({ error: 'is missing; give the PostgreSQL URL' }).min(1),
+  REDIS_URL: z.preprocess(emptyAsMissing, z.string().optional()),
+  HOLDFAST_MASTER_KEY: z.string({ error: 'is missing; make one with `openssl rand -base64 32`' }).transform(reading(parseMasterKey)),
+  HOLDFAST_JWT_SECRET: z
+    .string({ error: `is missing; give at least ${JWT_SECRET_MIN_CHARS} random characters` })
+    .min(JWT_SECRET_MIN_CHARS, `must have at least ${JWT_SECRET_MIN_CHARS} characters`),
+  HOLDFAST_API_HOST: z.preprocess(emptyAsMissing, z.string().default('127.0.0.1')),
+  HOLDFAST_API_PORT: z.preprocess(emptyAsMissing, z.coerce.number().int().min(0).max(PORT_MAX).default(8080)),
+  HOLDFAST_SOURCE_ROOTS: rootsSetting,
+  HOLDFAST_STORAGE_ROOTS: rootsSetting,
+  HOLDFAST_TARGET_ROOTS: rootsSetting,
+  HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(GRACE_MAX_SECONDS).default(30)),
+  HOLDFAST_RATE_LIMIT_PER_MINUTE: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(RATE_LIMIT_MAX_PER_MINUTE).default(600)),
+  LOG_LEVEL: z.preprocess(emptyAsMissing, z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')),
+});
+
+export interface ApiConfig {
+  readonly databaseUrl: string;
+  readonly redisUrl: string | undefined;
+  readonly masterKey: MasterKey;
+  readonly jwtSecret: string;
+  readonly host: string;
+  /** 0 lets the system choose a free one. */
+  readonly port: number;
+  readonly sourceRoots: readonly string[];
+  readonly storageRoots: readonly string[];
+  readonly targetRoots: readonly string[];
+  readonly shutdownGraceMs: number;
+  readonly rateLimitPerMinute: number;
+  readonly logLevel: string;
+}
+
+/** Reads the settings. Throws `configuration_invalid` that names each wrong variable, never its value. */
+export function readApiConfig(environment: Readonly<Record<string, string | undefined>>): ApiConfig {
+  const parsed = apiSettingsSchema.safeParse(environment);
+  if (!parsed.success) {
+    const reasons = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+    throw new HoldfastError('configuration_invalid', `settings are wrong: ${reasons.join('; ')}`);
+  }
+  const settings = parsed.data;
+  return {
+    databaseUrl: settings.DATABASE_URL,
+    redisUrl: settings.REDIS_URL,
+    masterKey: settings.HOLDFAST_MASTER_KEY,
+    jwtSecret: settings.HOLDFAST_JWT_SECRET,
+    host: settings.HOLDFAST_API_HOST,
+    port: settings.HOLDFAST_API_PORT,
+    sourceRoots: settings.HOLDFAST_SOURCE_ROOTS,
+    storageRoots: settings.HOLDFAST_STORAGE_ROOTS,
+    targetRoots: settings.HOLDFAST_TARGET_ROOTS,
+    shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
+    rateLimitPerMinute: settings.HOLDFAST_RATE_LIMIT_PER_MINUTE,
+    logLevel: settings.LOG_LEVEL,
+  };
+}

@@ -1,0 +1,138 @@
+import cookie from '@fastify/cookie';
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { FastifyAdapter } from '@bull-board/fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { queueNames } from '@holdfast/jobs/queue-names';
+import type { Queues } from '@holdfast/jobs/queues';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { statusByCode } from '../problem.ts';
+import { signInPage } from './sign-in-page.ts';
+import type { Caller, ReadToken } from './authentication.ts';
+import { sendProblem } from './problems.ts';
+
+export const BOARD_PATH = '/admin/queues';
+const SIGN_IN_PATH = `${BOARD_PATH}/sign-in`;
+const SIGN_OUT_PATH = `${BOARD_PATH}/sign-out`;
+const COOKIE_NAME = 'holdfast_board';
+/** A board left open in a browser is signed out after a working day, or when its token ends. */
+const SESSION_MAX_SECONDS = 8 * 3600;
+/** The sign-in form carries one token. */
+const FORM_MAX_BYTES = 64 * 1024;
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/**
+ * Bull Board for admins of all entities. Browsers send no authorization header, so a sign-in page turns a token into a cookie that
+ * no script can read and no other site can make the browser send (SameSite=Strict); requests that change something must also come from
+ * this very origin, which covers browsers that do not keep to SameSite and pages on sibling hosts.
+ */
+export async function addBullBoard(
+  server: FastifyInstance,
+  deps: { readonly queues: Queues; readonly now: () => Date },
+  readToken: ReadToken,
+): Promise<void> {
+  const adapter = new FastifyAdapter();
+  adapter.setBasePath(BOARD_PATH);
+  createBullBoard({
+    queues: queueNames.map((name) => new BullMQAdapter(deps.queues.byName[name], { description: descriptions[name] })),
+    serverAdapter: adapter,
+    options: { uiConfig: { boardTitle: 'Holdfast' } },
+  });
+
+  await server.register(async (scope) => {
+    await scope.register(cookie);
+    scope.addHook('onRequest', (request, _reply, done) => {
+      done(SAFE_METHODS.has(request.method) || isSameOrigin(request) ? undefined : crossOriginRefusal());
+    });
+    await scope.register(async (forms) => addSignIn(forms, readToken, deps.now));
+    await scope.register(
+      async (board) => {
+        board.addHook('onRequest', async (request, reply) => {
+          if (boardCaller(request, readToken) !== undefined) return;
+          const isPage = request.method === 'GET' && (request.headers.accept ?? '').includes('text/html');
+          // An answer that is sent in a hook ends the request.
+          if (isPage) reply.redirect(SIGN_IN_PATH, 303);
+          else sendProblem(new HoldfastError('token_missing', 'the board needs a sign-in'), request, reply);
+        });
+        await board.register(adapter.registerPlugin());
+      },
+      { prefix: BOARD_PATH },
+    );
+  });
+}
+
+const descriptions = {
+  backup: 'Backups; a job is a row of backup_jobs',
+  verify: 'Verifications of backups',
+  recovery: 'Recoveries of backups',
+  cleanup: 'Retention: forget and prune',
+  schedule: 'Ticks of schedules, each of which makes a row',
+} as const;
+
+function addSignIn(scope: FastifyInstance, readToken: ReadToken, now: () => Date): void {
+  scope.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string', bodyLimit: FORM_MAX_BYTES },
+    (_request, body, done) => {
+      done(null, new URLSearchParams(body.toString()));
+    },
+  );
+  scope.get(SIGN_IN_PATH, { schema: { hide: true } }, (_request, reply) =>
+    reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(signInPage(SIGN_IN_PATH)),
+  );
+  scope.post(SIGN_IN_PATH, { schema: { hide: true } }, (request, reply) => {
+    const token = request.body instanceof URLSearchParams ? (request.body.get('token') ?? '').trim() : '';
+    try {
+      const caller = requireBoardAdmin(readToken(token));
+      const leftSeconds = caller.expiresAt === undefined ? SESSION_MAX_SECONDS : (caller.expiresAt.getTime() - now().getTime()) / 1000;
+      return reply
+        .setCookie(COOKIE_NAME, token, {
+          path: BOARD_PATH,
+          httpOnly: true,
+          sameSite: 'strict',
+          secure: request.protocol === 'https',
+          maxAge: Math.max(1, Math.floor(Math.min(leftSeconds, SESSION_MAX_SECONDS))),
+        })
+        .redirect(BOARD_PATH, 303);
+    } catch (error) {
+      if (!isHoldfastError(error)) throw error;
+      return reply
+        .code(statusByCode[error.code])
+        .header('cache-control', 'no-store')
+        .type('text/html; charset=utf-8')
+        .send(signInPage(SIGN_IN_PATH, error.message));
+    }
+  });
+  scope.post(SIGN_OUT_PATH, { schema: { hide: true } }, (_request, reply) =>
+    reply.clearCookie(COOKIE_NAME, { path: BOARD_PATH }).redirect(SIGN_IN_PATH, 303),
+  );
+}
+
+/** The admin behind the cookie, or behind an authorization header; undefined for anybody else. */
+function boardCaller(request: FastifyRequest, readToken: ReadToken): Caller | undefined {
+  try {
+    if (request.caller !== null) return requireBoardAdmin(request.caller);
+    return requireBoardAdmin(readToken(request.cookies[COOKIE_NAME] ?? ''));
+  } catch (error) {
+    if (isHoldfastError(error)) return undefined;
+    throw error;
+  }
+}
+
+function requireBoardAdmin(caller: Caller): Caller {
+  if (caller.role === 'admin' && caller.scope === '*') return caller;
+  throw new HoldfastError('role_insufficient', 'the board shows all entities and needs an admin token with entities "*"');
+}
+
+/** A browser tells where a request comes from in one of these headers; a program that sends neither has no cookie to be abused. */
+function isSameOrigin(request: FastifyRequest): boolean {
+  const site = request.headers['sec-fetch-site'];
+  if (site !== undefined) return site === 'same-origin' || site === 'none';
+  const origin = request.headers.origin;
+  if (origin === undefined) return true;
+  return URL.canParse(origin) && new URL(origin).host === request.headers.host;
+}
+
+function crossOriginRefusal(): HoldfastError {
+  return new HoldfastError('role_insufficient', 'the board takes changes from its own pages only');
+}

@@ -1,0 +1,274 @@
+import { z } from 'zod';
+import {
+  createBackupConfig,
+  deleteBackupConfig,
+  findBackupConfig,
+  listBackupConfigs,
+  updateBackupConfig,
+  type BackupConfigRow,
+} from '@holdfast/database/backup-configs';
+import { inTransaction } from '@holdfast/database/in-transaction';
+import { sourceOptionsSchema } from '@holdfast/sources/source-options';
+import { locationKey, storageOptionsSchema } from '@holdfast/storage/storage-options';
+import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
+import { callerOrThrow } from '../plugins/authentication.ts';
+import { fieldError } from '../problem.ts';
+import { givenFields } from '../schemas/given-fields.ts';
+import {
+  idParamsSchema,
+  idSchema,
+  listQuerySchema,
+  NAME_MAX_CHARS,
+  pageSchema,
+  queryBooleanSchema,
+  textSchema,
+} from '../schemas/primitives.ts';
+import { noContentSchema, problemResponses } from '../schemas/responses.ts';
+import { iso } from '../schemas/run-view.ts';
+import type { Routes, ServerDeps } from '../server-deps.ts';
+import { syncScheduler } from '../sync-scheduler.ts';
+
+/** A century: longer than any rule of keeping records. */
+const RETENTION_MAX_DAYS = 36_500;
+const SCHEDULE_MAX_CHARS = 200;
+const TIME_ZONE_MAX_CHARS = 64;
+const ENCRYPTION_KEY_MAX_CHARS = 1024;
+
+/** The fields that a config is made of. Defaults are added on creation only: a change keeps what it does not name. */
+const fields = {
+  name: textSchema(NAME_MAX_CHARS),
+  backupType: z.enum(backupTypes).describe(`Now: ${builtBackupTypes.join(', ')}`),
+  source: sourceOptionsSchema.describe('What is backed up; its type goes with backupType'),
+  schedule: z.string().max(SCHEDULE_MAX_CHARS).nullable().describe('Cron expression of five or six fields; null to run on request only'),
+  timeZone: z.string().min(1).max(TIME_ZONE_MAX_CHARS).describe('IANA time zone in which the schedule is read'),
+  retentionDays: z.number().int().min(1).max(RETENTION_MAX_DAYS).describe('How long a backup is kept'),
+  compressionEnabled: z.boolean(),
+  encryptionEnabled: z.boolean(),
+  encryptionKey: z
+    .string()
+    .min(1)
+    .max(ENCRYPTION_KEY_MAX_CHARS)
+    .regex(/^\P{Cc}+$/u, 'must not hold control characters')
+    .describe('Password of the repository; made up when left out. It is sealed on arrival and never returned'),
+  storageLocation: z.enum(storageLocations).describe(`Now: ${builtStorageLocations.join(', ')}`),
+  storageOptions: storageOptionsSchema.describe('Where the repository lives; its type is storageLocation'),
+  isActive: z.boolean().describe('Inactive configs take no new jobs'),
+};
+
+const createSchema = z.strictObject({
+  businessEntityId: idSchema,
+  ...fields,
+  schedule: fields.schedule.default(null),
+  timeZone: fields.timeZone.default('UTC'),
+  compressionEnabled: fields.compressionEnabled.default(true),
+  encryptionEnabled: fields.encryptionEnabled.default(true),
+  encryptionKey: fields.encryptionKey.optional(),
+  isActive: fields.isActive.default(true),
+});
+
+const updateSchema = z.strictObject({ businessEntityId: idSchema, ...fields }).partial();
+
+const configSchema = z
+  .object({
+    id: z.string(),
+    businessEntityId: z.string(),
+    repositoryId: z.string().describe('Configs of an entity with the same storage share a repository'),
+    name: z.string(),
+    backupType: z.enum(backupTypes),
+    source: z.unknown().describe('As it was given'),
+    schedule: z.string().nullable(),
+    timeZone: z.string(),
+    retentionDays: z.number().int(),
+    compressionEnabled: z.boolean(),
+    encryptionEnabled: z.boolean(),
+    storageLocation: z.enum(storageLocations),
+    storageOptions: z.unknown().describe('As they were given'),
+    isActive: z.boolean(),
+    deletedAt: z.string().nullable().describe('When it was deleted; its jobs and backups stay'),
+    createdAt: z.string(),
+    updatedAt: z.string(),
+  })
+  .meta({ id: 'BackupConfig' });
+
+function configView(row: BackupConfigRow) {
+  const { id, businessEntityId, repositoryId, name, backupType, source, schedule, timeZone, retentionDays } = row;
+  const { compressionEnabled, encryptionEnabled, storageLocation, storageOptions, isActive } = row;
+  return {
+    id,
+    businessEntityId,
+    repositoryId,
+    name,
+    backupType,
+    source,
+    schedule,
+    timeZone,
+    retentionDays,
+    compressionEnabled,
+    encryptionEnabled,
+    storageLocation,
+    storageOptions,
+    isActive,
+    deletedAt: iso(row.deletedAt),
+    createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
+  };
+}
+
+const common = { tags: ['configs'], security: [{ bearer: [] }] };
+const bodyProblems = [
+  'request_invalid',
+  'schedule_invalid',
+  'not_found',
+  'conflict',
+  'type_not_supported',
+  'path_outside_roots',
+  'request_too_large',
+] as const;
+
+/** Before the body is checked: a kind that has a name but is not built is told as such. */
+function refuseUnbuiltKinds(body: unknown): void {
+  refuseUnbuilt(body, 'backupType', backupTypes, builtBackupTypes);
+  refuseUnbuilt(body, 'storageLocation', storageLocations, builtStorageLocations);
+}
+
+export function addConfigRoutes(routes: Routes, deps: ServerDeps): void {
+  addConfigChanges(routes, deps);
+  addConfigDeletion(routes, deps);
+  const { database } = deps;
+
+  routes.get(
+    '/configs',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        ...common,
+        summary: 'List the configs that are not deleted',
+        querystring: listQuerySchema.extend({
+          type: z.enum(backupTypes).optional().describe('Only of this backup type'),
+          isActive: queryBooleanSchema.optional(),
+        }),
+        response: { 200: pageSchema(configSchema), ...problemResponses('request_invalid') },
+      },
+    },
+    async (request) => {
+      const { limit, cursor, from, to, ...filter } = request.query;
+      const times = { from: from === undefined ? undefined : new Date(from), to: to === undefined ? undefined : new Date(to) };
+      const page = await listBackupConfigs(database.client, callerOrThrow(request).scope, { ...filter, ...times }, { limit, cursor });
+      return { items: page.items.map(configView), nextCursor: page.nextCursor };
+    },
+  );
+
+  routes.get(
+    '/configs/:id',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        ...common,
+        summary: 'Read a config, also a deleted one',
+        params: idParamsSchema,
+        response: { 200: configSchema, ...problemResponses('not_found') },
+      },
+    },
+    async (request) => configView(await findBackupConfig(database.client, callerOrThrow(request).scope, request.params.id)),
+  );
+}
+
+function addConfigChanges(routes: Routes, { config: settings, database, queues }: ServerDeps): void {
+  routes.post(
+    '/configs',
+    {
+      config: { access: 'operator' },
+      preValidation: async (request) => refuseUnbuiltKinds(request.body),
+      schema: {
+        ...common,
+        summary: 'Add a config',
+        body: createSchema,
+        response: { 201: configSchema, ...problemResponses(...bodyProblems) },
+      },
+    },
+    async (request, reply) => {
+      checkConfig({ ...request.body, encryptionKey: request.body.encryptionKey }, settings);
+      const input = { ...request.body, locationKey: locationKey(request.body.storageOptions) };
+      const { scope } = callerOrThrow(request);
+      const row = await inTransaction(database, (tx) => createBackupConfig(tx, scope, input, settings.masterKey));
+      await syncScheduler(queues, request.log, row);
+      return reply.code(201).send(configView(row));
+    },
+  );
+
+  routes.put(
+    '/configs/:id',
+    {
+      config: { access: 'operator' },
+      preValidation: async (request) => refuseUnbuiltKinds(request.body),
+      schema: {
+        ...common,
+        summary: 'Change a config',
+        description:
+          'Fields that are left out keep their value. The entity cannot change. Other storage, or another encryption choice, means ' +
+          'another repository for backups to come; those that exist stay where they are.',
+        params: idParamsSchema,
+        body: updateSchema,
+        response: { 200: configSchema, ...problemResponses(...bodyProblems) },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      const { scope } = callerOrThrow(request);
+      const row = await inTransaction(database, async (tx) => {
+        const before = await findBackupConfig(tx, scope, id);
+        const input = merged(before, request.body);
+        checkConfig(input, settings);
+        return updateBackupConfig(tx, scope, id, { ...input, locationKey: locationKey(input.storageOptions) }, settings.masterKey);
+      });
+      await syncScheduler(queues, request.log, row);
+      return configView(row);
+    },
+  );
+}
+
+function addConfigDeletion(routes: Routes, { database, queues, now }: ServerDeps): void {
+  routes.delete(
+    '/configs/:id',
+    {
+      config: { access: 'operator' },
+      schema: {
+        ...common,
+        summary: 'Delete a config; its jobs and backups stay',
+        params: idParamsSchema,
+        response: { 204: noContentSchema, ...problemResponses('not_found') },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const deletedAt = now();
+      await inTransaction(database, (tx) => deleteBackupConfig(tx, callerOrThrow(request).scope, id, deletedAt));
+      await syncScheduler(queues, request.log, { id, schedule: null, timeZone: 'UTC', isActive: false, deletedAt });
+      return reply.code(204).send();
+    },
+  );
+}
+
+function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.output<typeof updateSchema>) {
+  if (businessEntityId !== undefined && businessEntityId !== before.businessEntityId) {
+    throw fieldError('request_invalid', [
+      { field: 'businessEntityId', message: 'cannot change; add a config to the other entity instead' },
+    ]);
+  }
+  const { name, backupType, schedule, timeZone, retentionDays, compressionEnabled, encryptionEnabled, storageLocation, isActive } = before;
+  return {
+    name,
+    backupType,
+    schedule,
+    timeZone,
+    retentionDays,
+    compressionEnabled,
+    encryptionEnabled,
+    storageLocation,
+    isActive,
+    source: sourceOptionsSchema.parse(before.source),
+    storageOptions: storageOptionsSchema.parse(before.storageOptions),
+    encryptionKey: changes.encryptionKey,
+    ...givenFields(changes),
+  };
+}

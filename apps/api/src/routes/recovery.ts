@@ -1,0 +1,181 @@
+import { z } from 'zod';
+import { createRecoveryJob, findRecoveryJob, listRecoveryJobs, type RecoveryJobRow } from '@holdfast/database/recovery-jobs';
+import { startRunIn } from '@holdfast/database/runs';
+import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
+import { absolutePathSchema } from '@holdfast/sources/source-options';
+import { cancelJob } from '../cancel-job.ts';
+import { builtRecoveryTypes, checkTarget, recoveryTypes, refuseUnbuilt } from '../check-config.ts';
+import { callerOrThrow } from '../plugins/authentication.ts';
+import { fieldError } from '../problem.ts';
+import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
+import { problemResponses } from '../schemas/responses.ts';
+import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
+import { count, runView, runViewShape } from '../schemas/run-view.ts';
+import type { Routes, ServerDeps } from '../server-deps.ts';
+import { submitJob } from '../submit-job.ts';
+
+const recoverySchema = z
+  .object({
+    ...runViewShape,
+    backupJobId: z.string(),
+    recoveryType: z.enum(recoveryTypes),
+    targetLocation: z.string(),
+    options: z.unknown().describe('Which paths, and whether what is at the target may be replaced'),
+    recoveredRecords: z.number().nullable().describe('Files, links and folders that were recovered'),
+    metadata: z.unknown(),
+  })
+  .meta({ id: 'RecoveryJob' });
+
+function recoveryView(row: RecoveryJobRow) {
+  const { backupJobId, recoveryType, targetLocation, options, metadata } = row;
+  return { ...runView(row), backupJobId, recoveryType, targetLocation, options, metadata, recoveredRecords: count(row.recoveredRecords) };
+}
+
+const createSchema = z.strictObject({
+  backupJobId: idSchema,
+  recoveryType: z.enum(recoveryTypes).describe(`Now: ${builtRecoveryTypes.join(', ')}`),
+  targetLocation: absolutePathSchema.describe('Folder inside the target roots, as the worker sees it'),
+  paths: recoveryOptionsSchema.shape.paths.describe('What to recover; for selective only'),
+  overwrite: recoveryOptionsSchema.shape.overwrite.describe('Whether what is at the target may be replaced'),
+  execute: z.boolean().default(true).describe('false: the job waits until it is executed'),
+});
+
+const common = { tags: ['recovery'], security: [{ bearer: [] }] };
+
+export function addRecoveryRoutes(routes: Routes, deps: ServerDeps): void {
+  addRecoveryStarts(routes, deps);
+  const { database } = deps;
+
+  routes.get(
+    '/recovery',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        ...common,
+        summary: 'List recovery jobs, newest first',
+        querystring: runListQuerySchema.extend({ type: z.enum(recoveryTypes).optional(), backupJobId: idSchema.optional() }),
+        response: { 200: pageSchema(recoverySchema), ...problemResponses('request_invalid') },
+      },
+    },
+    async (request) => {
+      const { filter, page } = filterAndPage(request.query);
+      const { items, nextCursor } = await listRecoveryJobs(database.client, callerOrThrow(request).scope, filter, page);
+      return { items: items.map(recoveryView), nextCursor };
+    },
+  );
+
+  routes.get(
+    '/recovery/:id',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        ...common,
+        summary: 'Read a recovery job',
+        params: idParamsSchema,
+        response: { 200: recoverySchema, ...problemResponses('not_found') },
+      },
+    },
+    async (request) => recoveryView(await findRecoveryJob(database.client, callerOrThrow(request).scope, request.params.id)),
+  );
+
+  routes.post(
+    '/recovery/:id/cancel',
+    {
+      config: { access: 'operator' },
+      schema: {
+        ...common,
+        summary: 'Cancel a recovery job',
+        params: idParamsSchema,
+        body: z.strictObject({}),
+        response: {
+          200: recoverySchema.describe('It is cancelled'),
+          202: recoverySchema.describe('It runs; its worker was asked to stop'),
+          ...problemResponses('request_invalid', 'not_found', 'run_already_finished'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { scope } = callerOrThrow(request);
+      const { id } = await findRecoveryJob(database.client, scope, request.params.id);
+      const { asked } = await cancelJob(deps, request.log, 'recovery', id);
+      return reply.code(asked ? 202 : 200).send(recoveryView(await findRecoveryJob(database.client, scope, id)));
+    },
+  );
+}
+
+function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
+  routes.post(
+    '/recovery',
+    {
+      config: { access: 'operator' },
+      preValidation: async (request) => refuseUnbuilt(request.body, 'recoveryType', recoveryTypes, builtRecoveryTypes),
+      schema: {
+        ...common,
+        summary: 'Recover a backup',
+        headers: idempotencyHeadersSchema,
+        body: createSchema,
+        response: {
+          201: recoverySchema.describe('Made; it waits for POST /recovery/:id/execute'),
+          202: recoverySchema.describe('Accepted'),
+          ...problemResponses(
+            ...(['request_invalid', 'not_found', 'run_not_finished', 'backup_not_usable'] as const),
+            ...(['idempotency_key_reused', 'type_not_supported', 'path_outside_roots'] as const),
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { paths, overwrite, ...body } = request.body;
+      checkPaths(body.recoveryType, paths);
+      checkTarget(body.targetLocation, deps.config);
+      const { scope } = callerOrThrow(request);
+      const options = paths === undefined ? { overwrite } : { paths, overwrite };
+      const row = await submitJob(deps, request, {
+        kind: 'recovery',
+        create: (tx) => createRecoveryJob(tx, scope, { ...body, options }),
+        find: (tx, id) => findRecoveryJob(tx, scope, id),
+      });
+      return reply.code(body.execute ? 202 : 201).send(recoveryView(row));
+    },
+  );
+
+  routes.post(
+    '/recovery/:id/execute',
+    {
+      config: { access: 'operator' },
+      schema: {
+        ...common,
+        summary: 'Start a recovery job that waits',
+        params: idParamsSchema,
+        headers: idempotencyHeadersSchema,
+        body: z.strictObject({}),
+        response: {
+          202: recoverySchema.describe('Accepted, or already on its way'),
+          ...problemResponses('request_invalid', 'not_found', 'run_already_finished', 'conflict', 'idempotency_key_reused'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { scope } = callerOrThrow(request);
+      const row = await submitJob<RecoveryJobRow>(deps, request, {
+        kind: 'recovery',
+        async create(tx) {
+          const { id } = await findRecoveryJob(tx, scope, request.params.id);
+          await startRunIn(tx, 'recovery', id);
+          return findRecoveryJob(tx, scope, id);
+        },
+        find: (tx, id) => findRecoveryJob(tx, scope, id),
+      });
+      return reply.code(202).send(recoveryView(row));
+    },
+  );
+}
+
+function checkPaths(recoveryType: string, paths: readonly string[] | undefined): void {
+  if (recoveryType === 'selective' && paths === undefined) {
+    throw fieldError('request_invalid', [{ field: 'paths', message: 'is missing; name what a selective recovery is to recover' }]);
+  }
+  if (recoveryType === 'full' && paths !== undefined) {
+    throw fieldError('request_invalid', [{ field: 'paths', message: 'is for a selective recovery; leave it out, or ask for selective' }]);
+  }
+}

@@ -1,0 +1,94 @@
+import { z } from 'zod';
+import { runCounts } from '@holdfast/database/metrics';
+import { listWorkers, type WorkerRow } from '@holdfast/database/workers';
+import type { Scope } from '@holdfast/database/scope';
+import { runKinds, queueNames, type RunKind } from '@holdfast/jobs/queue-names';
+import { callerOrThrow } from '../plugins/authentication.ts';
+import { problemResponses } from '../schemas/responses.ts';
+import type { Routes, ServerDeps } from '../server-deps.ts';
+import { byStatusSchema } from './metrics.ts';
+
+const countsSchema = z.object({
+  waiting: z.number().int(),
+  active: z.number().int(),
+  delayed: z.number().int(),
+  completed: z.number().int(),
+  failed: z.number().int(),
+});
+
+const statusSchema = z
+  .object({
+    state: z.enum(['running', 'paused', 'partly_paused']),
+    queueBackend: z.enum(['redis', 'postgresql']),
+    paused: z.record(z.enum(runKinds), z.boolean()).describe('Queues of which workers take no jobs now'),
+    queues: z.record(z.enum(queueNames), countsSchema).describe('Jobs on the queues; finished ones are kept for a while'),
+    runs: z.record(z.enum(runKinds), byStatusSchema).describe('Rows that the token may see, by status'),
+    workers: z
+      .array(
+        z.object({
+          id: z.string(),
+          hostname: z.string(),
+          pid: z.number().int(),
+          startedAt: z.string(),
+          heartbeatAt: z.string(),
+          isAlive: z.boolean().describe('false when its last heartbeat is older than 45 s'),
+          runningCount: z.number().int(),
+          running: z.array(z.object({ kind: z.string(), id: z.string() })).describe('For tokens of all entities'),
+        }),
+      )
+      .describe('Worker processes of the last day'),
+  })
+  .meta({ id: 'ServiceStatus' });
+
+export function addStatusRoutes(routes: Routes, { database, queues }: ServerDeps): void {
+  routes.get(
+    '/status',
+    {
+      config: { access: 'viewer' },
+      schema: {
+        tags: ['service'],
+        summary: 'What the service is doing',
+        security: [{ bearer: [] }],
+        response: { 200: statusSchema, ...problemResponses('queue_unreachable') },
+      },
+    },
+    async (request) => {
+      const { scope } = callerOrThrow(request);
+      const [paused, counts, runs, workers] = await Promise.all([
+        queues.paused(),
+        queues.counts(),
+        runCounts(database.client, scope),
+        listWorkers(database.client),
+      ]);
+      return {
+        state: stateOf(paused),
+        queueBackend: queues.backendKind,
+        paused,
+        queues: counts,
+        runs,
+        workers: workers.map((worker) => workerView(worker, scope)),
+      };
+    },
+  );
+}
+
+function stateOf(paused: Readonly<Record<RunKind, boolean>>): 'running' | 'paused' | 'partly_paused' {
+  const values = Object.values(paused);
+  if (values.every(Boolean)) return 'paused';
+  return values.some(Boolean) ? 'partly_paused' : 'running';
+}
+
+function workerView(worker: WorkerRow, scope: Scope) {
+  const { id, hostname, pid, isAlive, running } = worker;
+  return {
+    id,
+    hostname,
+    pid,
+    isAlive,
+    startedAt: worker.startedAt.toISOString(),
+    heartbeatAt: worker.heartbeatAt.toISOString(),
+    runningCount: running.length,
+    // Ids of other entities' runs are nobody else's business.
+    running: scope === '*' ? running.map((run) => ({ kind: run.kind, id: run.id })) : [],
+  };
+}

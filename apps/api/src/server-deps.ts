@@ -1,0 +1,21 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Database } from '@holdfast/database/open-database';
+import type { Queues } from '@holdfast/jobs/queues';
+import type { ApiConfig } from './config.ts';
+import type { EventFeed } from './event-feed.ts';
+
+/** What the API works with. Whoever made it closes it, after the server. */
+export interface ServerDeps {
+  readonly config: ApiConfig;
+  readonly database: Database;
+  readonly queues: Queues;
+  readonly eventFeed: EventFeed;
+  readonly now: () => Date;
+  /** Where log lines go; the process's own output when not given. */
+  readonly logStream?: { write(line: string): void };
+}
+
+/** What route files add their routes to: the schemas give the types of bodies, queries and answers. */
+export type Routes = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, ZodTypeProvider>;

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { addAuthentication, enforceAccess } from './plugins/authentication.ts';
+import { addBullBoard } from './plugins/bull-board.ts';
+import { addOpenApi } from './plugins/openapi.ts';
+import { addProblems } from './plugins/problems.ts';
+import { addRateLimit } from './plugins/rate-limit.ts';
+import { addSecurityHeaders } from './plugins/security-headers.ts';
+import { compileValidator } from './request-validation.ts';
+import type { Routes, ServerDeps } from './server-deps.ts';
+import { addConfigRoutes } from './routes/configs.ts';
+import { addEntityRoutes } from './routes/entities.ts';
+import { addEventRoutes } from './routes/events.ts';
+import { addHealthRoutes } from './routes/health.ts';
+import { addJobRoutes } from './routes/jobs.ts';
+import { addMaintenanceRoutes } from './routes/maintenance.ts';
+import { addMetricsRoutes } from './routes/metrics.ts';
+import { addPlanRoutes } from './routes/dr-plans.ts';
+import { addRecoveryRoutes } from './routes/recovery.ts';
+import { addRepositoryRoutes } from './routes/repositories.ts';
+import { addServiceRoutes } from './routes/service.ts';
+import { addStatusRoutes } from './routes/status.ts';
+import { addVerificationRoutes } from './routes/verifications.ts';
+
+export const API_PREFIX = '/api/backup';
+
+/** The largest body is a config with a few dozen paths, or a plan's procedures. */
+const BODY_MAX_BYTES = 1024 * 1024;
+/** A request, headers and body, that dribbles in longer than this is given up. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** The whole API, not yet listening. Closing it ends the event streams; what `deps` holds stays open. */
+export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
+  const server = fastify({
+    logger: loggerOptions(deps),
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    bodyLimit: BODY_MAX_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: 'idle',
+  });
+  server.setValidatorCompiler(compileValidator);
+  server.setSerializerCompiler(serializerCompiler);
+  acceptEmptyJson(server);
+
+  addSecurityHeaders(server);
+  const readToken = await addAuthentication(server, deps.config.jwtSecret);
+  await addRateLimit(server, deps.config.rateLimitPerMinute);
+  addProblems(server);
+  await addOpenApi(server);
+
+  await server.register(
+    // oxlint-disable-next-line require-await -- a plugin without a promise would turn what it throws into a timeout
+    async (scope) => {
+      enforceAccess(scope);
+      addApiRoutes(scope.withTypeProvider<ZodTypeProvider>(), deps);
+    },
+    { prefix: API_PREFIX },
+  );
+  await addBullBoard(server, deps, readToken);
+  server.addHook('preClose', () => deps.eventFeed.close());
+  await server.ready();
+  return server;
+}
+
+function addApiRoutes(routes: Routes, deps: ServerDeps): void {
+  addEntityRoutes(routes, deps);
+  addConfigRoutes(routes, deps);
+  addJobRoutes(routes, deps);
+  addVerificationRoutes(routes, deps);
+  addRecoveryRoutes(routes, deps);
+  addMaintenanceRoutes(routes, deps);
+  addPlanRoutes(routes, deps);
+  addRepositoryRoutes(routes, deps);
+  addEventRoutes(routes, deps);
+  addMetricsRoutes(routes, deps);
+  addStatusRoutes(routes, deps);
+  addServiceRoutes(routes, deps);
+  addHealthRoutes(routes, deps);
+}
+
+/** Secrets never reach a log line, wherever somebody logs an object that holds one. */
+export const redactedPaths = ['authorization', 'cookie', 'encryptionKey', 'token'].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+
+function loggerOptions(deps: ServerDeps): NonNullable<FastifyServerOptions['logger']> {
+  return {
+    level: deps.config.logLevel,
+    redact: { paths: redactedPaths, censor: '[redacted]' },
+    ...(deps.logStream === undefined ? {} : { stream: deps.logStream }),
+  };
+}
+
+/** Clients that send `content-type: application/json` and nothing else mean an empty body; other content types are refused. */
+function acceptEmptyJson(server: FastifyInstance): void {
+  const parseJson = server.getDefaultJsonParser('error', 'error');
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, undefined);
+    else void parseJson(request, body.toString(), done);
+  });
+}

@@ -250,8 +250,10 @@ function clock(now: Date | undefined): Prisma.Sql {
   return now === undefined ? Prisma.sql`clock_timestamp()` : Prisma.sql`${now}::timestamptz`;
 }
 
+/** The columns of an end. A clock that was set back makes no negative duration. */
 function ended(now: Date | undefined, error: RunError | null = null): Prisma.Sql {
-  return Prisma.sql`"endTime" = ${clock(now)}, "duration" = round(extract(epoch FROM ${clock(now)} - "startTime") * 1000)::bigint,
+  const durationMs = Prisma.sql`GREATEST(round(extract(epoch FROM ${clock(now)} - "startTime") * 1000)::bigint, 0)`;
+  return Prisma.sql`"endTime" = ${clock(now)}, "duration" = CASE WHEN "startTime" IS NOT NULL THEN ${durationMs} END,
     "errorCode" = ${error?.code ?? null}, "errorMessage" = ${error?.message ?? null}`;
 }
 

@@ -99,7 +99,7 @@ class FileSystemSource implements Source {
     };
     const folders: string[] = [];
     for (const path of this.paths) {
-      const found = await lstat(path);
+      const found = await lstat(path).catch((error: unknown) => Promise.reject(readingError(error, path)));
       if (found.isFile()) add(found.size);
       if (found.isDirectory()) folders.push(path);
     }

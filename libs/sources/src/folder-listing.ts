@@ -57,20 +57,23 @@ export async function measureFolder(
   folder: VerifiedFolder,
   isExcluded: (path: string) => boolean,
 ): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
+  const entries = (await readdir(folder.itself, { withFileTypes: true })).filter(({ name }) => !isExcluded(posix.join(folder.path, name)));
+  const files = entries.filter((entry) => entry.isFile());
   const fileSizesBytes: number[] = [];
-  const folders: string[] = [];
-  for (const entry of await readdir(folder.itself, { withFileTypes: true })) {
-    const path = posix.join(folder.path, entry.name);
-    if (isExcluded(path)) continue;
-    if (entry.isDirectory()) folders.push(path);
-    if (!entry.isFile()) continue;
-    const found = await lstat(folder.at(entry.name)).catch((error: unknown) => {
-      if (isVanished(error) || errnoCode(error) === 'EACCES') return undefined;
-      throw error;
-    });
-    if (found !== undefined) fileSizesBytes.push(found.size);
+  for (let begin = 0; begin < files.length; begin += batchSize) {
+    const sizes = await Promise.all(files.slice(begin, begin + batchSize).map(({ name }) => sizeIfThere(folder.at(name))));
+    fileSizesBytes.push(...sizes.filter((sizeBytes) => sizeBytes !== undefined));
   }
-  return { fileSizesBytes, folders };
+  return { fileSizesBytes, folders: entries.filter((entry) => entry.isDirectory()).map(({ name }) => posix.join(folder.path, name)) };
+}
+
+async function sizeIfThere(path: string): Promise<number | undefined> {
+  try {
+    return (await lstat(path)).size;
+  } catch (error) {
+    if (isVanished(error) || errnoCode(error) === 'EACCES') return undefined;
+    throw error;
+  }
 }
 
 async function entriesOf(folder: VerifiedFolder, rawName: Buffer, options: ListingOptions): Promise<SourceEntry[]> {

@@ -1,3 +1,4 @@
+import type { DynamicLibraryResult } from 'node:ffi';
 import { getSystemErrorName } from 'node:util';
 
 /**
@@ -8,6 +9,7 @@ import { getSystemErrorName } from 'node:util';
 export interface SystemCalls {
   /** Errors: an Error with the errno's name as its code, here and below. */
   setTimes(path: string, accessedNs: bigint, modifiedNs: bigint): void;
+  setOpenFileTimes(fileDescriptor: number, accessedNs: bigint, modifiedNs: bigint): void;
   /** `mode` with its type bits. */
   makeNode(path: string, mode: number, device: bigint): void;
   listAttributes(path: string): string[];
@@ -24,6 +26,7 @@ const nsPerSecond = 1_000_000_000n;
 
 const definitions = {
   utimensat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
+  futimens: { arguments: ['i32', 'buffer'], return: 'i32' },
   mknod: { arguments: ['buffer', 'u32', 'u64'], return: 'i32' },
   llistxattr: { arguments: ['buffer', 'buffer', 'u64'], return: 'i64' },
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
@@ -53,23 +56,20 @@ function load(): SystemCalls | undefined {
   }
 }
 
-type Functions = ReturnType<typeof import('node:ffi').dlopen<typeof definitions>>['functions'];
+type Functions = DynamicLibraryResult<typeof definitions>['functions'];
 
 function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => number): SystemCalls {
   const checked = (result: number | bigint, call: string): number => {
     if (result >= 0) return Number(result);
-    const code = getSystemErrorName(-readInt32(functions.__errno_location()));
+    const code = getSystemErrorName(-readInt32(functions['__errno_location']()));
     throw Object.assign(new Error(`${code}: ${call}`), { code, syscall: call });
   };
   return {
     setTimes: (path, accessedNs, modifiedNs) => {
-      const times = Buffer.alloc(32);
-      [accessedNs, modifiedNs].forEach((ns, index) => {
-        const withinSecondNs = ((ns % nsPerSecond) + nsPerSecond) % nsPerSecond;
-        times.writeBigInt64LE((ns - withinSecondNs) / nsPerSecond, index * 16);
-        times.writeBigInt64LE(withinSecondNs, index * 16 + 8);
-      });
-      checked(functions.utimensat(currentFolder, cString(path), times, doNotFollow), 'utimensat');
+      checked(functions.utimensat(currentFolder, cString(path), timespecs(accessedNs, modifiedNs), doNotFollow), 'utimensat');
+    },
+    setOpenFileTimes: (fileDescriptor, accessedNs, modifiedNs) => {
+      checked(functions.futimens(fileDescriptor, timespecs(accessedNs, modifiedNs)), 'futimens');
     },
     makeNode: (path, mode, device) => {
       checked(functions.mknod(cString(path), mode, device), 'mknod');
@@ -93,6 +93,17 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
     },
   };
+}
+
+/** Two of struct timespec: seconds and nanoseconds within the second, eight bytes each. */
+function timespecs(...timesNs: readonly bigint[]): Buffer {
+  const bytes = Buffer.alloc(timesNs.length * 16);
+  timesNs.forEach((ns, index) => {
+    const withinSecondNs = ((ns % nsPerSecond) + nsPerSecond) % nsPerSecond;
+    bytes.writeBigInt64LE((ns - withinSecondNs) / nsPerSecond, index * 16);
+    bytes.writeBigInt64LE(withinSecondNs, index * 16 + 8);
+  });
+  return bytes;
 }
 
 function cString(text: string): Buffer {

@@ -1,0 +1,26 @@
+import { posix } from 'node:path';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+
+/** NAME_MAX of every file system that matters here. */
+const maxNameLengthBytes = 255;
+
+/**
+ * Where a path of a snapshot lies below `root`. Names in a snapshot are whatever somebody with the key wrote: `..`, `a/b` or
+ * nothing at all, to make a recovery write elsewhere.
+ * Errors: path_outside_roots for a path that is not made of plain names, or whose last name is not the node's own.
+ */
+export function placeBelow(root: string, path: string, nodeName?: string): string {
+  const names = path.split('/');
+  const isSafe = path.startsWith('/') && names.slice(1).every(isPlainName) && (nodeName === undefined || names.at(-1) === nodeName);
+  if (!isSafe) {
+    throw new HoldfastError('path_outside_roots', `the snapshot holds a name that leads elsewhere: ${JSON.stringify(path)}`, {
+      hint: 'do not trust this snapshot: no file system gives such a name',
+      context: { path },
+    });
+  }
+  return posix.join(root, path);
+}
+
+function isPlainName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('\0') && Buffer.byteLength(name) <= maxNameLengthBytes;
+}

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /** Where things lie: the sources of this checkout, and the folder in which a machine keeps what `up` makes. */
 export interface Checkout {
@@ -16,7 +17,7 @@ export function findCheckout(environment: Readonly<Record<string, string | undef
   return {
     root: ROOT,
     stateFolder: stateFolder === undefined || stateFolder === '' ? join(ROOT, '.holdfast') : stateFolder,
-    apiMain: join(ROOT, 'apps', 'api', 'src', 'main.ts'),
-    workerMain: join(ROOT, 'apps', 'worker', 'src', 'main.ts'),
+    apiMain: fileURLToPath(import.meta.resolve('@holdfast/api/main')),
+    workerMain: fileURLToPath(import.meta.resolve('@holdfast/worker/main')),
   };
 }

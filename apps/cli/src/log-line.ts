@@ -2,10 +2,13 @@ import { z } from 'zod';
 
 /** The levels of pino: 50 is error, 60 is fatal. */
 const ERROR_LEVEL = 50;
+const ERROR_NAMES: readonly unknown[] = ['error', 'fatal'];
 
 const logLineSchema = z.looseObject({
-  level: z.number(),
+  level: z.union([z.number(), z.string()]),
   msg: z.string().optional(),
+  /** An error's words, where it was not logged whole. */
+  reason: z.string().optional(),
   err: z.looseObject({ message: z.string().optional(), code: z.string().optional() }).optional(),
 });
 
@@ -17,9 +20,20 @@ export function consoleTextOf(line: string): string | undefined {
   if (line.trim() === '') return undefined;
   const parsed = parseLine(line);
   if (parsed === undefined) return line;
-  if (parsed.level < ERROR_LEVEL) return undefined;
-  const cause = [parsed.err?.code, parsed.err?.message].filter((part) => part !== undefined && part !== parsed.msg);
+  const isError = typeof parsed.level === 'number' ? parsed.level >= ERROR_LEVEL : ERROR_NAMES.includes(parsed.level);
+  if (!isError) return undefined;
+  const cause = [parsed.err?.code, parsed.err?.message, firstLineOf(parsed.reason)].filter(
+    (part) => part !== undefined && part !== parsed.msg,
+  );
   return [parsed.msg ?? 'error', ...cause].join(': ');
+}
+
+/** The stack below it stays in the log. */
+function firstLineOf(text: string | undefined): string | undefined {
+  return text
+    ?.split('\n')
+    .map((line) => line.trim())
+    .find((line) => line !== '');
 }
 
 function parseLine(line: string): z.infer<typeof logLineSchema> | undefined {

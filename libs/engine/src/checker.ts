@@ -1,7 +1,7 @@
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { CheckRun } from './check-run.ts';
 import type { Finding } from './finding.ts';
-import type { Lock, LockOptions } from './lock.ts';
+import { withLock, type Lock, type LockOptions } from './lock.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 
@@ -39,5 +39,5 @@ export interface CheckResult {
  * Errors: repository_locked, storage_unreachable, storage_denied.
  */
 export async function check(options: CheckOptions): Promise<CheckResult> {
-  throw new HoldfastError('internal', `not written yet: ${options.repository.id}`);
+  return await withLock({ ...options, exclusive: false }, (signal) => new CheckRun(options, signal).run());
 }

@@ -1,7 +1,8 @@
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { snapshotName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { Lock, LockOptions } from './lock.ts';
+import { withLock, type Lock, type LockOptions } from './lock.ts';
 import type { Repository } from './repository.ts';
+import { listSnapshotIds } from './snapshots.ts';
 
 export interface ForgetOptions extends LockOptions {
   readonly repository: Repository;
@@ -20,5 +21,11 @@ export interface ForgetResult {
  * Errors: repository_locked, those of the storage.
  */
 export async function forget(options: ForgetOptions): Promise<ForgetResult> {
-  throw new HoldfastError('internal', `not written yet: ${options.repository.id}`);
+  return await withLock({ ...options, exclusive: true }, async (signal) => {
+    const { repository, snapshotIds } = options;
+    const present = new Set(await listSnapshotIds(repository, signal));
+    const forgottenIds = [...new Set(snapshotIds)].filter((id) => present.has(id));
+    for (const id of forgottenIds) await repository.storage.delete(snapshotName(id), { signal });
+    return { forgottenIds };
+  });
 }

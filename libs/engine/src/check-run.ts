@@ -1,0 +1,208 @@
+import { dataPrefix, idOfName, indexName, keysPrefix, packName, snapshotName } from '@holdfast/restic-format/layout';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { packTailSize } from '@holdfast/restic-format/pack';
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { noteAffectedPaths } from './affected-paths.ts';
+import type { BlobIndex } from './blob-index.ts';
+import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
+import type { CheckOptions, CheckResult } from './checker.ts';
+import { checkPack } from './check-pack.ts';
+import { isDamage } from './damage.ts';
+import { FindingList } from './finding-list.ts';
+import { loadIndex } from './load-index.ts';
+import { loadNamedFile } from './named-file.ts';
+import type { EnginePhase } from './progress.ts';
+import { forEachConcurrently } from './slots.ts';
+import { listSnapshotIds, loadSnapshot, type Snapshot } from './snapshots.ts';
+import { markUsedBlobs, type UsedBlobs } from './used-blobs.ts';
+
+/** Packs in memory at once, 16 MiB each as a rule. */
+const concurrentPacks = 3;
+
+/** One check from its beginning to its result. */
+export class CheckRun {
+  readonly #options: CheckOptions;
+  readonly #signal: AbortSignal;
+  readonly #findings = new FindingList();
+  readonly #counts = { snapshotsChecked: 0, packsChecked: 0, treesChecked: 0, blobsChecked: 0, bytesRead: 0 };
+
+  constructor(options: CheckOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  async run(): Promise<CheckResult> {
+    const { repository, level, snapshotIds } = this.#options;
+    this.#report('opening', 0, null);
+    const snapshots = await this.#loadSnapshots();
+    const packSizes = await this.#listPacks();
+    const { index } = await loadIndex(repository, {
+      signal: this.#signal,
+      onDamaged: (id, error) => this.#addUnreadable(indexName(id), error.message),
+    });
+    const loader = createBlobLoader(repository, index);
+    const isWholeRepository = snapshotIds === undefined;
+    const used = level === 'integrity' || !isWholeRepository ? await this.#checkTrees(snapshots, index, loader) : null;
+    const wanted = isWholeRepository ? null : packsInUse(index, used);
+    this.#comparePacks(index, packSizes, used, wanted);
+    if (level === 'checksum') {
+      await this.#checkKeys();
+      await this.#checkPacks(index, packSizes, wanted);
+    }
+    if (this.#findings.damageCount > 0) {
+      await noteAffectedPaths(snapshots, { index, loader, findings: this.#findings, signal: this.#signal });
+    }
+    const { count, damageCount } = this.#findings;
+    return { findings: this.#findings.toFindings(), findingCount: count, damageCount, ...this.#counts };
+  }
+
+  async #loadSnapshots(): Promise<Snapshot[]> {
+    const { repository, snapshotIds } = this.#options;
+    const snapshots: Snapshot[] = [];
+    for (const id of snapshotIds ?? (await listSnapshotIds(repository, this.#signal))) {
+      try {
+        snapshots.push(await loadSnapshot(repository, id, { signal: this.#signal }));
+      } catch (error) {
+        if (isHoldfastError(error, 'snapshot_missing')) {
+          // One that was listed and is gone by now has been forgotten; one that was asked for is missed.
+          if (snapshotIds === undefined) continue;
+          this.#findings.add({ kind: 'snapshot_missing', severity: 'damage', message: error.message, objectName: snapshotName(id) });
+        } else if (isDamage(error)) {
+          this.#addUnreadable(snapshotName(id), error.message);
+        } else {
+          throw error;
+        }
+      }
+    }
+    this.#counts.snapshotsChecked = snapshots.length;
+    return snapshots;
+  }
+
+  async #listPacks(): Promise<Map<ObjectId, number>> {
+    const sizes = new Map<ObjectId, number>();
+    for await (const { name, sizeBytes } of this.#options.repository.storage.list(dataPrefix, { signal: this.#signal })) {
+      const id = idOfName(name);
+      if (id !== null) sizes.set(id, sizeBytes);
+    }
+    return sizes;
+  }
+
+  async #checkTrees(snapshots: readonly Snapshot[], index: BlobIndex, loader: BlobLoader): Promise<UsedBlobs> {
+    const used = await markUsedBlobs(
+      snapshots.map((snapshot) => snapshot.tree),
+      {
+        index,
+        loader,
+        signal: this.#signal,
+        onMissing: (blobType, blobId) => {
+          const message = `${blobType} blob ${blobId} is needed and in no index`;
+          this.#findings.add({ kind: 'blob_not_indexed', severity: 'damage', message, blobId, blobType });
+        },
+        onDamagedTree: (blobId, message) =>
+          this.#findings.add({ kind: 'tree_damaged', severity: 'damage', message, blobId, blobType: 'tree', ...packOf(index, blobId) }),
+        onTree: (treeCount) => this.#report('checking_trees', treeCount, null),
+      },
+    );
+    this.#counts.treesChecked = used.treeCount;
+    if (this.#options.level === 'integrity') this.#counts.blobsChecked = used.blobCount;
+    return used;
+  }
+
+  /** The packs of the index against those in the storage. `wanted`: only these, else all. */
+  #comparePacks(
+    index: BlobIndex,
+    sizes: ReadonlyMap<ObjectId, number>,
+    used: UsedBlobs | null,
+    wanted: ReadonlySet<ObjectId> | null,
+  ): void {
+    const indexed = new Set<ObjectId>();
+    let duplicateCount = 0;
+    for (const { packId, entries } of index.packs()) {
+      indexed.add(packId);
+      if (wanted !== null && !wanted.has(packId)) continue;
+      const blobs = entries.map((entry) => index.at(entry));
+      for (const [nth, entry] of entries.entries()) {
+        const blob = blobs[nth];
+        if (blob !== undefined && index.find(blob.type, blob.id) !== entry) duplicateCount++;
+      }
+      if (this.#options.level === 'integrity') this.#counts.packsChecked++;
+      const isUsed = used === null || entries.some((entry) => used.marks[entry] === 1);
+      const actual = sizes.get(packId);
+      const expected = blobs.reduce((sum, blob) => sum + blob.length, 0) + packTailSize(blobs);
+      const place = { severity: isUsed ? 'damage' : 'warning', objectName: packName(packId), packId } as const;
+      if (actual === undefined) {
+        // The reading of packs comes upon it too.
+        if (this.#options.level === 'checksum') continue;
+        this.#findings.add({
+          kind: 'pack_missing',
+          message: `pack ${packId} is in the index and not in the storage`,
+          hitsWholePack: true,
+          ...place,
+        });
+      } else if (actual !== expected) {
+        const message = `pack ${packId} has ${actual} bytes, by the index it should have ${expected}`;
+        this.#findings.add({ kind: 'pack_size_wrong', message, hitsWholePack: true, ...place });
+      }
+    }
+    if (wanted === null) this.#warnOfWaste(sizes, indexed, duplicateCount);
+  }
+
+  #warnOfWaste(sizes: ReadonlyMap<ObjectId, number>, indexed: ReadonlySet<ObjectId>, duplicateCount: number): void {
+    for (const packId of sizes.keys()) {
+      if (indexed.has(packId)) continue;
+      const message = `pack ${packId} is in no index: of a backup that runs or was interrupted; prune removes it`;
+      this.#findings.add({ kind: 'pack_not_indexed', severity: 'warning', message, objectName: packName(packId), packId });
+    }
+    if (duplicateCount === 0) return;
+    const message = `${duplicateCount} blobs are stored more than once, of backups that ran at the same time; prune removes them`;
+    this.#findings.add({ kind: 'blob_duplicated', severity: 'warning', message });
+  }
+
+  async #checkKeys(): Promise<void> {
+    const { repository } = this.#options;
+    for await (const { name } of repository.storage.list(keysPrefix, { signal: this.#signal })) {
+      const id = idOfName(name);
+      if (id === null) continue;
+      try {
+        await loadNamedFile(repository, name, id, this.#signal);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        this.#addUnreadable(name, error.message);
+      }
+    }
+  }
+
+  async #checkPacks(index: BlobIndex, sizes: ReadonlyMap<ObjectId, number>, wanted: ReadonlySet<ObjectId> | null): Promise<void> {
+    const indexed = new Map([...index.packs()].map(({ packId, entries }) => [packId, entries]));
+    const packIds = [...(wanted ?? new Set([...indexed.keys(), ...sizes.keys()]))];
+    const bytesTotal = packIds.reduce((sum, packId) => sum + (sizes.get(packId) ?? 0), 0);
+    await forEachConcurrently(packIds, concurrentPacks, async (packId) => {
+      this.#signal.throwIfAborted();
+      const blobs = (indexed.get(packId) ?? []).map((entry) => index.at(entry));
+      const { bytesRead, blobsChecked } = await checkPack(this.#options.repository, packId, blobs, this.#findings, this.#signal);
+      this.#counts.packsChecked++;
+      this.#counts.bytesRead += bytesRead;
+      this.#counts.blobsChecked += blobsChecked;
+      this.#report('checking_packs', this.#counts.packsChecked, packIds.length, bytesTotal);
+    });
+  }
+
+  #addUnreadable(objectName: string, message: string): void {
+    this.#findings.add({ kind: 'object_unreadable', severity: 'damage', message: `${objectName}: ${message}`, objectName });
+  }
+
+  #report(phase: EnginePhase, filesDone: number, filesTotal: number | null, bytesTotal: number | null = null): void {
+    this.#options.onProgress?.({ phase, filesDone, filesTotal, bytesDone: this.#counts.bytesRead, bytesTotal });
+  }
+}
+
+function packsInUse(index: BlobIndex, used: UsedBlobs | null): Set<ObjectId> {
+  const packIds = new Set<ObjectId>();
+  for (const { packId, entries } of index.packs()) if (entries.some((entry) => used?.marks[entry] === 1)) packIds.add(packId);
+  return packIds;
+}
+
+function packOf(index: BlobIndex, treeId: ObjectId): { packId?: ObjectId; objectName?: string } {
+  const packId = index.lookup('tree', treeId)?.packId;
+  return packId === undefined ? {} : { packId, objectName: packName(packId) };
+}

@@ -1,4 +1,4 @@
-# One image for every part: the command says which (api, worker, migrate, token).
+# One image for every part; the command says which: node apps/api/src/main.ts, node apps/worker/src/main.ts, holdfast migrate, …
 FROM node:26-bookworm-slim AS workspace
 ENV CI=true
 WORKDIR /holdfast
@@ -24,11 +24,12 @@ FROM node:26-bookworm-slim
 ENV NODE_ENV=production HOLDFAST_API_HOST=0.0.0.0 HOLDFAST_SCRATCH_DIR=/scratch
 WORKDIR /holdfast
 # A named volume takes its owner from the folder in the image.
-RUN install -d -o node -g node /repositories /sources /targets /scratch
+RUN install -d -o node -g node /repositories /sources /targets /scratch \
+ && printf '#!/bin/sh\nexec node /holdfast/apps/cli/src/main.ts "$@"\n' >/usr/local/bin/holdfast && chmod 755 /usr/local/bin/holdfast
 COPY --from=production /holdfast ./
 COPY --from=client /holdfast/libs/database/generated libs/database/generated
 USER node
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 CMD ["node", "scripts/container-health.ts"]
-ENTRYPOINT ["node", "apps/cli/src/main.ts"]
-CMD ["api"]
+# The part itself is the container's first process, so that a stop reaches it directly.
+CMD ["node", "apps/api/src/main.ts"]

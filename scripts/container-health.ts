@@ -1,5 +1,5 @@
 // The healthcheck of the image: exits 0 when the part that runs in this container does its work, else says why not and exits 1.
-// Which part it is says the command of process 1: `holdfast api` or `holdfast worker`.
+// Which part it is says the command of process 1: `node apps/api/src/main.ts` or `node apps/worker/src/main.ts`.
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { openDatabase } from '../libs/database/src/open-database.ts';
@@ -8,8 +8,8 @@ import { listWorkers } from '../libs/database/src/workers.ts';
 /** Below the timeout of the image's HEALTHCHECK, so that the reason is told and not cut off. */
 const answerLimitMs = 4_000;
 
-const command = (await readFile('/proc/1/cmdline', 'utf8')).split('\0');
-if (command.includes('worker')) await checkWorker();
+const command = await readFile('/proc/1/cmdline', 'utf8');
+if (command.includes('apps/worker/')) await checkWorker();
 else await checkApi();
 
 async function checkApi(): Promise<void> {

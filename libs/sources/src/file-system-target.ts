@@ -92,7 +92,8 @@ class FileSystemTarget implements Target {
       if (handle === undefined) throw inTheWay(path);
       const file = new FileSystemTargetFile(handle, path, async () => {
         this.#unfinished.delete(file);
-        await handle.truncate(node.sizeBytes);
+        // Only ever longer: content that the size leaves out is content all the same.
+        if (node.sizeBytes > (await handle.stat()).size) await handle.truncate(node.sizeBytes);
         await this.#within(path, node.name, (parent) => this.#setMetadata(path, node, parent.at(name), handle));
       });
       this.#unfinished.add(file);

@@ -40,6 +40,6 @@ export interface TargetWarning {
 export interface TargetFile {
   /** Throws storage-independent errors only: disk_full, target_not_writable. */
   write(bytes: Uint8Array, positionBytes: number): Promise<void>;
-  /** Sets size, times, mode and owner. */
+  /** Lengthens the file to its size when less was written, then sets owner, mode and times. */
   close(): Promise<void>;
 }

@@ -19,10 +19,11 @@ export interface SavedBlob {
   readonly isNew: boolean;
 }
 
-/** Blobs that were new, their plaintext bytes, and their bytes as stored. */
+/** Blobs that were new, their plaintext bytes, their bytes as stored; and the bytes of whole packs that are durable. */
 export interface BlobCounts {
   dataBlobs: number;
   treeBlobs: number;
   addedBytes: number;
   addedPackedBytes: number;
+  packBytes: number;
 }

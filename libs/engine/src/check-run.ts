@@ -1,4 +1,4 @@
-import { dataPrefix, idOfName, indexName, keysPrefix, packName, snapshotName } from '@holdfast/restic-format/layout';
+import { idOfName, indexName, keysPrefix, packName, snapshotName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { packTailSize } from '@holdfast/restic-format/pack';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
@@ -11,6 +11,7 @@ import { isDamage } from './damage.ts';
 import { FindingList } from './finding-list.ts';
 import { loadIndex } from './load-index.ts';
 import { loadNamedFile } from './named-file.ts';
+import { listPackSizes } from './pack-list.ts';
 import type { EnginePhase } from './progress.ts';
 import { forEachConcurrently } from './slots.ts';
 import { listSnapshotIds, loadSnapshot, type Snapshot } from './snapshots.ts';
@@ -35,7 +36,7 @@ export class CheckRun {
     const { repository, level, snapshotIds } = this.#options;
     this.#report('opening', 0, null);
     const snapshots = await this.#loadSnapshots();
-    const packSizes = await this.#listPacks();
+    const packSizes = await listPackSizes(repository, this.#signal);
     const { index } = await loadIndex(repository, {
       signal: this.#signal,
       onDamaged: (id, error) => this.#addUnreadable(indexName(id), error.message),
@@ -76,15 +77,6 @@ export class CheckRun {
     }
     this.#counts.snapshotsChecked = snapshots.length;
     return snapshots;
-  }
-
-  async #listPacks(): Promise<Map<ObjectId, number>> {
-    const sizes = new Map<ObjectId, number>();
-    for await (const { name, sizeBytes } of this.#options.repository.storage.list(dataPrefix, { signal: this.#signal })) {
-      const id = idOfName(name);
-      if (id !== null) sizes.set(id, sizeBytes);
-    }
-    return sizes;
   }
 
   async #checkTrees(snapshots: readonly Snapshot[], index: BlobIndex, loader: BlobLoader): Promise<UsedBlobs> {

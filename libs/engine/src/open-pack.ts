@@ -44,7 +44,9 @@ export class OpenPack {
 
   /** The finished pack: its bytes in parts, its name (their hash) and what the index says of it. */
   close(cipher: Cipher): { parts: readonly Uint8Array[]; pack: IndexedPack } {
-    this.#parts.push(sealPackTail(this.#blobs, cipher));
+    const tail = sealPackTail(this.#blobs, cipher);
+    this.#parts.push(tail);
+    this.sizeBytes += tail.length;
     const hash = createHash('sha256');
     for (const part of this.#parts) hash.update(part);
     return { parts: this.#parts, pack: { id: hash.digest('hex'), blobs: this.#blobs } };

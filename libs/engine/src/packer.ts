@@ -35,7 +35,7 @@ export function createPacker(options: PackerOptions): BlobSink {
 }
 
 class Packer implements BlobSink {
-  readonly counts: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0 };
+  readonly counts: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0, packBytes: 0 };
   readonly #options: PackerOptions;
   readonly #indexWriter;
   readonly #open: Record<BlobType, (OpenPack | undefined)[]> = { data: [], tree: [] };
@@ -120,6 +120,7 @@ class Packer implements BlobSink {
     const { repository, index, signal } = this.#options;
     const { parts, pack } = open.close(repository.cipher);
     await repository.storage.put(packName(pack.id), parts, { signal });
+    this.counts.packBytes += open.sizeBytes;
     index.add(pack);
     for (const { type, id } of pack.blobs) this.#inFlight.delete(key(type, id));
     await this.#indexWriter.add(pack);

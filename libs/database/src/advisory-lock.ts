@@ -5,7 +5,13 @@ import type { Database } from './open-database.ts';
  * Locks of whole jobs that one process at a time does, by name. Any numbers, but never used twice; 72707369 is the one under
  * which migrations are applied and 72707370 the one under which events are numbered.
  */
-export const advisoryLocks = { migrate: 72_707_369, numberEvents: 72_707_370, reconcile: 72_707_371, probeStorages: 72_707_372 } as const;
+export const advisoryLocks = {
+  migrate: 72_707_369,
+  numberEvents: 72_707_370,
+  reconcile: 72_707_371,
+  probeStorages: 72_707_372,
+  placeRepository: 72_707_373,
+} as const;
 
 /**
  * Does `action` while holding a lock, or gives null at once when another process holds it. The lock lives on a connection of

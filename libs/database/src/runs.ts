@@ -138,7 +138,10 @@ export async function finishRunIn<K extends RunKind>(
   if (!isMine) throw superseded(claim);
   if (outcome.result !== undefined) await writeResult(tx, claim.kind, claim.id, outcome.result);
   const error = outcome.status === 'failed' ? outcome.error : null;
-  await apply(tx, claim.kind, row, finishCommands[outcome.status], () => ended(options.now, error));
+  // A verification that came to a verdict says when, also when the verdict is damage.
+  const isVerdict = claim.kind === 'verify' && outcome.result !== undefined && outcome.status !== 'cancelled';
+  const verdict = isVerdict ? Prisma.sql`, "verifiedAt" = ${clock(options.now)}` : Prisma.empty;
+  await apply(tx, claim.kind, row, finishCommands[outcome.status], () => Prisma.sql`${ended(options.now, error)}${verdict}`);
 }
 
 /**

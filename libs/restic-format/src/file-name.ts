@@ -1,39 +1,28 @@
+import { isUtf8 } from 'node:buffer';
+
 /**
  * File names are bytes on disk and in the format, but strings in between. A byte that is no part of valid UTF-8 stands in the string
  * as the lone surrogate U+DC00 + byte (U+DC80 … U+DCFF), which valid UTF-8 never decodes to: so every name survives both ways and
  * two names stay two. Link targets follow the same rule.
  */
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
 export function nameOfBytes(bytes: Uint8Array): string {
-  try {
-    return strictUtf8.decode(bytes);
-  } catch {
-    // Not UTF-8 as a whole: character by character below.
-    return decodeByCharacter(bytes);
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (isUtf8(buffer)) return buffer.toString('utf8');
+  const characters: string[] = [];
+  for (let at = 0; at < buffer.length;) {
+    const character = buffer.subarray(at, at + characterBytes(buffer[at] ?? 0));
+    const isCharacter = isUtf8(character);
+    characters.push(isCharacter ? character.toString('utf8') : String.fromCharCode(0xdc00 + (buffer[at] ?? 0)));
+    at += isCharacter ? character.length : 1;
   }
+  return characters.join('');
 }
 
-function decodeByCharacter(bytes: Uint8Array): string {
-  let name = '';
-  for (let at = 0; at < bytes.length;) {
-    const character = characterAt(bytes, at);
-    name += character?.text ?? String.fromCharCode(0xdc00 + (bytes[at] ?? 0));
-    at += character?.sizeBytes ?? 1;
-  }
-  return name;
-}
-
-/** The one character that valid UTF-8 has at `at`, or null. */
-function characterAt(bytes: Uint8Array, at: number): { text: string; sizeBytes: number } | null {
-  const lead = bytes[at] ?? 0;
-  const sizeBytes = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  try {
-    const text = strictUtf8.decode(bytes.subarray(at, at + sizeBytes));
-    return { text, sizeBytes };
-  } catch {
-    return null;
-  }
+/** How long the character is that begins with `lead`, if it is one. */
+function characterBytes(lead: number): number {
+  if (lead < 0x80) return 1;
+  if (lead < 0xe0) return 2;
+  return lead < 0xf0 ? 3 : 4;
 }
 
 /** The inverse of nameOfBytes. Any other lone surrogate, which no name that came from bytes has, becomes U+FFFD. */

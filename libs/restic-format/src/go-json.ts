@@ -3,7 +3,7 @@
  * so that the text can stand in HTML. The format asks for it because the hash of the text is the id of a tree.
  */
 const plainText = /^[ !#-%'-;=?-[\]-~]*$/;
-const escaped = /["\\<>&\u2028\u2029]|(?!\u007f)\p{Control}|\p{Surrogate}/gu;
+const escaped = /["\\<>&\u2028\u2029]|(?![\u007f-\u009f])\p{Control}|\p{Surrogate}/gu;
 
 const shortEscapes: Readonly<Record<string, string>> = {
   '"': '\\"',

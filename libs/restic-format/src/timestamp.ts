@@ -41,9 +41,10 @@ function fractionText(fraction: number): string {
 function zoneText(zoneMinutes: number): string {
   if (zoneMinutes === 0) return 'Z';
   const minutes = Math.abs(zoneMinutes);
-  const twoDigits = (value: number): string => value.toString().padStart(2, '0');
   return `${zoneMinutes < 0 ? '-' : '+'}${twoDigits(Math.trunc(minutes / 60))}:${twoDigits(minutes % 60)}`;
 }
+
+const twoDigits = (value: number): string => value.toString().padStart(2, '0');
 
 const pattern = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d{1,18}))?(?:Z|([+-])(\d\d):(\d\d))$/;
 

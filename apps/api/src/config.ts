@@ -39,6 +39,7 @@ export const apiSettingsSchema = z.object({
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(GRACE_MAX_SECONDS).default(30)),
   HOLDFAST_RATE_LIMIT_PER_MINUTE: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(RATE_LIMIT_MAX_PER_MINUTE).default(600)),
   LOG_LEVEL: z.preprocess(emptyAsMissing, z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')),
+  HOLDFAST_LOG_PRETTY: z.preprocess(emptyAsMissing, z.stringbool().default(false)),
 });
 
 export interface ApiConfig {
@@ -55,6 +56,7 @@ export interface ApiConfig {
   readonly shutdownGraceMs: number;
   readonly rateLimitPerMinute: number;
   readonly logLevel: string;
+  readonly logPretty: boolean;
 }
 
 /** Reads the settings. Throws `configuration_invalid` that names each wrong variable, never its value. */
@@ -78,5 +80,6 @@ export function readApiConfig(environment: Readonly<Record<string, string | unde
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     rateLimitPerMinute: settings.HOLDFAST_RATE_LIMIT_PER_MINUTE,
     logLevel: settings.LOG_LEVEL,
+    logPretty: settings.HOLDFAST_LOG_PRETTY,
   };
 }

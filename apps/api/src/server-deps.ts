@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Logger } from 'pino';
 import type { Database } from '@holdfast/database/open-database';
 import type { Queues } from '@holdfast/jobs/queues';
 import type { ApiConfig } from './config.ts';
@@ -13,8 +14,7 @@ export interface ServerDeps {
   readonly queues: Queues;
   readonly eventFeed: EventFeed;
   readonly now: () => Date;
-  /** Where log lines go; the process's own output when not given. */
-  readonly logStream?: { write(line: string): void };
+  readonly logger: Logger;
 }
 
 /** What route files add their routes to: the schemas give the types of bodies, queries and answers. */

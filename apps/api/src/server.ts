@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import fastify, { type FastifyInstance } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { addAuthentication, enforceAccess } from './plugins/authentication.ts';
 import { addBullBoard } from './plugins/bull-board.ts';
@@ -33,7 +33,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** The whole API, not yet listening. Closing it ends the event streams; what `deps` holds stays open. */
 export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
   const server = fastify({
-    logger: loggerOptions(deps),
+    loggerInstance: deps.logger,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: BODY_MAX_BYTES,
@@ -78,17 +78,6 @@ function addApiRoutes(routes: Routes, deps: ServerDeps): void {
   addStatusRoutes(routes, deps);
   addServiceRoutes(routes, deps);
   addHealthRoutes(routes, deps);
-}
-
-/** Secrets never reach a log line, wherever somebody logs an object that holds one. */
-export const redactedPaths = ['authorization', 'cookie', 'encryptionKey', 'token'].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
-
-function loggerOptions(deps: ServerDeps): NonNullable<FastifyServerOptions['logger']> {
-  return {
-    level: deps.config.logLevel,
-    redact: { paths: redactedPaths, censor: '[redacted]' },
-    ...(deps.logStream === undefined ? {} : { stream: deps.logStream }),
-  };
 }
 
 /** Clients that send `content-type: application/json` and nothing else mean an empty body; other content types are refused. */

@@ -8,6 +8,9 @@ import {
   type BackupConfigRow,
 } from '@holdfast/database/backup-configs';
 import { inTransaction } from '@holdfast/database/in-transaction';
+import type { Transaction } from '@holdfast/database/open-database';
+import { refuseTakenPlace, type RepositoryPlace } from '@holdfast/database/repository-place';
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { sourceOptionsSchema } from '@holdfast/sources/source-options';
 import { locationKey, storageOptionsSchema } from '@holdfast/storage/storage-options';
 import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
@@ -190,7 +193,10 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       checkConfig({ ...request.body, encryptionKey: request.body.encryptionKey }, settings);
       const input = { ...request.body, locationKey: locationKey(request.body.storageOptions) };
       const { scope } = callerOrThrow(request);
-      const row = await inTransaction(database, (tx) => createBackupConfig(tx, scope, input, settings.masterKey));
+      const row = await inTransaction(database, async (tx) => {
+        await refusePlace(tx, input);
+        return createBackupConfig(tx, scope, input, settings.masterKey);
+      });
       await syncScheduler(queues, request.log, row);
       return reply.code(201).send(configView(row));
     },
@@ -219,7 +225,9 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         const before = await findBackupConfig(tx, scope, id);
         const input = merged(before, request.body);
         checkConfig(input, settings);
-        return updateBackupConfig(tx, scope, id, { ...input, locationKey: locationKey(input.storageOptions) }, settings.masterKey);
+        const changed = { ...input, locationKey: locationKey(input.storageOptions) };
+        await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });
+        return updateBackupConfig(tx, scope, id, changed, settings.masterKey);
       });
       await syncScheduler(queues, request.log, row);
       return configView(row);
@@ -247,6 +255,16 @@ function addConfigDeletion(routes: Routes, { database, queues, now }: ServerDeps
       return reply.code(204).send();
     },
   );
+}
+
+/** A place that is taken is told under the field that names it. */
+async function refusePlace(tx: Transaction, place: RepositoryPlace): Promise<void> {
+  try {
+    await refuseTakenPlace(tx, place);
+  } catch (error) {
+    if (!isHoldfastError(error, 'conflict')) throw error;
+    throw fieldError('conflict', [{ field: 'storageOptions', message: `${error.message}; ${error.hint}` }]);
+  }
 }
 
 function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.output<typeof updateSchema>) {

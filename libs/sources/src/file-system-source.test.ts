@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, realpath, rename, rm, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rename, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { parseOwnerNames } from './owner-names.ts';
 import type { SourceEntry } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
 import { describeSourceContract, walk } from './testing/source-contract.ts';
-import { buildTree, sampleTree } from './testing/tree-builder.ts';
+import { buildTree, removeTree, sampleTree } from './testing/tree-builder.ts';
 
 const run = promisify(execFile);
 
@@ -20,7 +20,7 @@ describeSourceContract('file system', async () => {
   await buildTree(join(base, 'tree'), sampleTree);
   await buildTree(join(base, 'other'), sampleTree.slice(0, 3));
   const paths = [join(base, 'tree'), join(base, 'other', 'program')];
-  return { source: await openFileSystemSource({ paths, roots: [base] }), dispose: () => rm(base, { recursive: true }) };
+  return { source: await openFileSystemSource({ paths, roots: [base] }), dispose: () => removeTree(base) };
 });
 
 describe('file system source', () => {
@@ -175,6 +175,6 @@ function hasCode(code: Parameters<typeof isHoldfastError>[1]): (error: unknown) 
 
 async function scratch(): Promise<string> {
   const path = await realpath(await mkdtemp(join(tmpdir(), 'holdfast-source-')));
-  onTestFinished(() => rm(path, { recursive: true }));
+  onTestFinished(() => removeTree(path));
   return path;
 }

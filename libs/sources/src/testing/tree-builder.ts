@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { chmod, link, lstat, lutimes, mkdir, readdir, readFile, readlink, symlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, link, lstat, lutimes, mkdir, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import fc from 'fast-check';
 
@@ -69,18 +69,31 @@ export async function buildTree(root: string, entries: readonly TreeEntry[]): Pr
   }
 }
 
+/** Removes a tree, folders that keep their own owner out among it. */
+export async function removeTree(root: string): Promise<void> {
+  const open = async (folder: string): Promise<void> => {
+    await chmod(folder, 0o700);
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) await open(posix.join(folder, entry.name));
+    }
+  };
+  await open(root);
+  await rm(root, { recursive: true });
+}
+
 /**
  * What two trees have to agree on to be the same, a line an entry: relative path, type, mode, owner, time to the nanosecond,
  * link target, content's hash, and which other path it shares a file with. The root's own mode and time are left out.
+ * `timeStepNs` above 1 cuts times off to it.
  */
-export async function describeTree(root: string): Promise<string[]> {
+export async function describeTree(root: string, timeStepNs = 1n): Promise<string[]> {
   const lines: string[] = [];
   const firstPathOf = new Map<bigint, string>();
   const visit = async (relative: string): Promise<void> => {
     const names = (await readdir(posix.join(root, relative))).toSorted();
     for (const name of names) {
       const path = posix.join(relative, name);
-      lines.push(await describeEntry(root, path, firstPathOf));
+      lines.push(await describeEntry(root, path, firstPathOf, timeStepNs));
       if ((await lstat(posix.join(root, path))).isDirectory()) await visit(path);
     }
   };
@@ -88,10 +101,15 @@ export async function describeTree(root: string): Promise<string[]> {
   return lines;
 }
 
-async function describeEntry(root: string, relative: string, firstPathOf: Map<bigint, string>): Promise<string> {
+async function describeEntry(root: string, relative: string, firstPathOf: Map<bigint, string>, timeStepNs: bigint): Promise<string> {
   const path = posix.join(root, relative);
   const found = await lstat(path, { bigint: true });
-  const parts = [JSON.stringify(relative), found.mode.toString(8), `${String(found.uid)}:${String(found.gid)}`, String(found.mtimeNs)];
+  const parts = [
+    JSON.stringify(relative),
+    found.mode.toString(8),
+    `${String(found.uid)}:${String(found.gid)}`,
+    String(found.mtimeNs / timeStepNs),
+  ];
   if (found.isSymbolicLink()) parts.push(`-> ${await readlink(path)}`);
   if (found.isFile()) {
     const first = firstPathOf.get(found.ino);
@@ -115,7 +133,7 @@ export function treeArbitrary(): fc.Arbitrary<TreeEntry[]> {
   const mode = fc.integer({ min: 0, max: 0o7777 });
   const content = fc.uint8Array({ maxLength: 3_000 });
   const leaf = fc.oneof(
-    fc.record({ type: fc.constant('file' as const), content, mode, modifiedSeconds }),
+    fc.record({ type: fc.constant('file' as const), content, mode: mode.map((bits) => bits | 0o400), modifiedSeconds }),
     fc.record({ type: fc.constant('symlink' as const), linkTarget: fc.stringMatching(/^[a-z./]{1,20}$/), modifiedSeconds }),
     fc.record({ type: fc.constant('hard-link' as const) }),
     fc.record({ type: fc.constant('dir' as const), mode: mode.map((bits) => bits | 0o700), modifiedSeconds }),

@@ -24,7 +24,7 @@ describe('recovering a tree', () => {
     const from = join(base, 'from');
     await buildTree(from, sampleTree);
     await run('touch', ['-d', '2024-05-06 07:08:09.123456789 UTC', join(from, 'program'), join(from, 'folder')]);
-    await run('touch', ['-h', '-d', '1955-11-05 06:15:00.000000001 UTC', join(from, 'link')]);
+    await run('touch', ['-h', '-d', `1955-11-05 06:15:00${loadSystemCalls() === undefined ? '' : '.000000001'} UTC`, join(from, 'link')]);
     const target = await openTarget(base, 'to');
     expect(await copySource(await openFileSystemSource({ paths: [from], roots: [base] }), target)).toEqual([]);
     await target.close();

@@ -46,8 +46,13 @@ async function setTimes(node: TargetNode, { handle, path }: MetadataPlace): Prom
     else calls.setOpenFileTimes(handle.fd, node.accessedNs, node.modifiedNs);
     return;
   }
-  const [accessed, modified] = [secondsOf(node.accessedNs), secondsOf(node.modifiedNs)];
+  const [accessed, modified] = [timeOf(node.accessedNs), timeOf(node.modifiedNs)];
   await (handle === undefined ? lutimes(path, accessed, modified) : handle.utimes(accessed, modified));
+}
+
+/** For node:fs, which takes a negative number of seconds for the present time, but not a date before 1970. */
+function timeOf(ns: bigint): number | Date {
+  return ns < 0n ? new Date(Number(ns / 1_000_000n)) : secondsOf(ns);
 }
 
 async function attempt(place: MetadataPlace, what: string, set: () => Promise<void>): Promise<void> {
@@ -61,7 +66,7 @@ async function attempt(place: MetadataPlace, what: string, set: () => Promise<vo
 }
 
 /**
- * The seconds, as the float that node:fs wants, that come out in the same microsecond and nearest to `ns`. A float of our
+ * The seconds, as the float that node:fs wants, that come out in the same microsecond and nearest to `ns`, which is not negative. A float of our
  * days steps by 238 ns, and the system takes its fraction with the rest cut off, so that the nearest float can land in the
  * microsecond before.
  */

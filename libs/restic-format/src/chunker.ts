@@ -30,7 +30,7 @@ export interface Chunker {
   cut(buffer: Uint8Array, start: number, end: number, isLast: boolean): number;
 }
 
-/** Errors: repository_damaged when `polynomial` is not irreducible of degree 53. */
+/** A chunker for a repository's own polynomial. Errors: repository_damaged when it is not irreducible of degree 53. */
 export function createChunker(polynomial: bigint): Chunker {
   if (degreeOf(polynomial) !== degree || !isIrreducible(polynomial)) {
     throw new HoldfastError('repository_damaged', 'the chunker polynomial is not irreducible of degree 53');

@@ -36,11 +36,16 @@ export interface Cipher {
 const ivBytes = 16;
 const macBytes = 16;
 
+/** What sealing adds to the length. */
 export const overheadBytes = ivBytes + macBytes;
 
 /** IVs are drawn and encrypted this many at a time: a draw costs as much as sealing a small blob. */
 const ivBatchCount = 128;
 
+/**
+ * A cipher under `keys`, with IVs from `random`, which has to be unpredictable: an IV that comes twice gives its plaintexts away.
+ * Errors: internal for keys of the wrong length.
+ */
 export function createCipher(keys: MasterKeys, random: RandomBytes = randomBytes): Cipher {
   invariant(keys.encrypt.length === 32 && keys.macK.length === 16 && keys.macR.length === 16, 'master keys have the wrong length');
   const encryptKey = Buffer.from(keys.encrypt);

@@ -45,11 +45,14 @@ export function decompressBlob(bytes: Uint8Array, plainLength: number): Uint8Arr
   return plain;
 }
 
-/** The plaintext of a zstd frame, at most `limitBytes` of it. Errors: repository_damaged when there is more, or when it is no zstd frame. */
-export function decompressUpTo(bytes: Uint8Array, limitBytes: number): Uint8Array {
+/**
+ * The plaintext of a zstd frame, at most `limitBytes` of it; `expectedBytes` is a guess that only saves memory.
+ * Errors: repository_damaged when there is more, or when it is no zstd frame.
+ */
+export function decompressUpTo(bytes: Uint8Array, limitBytes: number, expectedBytes: number = limitBytes): Uint8Array {
   if (limitBytes > maxPlainBytes) throw new HoldfastError('repository_damaged', `a compressed object claims ${limitBytes} bytes`);
   try {
-    return zstdDecompressSync(bytes, { chunkSize: outputChunkBytes(limitBytes), maxOutputLength: Math.max(limitBytes, 1) });
+    return zstdDecompressSync(bytes, { chunkSize: outputChunkBytes(expectedBytes), maxOutputLength: Math.max(limitBytes, 1) });
   } catch (error) {
     throw new HoldfastError('repository_damaged', `compressed bytes are no zstd frame of at most ${limitBytes} bytes`, { cause: error });
   }

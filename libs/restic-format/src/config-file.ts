@@ -17,12 +17,16 @@ export interface RepositoryConfig {
 const supportedVersion = 2;
 const limitBytes = 64 * 1024;
 
+/** The stored bytes of the config, uncompressed. */
 export function encodeConfigFile(config: RepositoryConfig, cipher: Cipher): Uint8Array {
   const json = encodeGoJson({ version: config.version, id: config.id, chunker_polynomial: config.chunkerPolynomial.toString(16) });
   return encodeUnpackedFile(json, cipher, { compress: false });
 }
 
-/** Errors: repository_damaged; repository_unsupported for another version of the format. Whether the polynomial serves, createChunker says. */
+/**
+ * The inverse. Whether the polynomial is a good one, createChunker says.
+ * Errors: repository_damaged; repository_unsupported for another version of the format.
+ */
 export function decodeConfigFile(bytes: Uint8Array, cipher: Cipher): RepositoryConfig {
   const fields = new JsonFields(decodeUnpackedFile(bytes, cipher, 'the config', limitBytes), 'the config');
   const version = fields.uint('version');

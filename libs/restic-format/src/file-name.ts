@@ -5,6 +5,8 @@ import { isUtf8 } from 'node:buffer';
  * as the lone surrogate U+DC00 + byte (U+DC80 … U+DCFF), which valid UTF-8 never decodes to: so every name survives both ways and
  * two names stay two. Link targets follow the same rule.
  */
+
+/** The string for the bytes of a name, whatever they are. */
 export function nameOfBytes(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (isUtf8(buffer)) return buffer.toString('utf8');

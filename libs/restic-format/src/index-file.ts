@@ -30,7 +30,7 @@ const limitBytes = 160 * 1024 * 1024;
 
 const maxUint32 = 2 ** 32 - 1;
 
-/** `supersedes` is left out. Keep files small with splitIndex. */
+/** The stored bytes; their hash is the index file's id. `supersedes` is left out. Keep files small with splitIndex. */
 export function encodeIndexFile(index: IndexFile, cipher: Cipher): Uint8Array {
   return encodeUnpackedFile(`{"packs":[${index.packs.map(encodePack).join(',')}]}\n`, cipher, { compress: true });
 }
@@ -42,7 +42,7 @@ function encodeBlob(blob: PackedBlob): string {
   return `{"id":"${blob.id}","type":"${blob.type}","offset":${blob.offset},"length":${blob.length}${plain}}`;
 }
 
-/** Errors: repository_damaged. */
+/** The inverse. Errors: repository_damaged; repository_unsupported for an encoding that this version does not know. */
 export function decodeIndexFile(bytes: Uint8Array, cipher: Cipher): IndexFile {
   const fields = new JsonFields(decodeUnpackedFile(bytes, cipher, 'an index', limitBytes), 'an index');
   const packs = fields.array('packs').map(decodePack);

@@ -11,6 +11,7 @@ export const snapshotsPrefix = 'snapshots/';
 export const indexPrefix = 'index/';
 export const dataPrefix = 'data/';
 
+/** The name of the object of each kind that has `id`. */
 export const keyName = (id: ObjectId): string => keysPrefix + id;
 export const lockName = (id: ObjectId): string => locksPrefix + id;
 export const snapshotName = (id: ObjectId): string => snapshotsPrefix + id;

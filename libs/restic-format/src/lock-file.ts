@@ -20,6 +20,7 @@ export interface LockFile {
 
 const limitBytes = 64 * 1024;
 
+/** The stored bytes; their hash is the lock's id. */
 export function encodeLockFile(lock: LockFile, cipher: Cipher): Uint8Array {
   const json = encodeGoJson({
     time: encodeTimestamp(lock.timeNs, lock.zoneMinutes),
@@ -33,7 +34,7 @@ export function encodeLockFile(lock: LockFile, cipher: Cipher): Uint8Array {
   return encodeUnpackedFile(json, cipher, { compress: true });
 }
 
-/** Errors: repository_damaged. */
+/** The inverse. Errors: repository_damaged; repository_unsupported for an encoding that this version does not know. */
 export function decodeLockFile(bytes: Uint8Array, cipher: Cipher): LockFile {
   const fields = new JsonFields(decodeUnpackedFile(bytes, cipher, 'a lock', limitBytes), 'a lock');
   const time = fields.timestamp('time');

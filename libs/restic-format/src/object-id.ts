@@ -6,10 +6,12 @@ import { hash } from 'node:crypto';
  */
 export type ObjectId = string;
 
+/** An id as it stands in a pack's header. */
 export const objectIdBytes = 32;
 
 const pattern = /^[0-9a-f]{64}$/;
 
+/** The id of `bytes`: its SHA-256. */
 export function hashOf(bytes: Uint8Array): ObjectId {
   return hash('sha256', bytes, 'hex');
 }

@@ -49,6 +49,7 @@ export interface SnapshotSummary {
 /** Bounds a forged file; real ones hold a page, plus their paths and excludes. */
 const limitBytes = 16 * 1024 * 1024;
 
+/** The stored bytes; their hash is the snapshot's id. Empty lists and texts are left out. */
 export function encodeSnapshotFile(snapshot: Snapshot, cipher: Cipher): Uint8Array {
   const json = encodeGoJson({
     time: encodeTimestamp(snapshot.timeNs, snapshot.zoneMinutes),
@@ -87,7 +88,7 @@ function encodeSummary(summary: SnapshotSummary, zoneMinutes: number | undefined
   };
 }
 
-/** Errors: repository_damaged. */
+/** The inverse. Errors: repository_damaged; repository_unsupported for an encoding that this version does not know. */
 export function decodeSnapshotFile(bytes: Uint8Array, cipher: Cipher): Snapshot {
   const fields = new JsonFields(decodeUnpackedFile(bytes, cipher, 'a snapshot', limitBytes), 'a snapshot');
   const time = fields.timestamp('time');

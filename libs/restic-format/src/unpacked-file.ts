@@ -15,6 +15,9 @@ const plainEncodings = new Set([0x5b, 0x7b]);
 
 const compressionLevel = 3;
 
+/** How much more the JSON of an index or a snapshot usually has than its frame. */
+const usualRatio = 4;
+
 /** The sealed file. Everything but the config is compressed. */
 export function encodeUnpackedFile(json: string, cipher: Cipher, options: { compress: boolean }): Uint8Array {
   const plain = Buffer.from(json, 'utf8');
@@ -31,7 +34,9 @@ export function decodeUnpackedFile(bytes: Uint8Array, cipher: Cipher, what: stri
   const plain = cipher.open(bytes);
   const encoding = plain[0];
   if (encoding === undefined) throw new HoldfastError('repository_damaged', `${what} is empty`);
-  if (encoding === zstdEncoding) return parseJson(decompressUpTo(plain.subarray(1), limitBytes), what);
+  if (encoding === zstdEncoding) {
+    return parseJson(decompressUpTo(plain.subarray(1), limitBytes, plain.length * usualRatio), what);
+  }
   if (!plainEncodings.has(encoding)) {
     throw new HoldfastError('repository_unsupported', `${what} has the unknown encoding ${encoding}`, {
       hint: 'the file was written by a newer program; use that, or a newer version of this one',

@@ -7,7 +7,7 @@ import type { TargetNode } from './target.ts';
 /**
  * Owner, attributes, mode and times of what a recovery has written, in this order: a change of owner takes set-user-id bits
  * and capabilities away, and every other change touches a time. Times are exact to the nanosecond where system-calls.ts is
- * there, else to the microsecond.
+ * there, else to the microsecond, and before 1970 to the millisecond.
  */
 export interface MetadataPlace {
   /** Of the entry itself; no call here follows a symlink at its end, but for the mode of a fifo or device. */

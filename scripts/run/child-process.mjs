@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 
 const FORWARDED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 const PARENT_POLL_MS = 500;
-/** Longer than `holdfast up` gives its own children before it kills them. */
-const ORPHAN_GRACE_MS = 60_000;
+/** Longer than `holdfast up` takes at most to stop its services and then its database. */
+const ORPHAN_GRACE_MS = 120_000;
 
 /**
  * Runs it to its end: { code, signal }. A SIGTERM to npm reaches us and is passed on; a SIGKILL to npm cannot be seen,

@@ -24,10 +24,14 @@ export function problemError(request: string, status: number, body: string): Hol
   const fields = (problem.errors ?? [])
     .filter((error) => !problem.detail.includes(error.message))
     .map((error) => ` (${error.field}: ${error.message})`);
-  return new HoldfastError(knownCode(problem.code), `${request} answered ${status} ${problem.code}: ${problem.detail}${fields.join('')}`, {
-    ...(problem.hint === undefined ? {} : { hint: problem.hint }),
-    context: { status },
-  });
+  return new HoldfastError(
+    knownErrorCode(problem.code),
+    `${request} answered ${status} ${problem.code}: ${problem.detail}${fields.join('')}`,
+    {
+      ...(problem.hint === undefined ? {} : { hint: problem.hint }),
+      context: { status },
+    },
+  );
 }
 
 function parseProblem(body: string): z.infer<typeof problemSchema> | undefined {
@@ -39,7 +43,7 @@ function parseProblem(body: string): z.infer<typeof problemSchema> | undefined {
 }
 
 /** A newer API may know codes that this command does not. */
-function knownCode(code: string): ErrorCode {
+export function knownErrorCode(code: string): ErrorCode {
   return isKnownCode(code) ? code : 'internal';
 }
 

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import { join } from 'node:path';
+import { serviceArguments } from './supervised-process.ts';
 import { untilAborted, watchStopSignals } from './stop-signals.ts';
 
 /** Runs one service in the foreground, with the caller's environment and terminal; returns its exit code. */
 export async function runService(script: string, environment: Readonly<Record<string, string | undefined>>): Promise<number> {
-  const child = spawn(process.execPath, ['--import', join(import.meta.dirname, 'parent-watch.ts'), script], {
+  const child = spawn(process.execPath, serviceArguments(script), {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     env: { ...environment, HOLDFAST_PARENT_PID: undefined },
     // So that a Ctrl-C comes once, from here.

@@ -40,9 +40,8 @@ export async function runUp(options: UpOptions): Promise<number> {
   let stack: Stack | undefined;
   const startedAt = performance.now();
   using stop = watchStopSignals(options.environment, () => {
-    say('stopping at once');
+    say('stopping at once; work in hand goes on at the next start');
     stack?.kill();
-    process.exit(EXIT_INTERRUPTED);
   });
   makeStateFolder(options.checkout.stateFolder);
   const lock = await acquireUpLock(options.checkout.stateFolder, say);
@@ -67,7 +66,7 @@ export async function runUp(options: UpOptions): Promise<number> {
       }),
     );
     await untilAborted(stop.signal);
-    say('stopping');
+    say(`stopping; work in hand has ${options.config.shutdownGraceMs / 1000} s, and another Ctrl-C ends it at once`);
     return 0;
   } catch (error) {
     // Asked to stop while starting or touring: that is what was done. A tour that was broken off did not succeed.

@@ -34,14 +34,15 @@ const HEALTH_POLL_MS = 100;
 const HEALTH_REQUEST_TIMEOUT_MS = 5_000;
 /** A process that died so often before all were up has a reason that does not pass. */
 const MAX_DEATHS_AT_START = 3;
-/** A service ends its own grace with an exit; only one that is stuck needs this longer one. */
-const KILL_AFTER_GRACE_MS = 5_000;
+/** After the grace a worker still interrupts its runs, tells their rows and closes, each with a bound of its own; beyond this it is stuck. */
+const KILL_AFTER_GRACE_MS = 35_000;
 const REMEMBERED_LINES = 5;
 
 /** The API and the workers as processes of their own, each started again when it dies. */
 export function startStack(options: StackOptions): Stack {
   const lastWords: string[] = [];
   const processes: SupervisedProcess[] = [];
+  const tellProcesses = (): void => options.onProcesses(processes.flatMap((child) => child.identity() ?? []));
   const start = (name: string, script: string): SupervisedProcess =>
     superviseProcess({
       name,
@@ -57,13 +58,15 @@ export function startStack(options: StackOptions): Stack {
         if (lastWords.length > REMEMBERED_LINES) lastWords.shift();
         options.say(`${name}: ${text}`);
       },
-      onChange: () => options.onProcesses(processes.flatMap((child) => child.identity() ?? [])),
+      onChange: tellProcesses,
       onDeath: (how, delayMs) => options.say(`${name} ended (${how}) and is started again in ${delayMs / 1000} s`),
     });
   processes.push(start('api', options.checkout.apiMain));
   for (let number = 1; number <= options.workerCount; number += 1) {
     processes.push(start(`worker-${number}`, options.checkout.workerMain));
   }
+  // Each told of its start before it was among them.
+  tellProcesses();
 
   const stop = async (): Promise<void> => {
     await Promise.all(processes.map((child) => child.stop()));

@@ -92,9 +92,17 @@ export function superviseProcess(options: SupervisedProcessOptions): SupervisedP
   };
 }
 
+/**
+ * How Node runs a service: it ends with its parent, and does not say each time that file system calls of ours go through a part of Node
+ * that may still change (the pinned Node cannot).
+ */
+export function serviceArguments(script: string): string[] {
+  return ['--disable-warning=ExperimentalWarning', '--import', join(import.meta.dirname, 'parent-watch.ts'), script];
+}
+
 /** The child is in a process group of its own: a Ctrl-C is for `up`, which then stops its children in order. */
 function start(options: SupervisedProcessOptions, log: LogFile): ChildProcess {
-  const child = spawn(process.execPath, ['--import', join(import.meta.dirname, 'parent-watch.ts'), options.script], {
+  const child = spawn(process.execPath, serviceArguments(options.script), {
     cwd: options.cwd,
     env: options.env,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

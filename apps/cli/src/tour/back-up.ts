@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
+import { knownErrorCode } from '../problem-error.ts';
 import { formatBytes, formatCount } from '../format-amount.ts';
 import { backupRunSchema, runSchema, type BackupRun, type Run } from './api-answers.ts';
 import { listTree, type TreeListing } from './list-tree.ts';
@@ -51,9 +52,10 @@ export async function makeSecondBackup(context: TourContext): Promise<StepOutcom
 /** Throws what ended the run when it did not complete. */
 export function requireCompleted(run: Run): void {
   if (run.status === 'completed' || run.status === 'completed_with_warnings') return;
-  throw new HoldfastError('conflict', `run ${run.id} is ${run.status}: ${run.errorCode ?? ''} ${run.errorMessage ?? ''}`.trim(), {
-    hint: 'see the logs of the workers',
-  });
+  throw new HoldfastError(
+    knownErrorCode(run.errorCode ?? 'run_cancelled'),
+    `run ${run.id} is ${run.status}: ${run.errorMessage ?? 'on request'}`,
+  );
 }
 
 export function amountOf(bytes: number, fileCount: number): string {

@@ -25,7 +25,6 @@ export interface TourResult {
  */
 export async function runTour(options: TourOptions): Promise<TourResult> {
   const runner = openStepRunner(options.output, options.signal);
-  await runner.run('health', () => checkHealth(options));
   const entity = await runner.run('entity', () => findOrCreateEntity(options.client));
   const setUp = entity && (await runner.run('config', () => findOrCreateConfig(options, entity.entityId)));
   if (entity === undefined || setUp === undefined) runner.skip('backup and what follows', 'there is no config to run');
@@ -41,6 +40,7 @@ export async function runTour(options: TourOptions): Promise<TourResult> {
     });
     await runWork(runner, context);
   }
+  await runner.run('health', () => checkHealth(options));
   await runner.run('Bull Board', () => signInToBoard(options));
   await runner.run('API description', () => readDocs(options));
   return {

@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
 import type { ApiClient } from '../api-client.ts';
@@ -24,10 +24,15 @@ export async function findOrCreateEntity(client: ApiClient): Promise<StepOutcome
   return { entityId: existing.id, amount: '', detail: `${DEMO_ENTITY}, of an earlier tour, id ${existing.id}` };
 }
 
-/** What the tour leaves out, relative to the checkout; the same decision as `excludePatterns`, for the tour's own eyes. */
+/** Where this `up` keeps its state, and where one without HOLDFAST_STATE_DIR does: databases that are written to all the time. */
+function stateFolders(options: TourOptions): string[] {
+  return [...new Set([options.stateFolder, join(options.sourceFolder, '.holdfast')])];
+}
+
+/** What the tour leaves out, relative to the checkout; the same decision as the config's excludes, for the tour's own eyes. */
 export function isLeftOut(options: TourOptions): (path: string) => boolean {
-  return (path) =>
-    `${options.sourceFolder}/${path}` === options.stateFolder || (!options.withNodeModules && basename(path) === 'node_modules');
+  const folders = stateFolders(options);
+  return (path) => folders.includes(`${options.sourceFolder}/${path}`) || (!options.withNodeModules && basename(path) === 'node_modules');
 }
 
 /** The config that backs up this checkout: the one of an earlier tour when it says the same, or a new one. */
@@ -35,7 +40,7 @@ export async function findOrCreateConfig(options: TourOptions, entityId: string)
   const source = {
     type: 'file_system',
     paths: [options.sourceFolder],
-    excludes: [options.stateFolder, ...(options.withNodeModules ? [] : ['node_modules'])],
+    excludes: [...stateFolders(options), ...(options.withNodeModules ? [] : ['node_modules'])],
   };
   const storageOptions = { type: 'local', path: options.repositoryFolder };
   const list = await options.client.get(`/configs?entityId=${entityId}&limit=${PAGE_LIMIT}`, pageOf(configSchema));

@@ -25,6 +25,7 @@ export interface StepRunner {
 }
 
 const LABEL_WIDTH = 24;
+const DETAIL_CHARS = 110;
 
 export function openStepRunner(output: NodeJS.WriteStream & BarStream, signal: AbortSignal): StepRunner {
   const results: StepResult[] = [];
@@ -63,7 +64,14 @@ export function openStepRunner(output: NodeJS.WriteStream & BarStream, signal: A
           { title: 'amount', align: 'left' },
           { title: 'detail', align: 'left' },
         ],
-        results.map((result) => [result.step, result.state, (result.milliseconds / 1000).toFixed(1), result.amount, result.detail]),
+        results.map((result) => [
+          result.step,
+          result.state,
+          (result.milliseconds / 1000).toFixed(1),
+          result.amount,
+          // The line above the table has all of it.
+          result.detail.length > DETAIL_CHARS ? `${result.detail.slice(0, DETAIL_CHARS - 1)}…` : result.detail,
+        ]),
       ),
   };
 }

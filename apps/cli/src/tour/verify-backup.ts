@@ -1,4 +1,5 @@
 import { invariant } from '@holdfast/errors/invariant';
+import { formatBytes, formatCount } from '../format-amount.ts';
 import { detailedRunSchema, pageOf, runSchema } from './api-answers.ts';
 import { requireCompleted } from './back-up.ts';
 import type { FirstBackup, StepOutcome, TourContext } from './tour-context.ts';
@@ -31,17 +32,19 @@ export async function verifyBackup(
 }
 
 const SHOWN_COUNTS = 3;
+/** The endings of the names of counts, and what is counted in front of them: `packsChecked`. */
+const COUNT_NAME = /^(?<what>[a-z]+)(?:Checked|Compared)$/;
 
-/** `12 packs, 640 files`: the numbers among the details, by their own names. */
+/** `1.6 MiB, 2 packs, 294 trees`: the bytes and counts among the details, by their own names. */
 function countsOf(details: Readonly<Record<string, unknown>> | null): string {
   return Object.entries(details ?? {})
-    .flatMap(([name, value]) => (typeof value === 'number' && value > 0 && name.endsWith('Count') ? [`${value} ${wordsOf(name)}`] : []))
+    .toSorted(([left], [right]) => Number(right.startsWith('bytes')) - Number(left.startsWith('bytes')))
+    .flatMap(([name, value]) => {
+      if (typeof value !== 'number' || value === 0) return [];
+      if (name === 'bytesRead' || name === 'bytesCompared') return [formatBytes(value)];
+      const what = COUNT_NAME.exec(name)?.groups?.['what'];
+      return what === undefined ? [] : [`${formatCount(value)} ${what}`];
+    })
     .slice(0, SHOWN_COUNTS)
     .join(', ');
-}
-
-/** `packCount` is `packs`. */
-function wordsOf(name: string): string {
-  const words = name.slice(0, -'Count'.length).replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-  return words.endsWith('s') ? words : `${words}s`;
 }

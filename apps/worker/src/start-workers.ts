@@ -4,10 +4,16 @@ import { withAdvisoryLock } from '@holdfast/database/advisory-lock';
 import { openDatabase } from '@holdfast/database/open-database';
 import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
-import { systemClock } from '@holdfast/engine/clock';
+import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
-import { createQueueBackend, type JobProcessor, type JobWorker, type QueueBackend } from '@holdfast/jobs/queue-backend';
-import { queueNames, recordOf, type QueueName } from '@holdfast/jobs/queue-names';
+import {
+  createQueueBackend,
+  type JobProcessor,
+  type JobWorker,
+  type OnBackendError,
+  type QueueBackend,
+} from '@holdfast/jobs/queue-backend';
+import { queueNames, recordOf, type QueueName, type RunKind } from '@holdfast/jobs/queue-names';
 import { openQueues } from '@holdfast/jobs/queues';
 import type { Logger } from 'pino';
 import { startCancelListener } from './cancel-listener.ts';
@@ -23,7 +29,7 @@ import { processSchedule } from './processors/schedule.ts';
 import { processVerify } from './processors/verify.ts';
 import { createErrorLog } from './queue-error-log.ts';
 import { reconcile } from './reconcile.ts';
-import { runWithClaim } from './run-with-claim.ts';
+import { runWithClaim, type RunWork } from './run-with-claim.ts';
 import { createRunsInHand } from './runs-in-hand.ts';
 import { sweepScratchFolders } from './scratch-folder.ts';
 import { shutDown } from './shutdown.ts';
@@ -37,6 +43,11 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
+/** What is done for each kind of run; a test may put its own in. */
+export type RunWorks = { readonly [K in RunKind]: RunWork<K> };
+
+const runWorks: RunWorks = { backup: processBackup, verify: processVerify, recovery: processRecovery, cleanup: processCleanup };
+
 /** Deliveries of a job whose worker died, before it counts as the one that kills its workers. */
 const maxStalledCount = 10;
 /** Connections to PostgreSQL: a few for each run's rows and commit, two for duties under a lock and what they read. */
@@ -49,15 +60,14 @@ const spareConnections = 4;
 export async function startWorkers(
   config: WorkerConfig,
   logger: Logger,
-  options: { readonly timing?: Partial<WorkerTiming>; readonly redisPrefix?: string } = {},
+  options: { readonly timing?: Partial<WorkerTiming>; readonly works?: Partial<RunWorks>; readonly clock?: Clock } = {},
 ): Promise<RunningWorker> {
   const workerId = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const log = logger.child({ workerId });
   const timing = { ...productionTiming, ...options.timing };
   const masterKey = parseMasterKey(config.masterKey);
   const onError = createErrorLog(log);
-  const prefix = options.redisPrefix === undefined ? {} : { redisPrefix: options.redisPrefix };
-  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, ...prefix });
+  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl });
 
   await using opened = new AsyncDisposableStack();
   const poolSize = config.concurrency * 4 + spareConnections;
@@ -72,14 +82,14 @@ export async function startWorkers(
     database,
     queues,
     inHand: createRunsInHand(),
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
     timing,
     logger: log,
   };
   await registerWorker(database.client, { id: workerId, hostname: context.hostname, pid: process.pid });
   await warnOfConfiguration(backend, log);
 
-  const workers = openWorkers(context, backend, onError);
+  const workers = openWorkers(context, { ...runWorks, ...options.works }, backend, onError);
   const duties = startDuties(context);
   opened.use(startCancelListener(context));
   for (const worker of workers) {
@@ -92,13 +102,13 @@ export async function startWorkers(
   return { workerId, backendKind: backend.kind, stop };
 }
 
-function openWorkers(context: WorkerContext, backend: QueueBackend, onError: ReturnType<typeof createErrorLog>): JobWorker[] {
+function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBackend, onError: OnBackendError): JobWorker[] {
   const { config, timing } = context;
   const processors: Record<QueueName, JobProcessor> = {
-    backup: runWithClaim(context, 'backup', processBackup),
-    verify: runWithClaim(context, 'verify', processVerify),
-    recovery: runWithClaim(context, 'recovery', processRecovery),
-    cleanup: runWithClaim(context, 'cleanup', processCleanup),
+    backup: runWithClaim(context, 'backup', works.backup),
+    verify: runWithClaim(context, 'verify', works.verify),
+    recovery: runWithClaim(context, 'recovery', works.recovery),
+    cleanup: runWithClaim(context, 'cleanup', works.cleanup),
     schedule: processSchedule(context),
   };
   const workers = recordOf(queueNames, (name) => {

@@ -1,7 +1,8 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { snapshotName } from '@holdfast/restic-format/layout';
 import { encodeSnapshotFile } from '@holdfast/restic-format/snapshot-file';
-import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
+import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
 import { walkSource } from './archive-walk.ts';
 import { createBlobLoader } from './blob-loader.ts';
@@ -65,6 +66,9 @@ export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
   return await withLock({ ...options, exclusive: false }, (signal) => archiveLocked(options, signal));
 }
 
+/** A backup of nothing is a mistake in its paths, not a success. */
+const emptyTreeId = hashOf(encodeTree([]));
+
 async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal): Promise<ArchiveResult> {
   const { repository, source, clock = systemClock, compression = true, commit = (write) => write() } = options;
   // Ends the scan and the uploads when the walk fails.
@@ -91,6 +95,8 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
       onSkipped: (skipped) => tally.addSkipped(skipped),
       onWarning: (message) => tally.addWarning(message),
     });
+    if (treeId === emptyTreeId)
+      throw new HoldfastError('path_not_found', `${source.paths.join(' ')} shows nothing that could be backed up`);
     tally.report('saving');
     await sink.finish();
     const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes } = sink.counts;

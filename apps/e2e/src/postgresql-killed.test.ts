@@ -2,7 +2,6 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Row } from './harness/api-client.ts';
 import { makeDataTree } from './harness/data-tree.ts';
 import { checkWithRestic, listSnapshots } from './harness/restic.ts';
 import { createTenant, queueKinds, startSystem, type System, type Tenant } from './harness/system.ts';
@@ -48,7 +47,7 @@ describe.each(queueKinds)('PostgreSQL killed under load, on %s', (queue) => {
     // What was refused is sent again with the same key: a commit whose answer was lost gives its own row back, never a second one.
     const rows = new Set<string>(accepted);
     for (let i = 0; i < jobCount; i++) {
-      const row = await system.api.post<Row>('/jobs', { backupConfigId: tenant.configId }, { 'idempotency-key': `load-${i}` });
+      const row = await system.api.post('/jobs', { backupConfigId: tenant.configId }, { 'idempotency-key': `load-${i}` });
       rows.add(row.id);
     }
     expect(rows.size).toBe(jobCount);

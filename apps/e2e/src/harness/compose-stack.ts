@@ -43,7 +43,10 @@ export async function startComposeStack(options: { workerCount: number }): Promi
     return {
       api: createApiClient(`http://127.0.0.1:${port}`, token),
       exec,
-      copyInto: async (service, from, to) => void (await compose('cp', from, `${service}:${to}`)),
+      copyInto: async (service, from, to) => {
+        // Without an index every container of the service gets a copy, at the same time; a volume is shared by all.
+        await compose('cp', '--index', '1', from, `${service}:${to}`);
+      },
       compose,
       stop,
     };

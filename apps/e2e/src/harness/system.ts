@@ -35,6 +35,7 @@ export const queueKinds = ['postgresql', 'redis'] as const;
 type RunTable = 'backup' | 'verify' | 'recovery';
 
 const main = (app: string) => join(import.meta.dirname, '../../..', app, 'src/main.ts');
+const packNamePattern = /\/[0-9a-f]{64}$/u; // temporaries of writes under way have other names
 const readyTimeoutMs = 60_000;
 const stopSignals = ['SIGTERM', 'SIGKILL'] as const;
 const stopTimeoutMs = 45_000; // the shutdown's own bound is below
@@ -183,7 +184,7 @@ export async function createTenant(
       ...fields,
     });
   const config = await createConfig({});
-  const packs = async () => (await listFiles(join(repositoryPath, 'data'))).filter((path) => !path.includes('tmp'));
+  const packs = async () => (await listFiles(join(repositoryPath, 'data'))).filter((path) => packNamePattern.test(path));
   return {
     entityId: entity.id,
     configId: config.id,
@@ -200,7 +201,8 @@ export async function createTenant(
   };
 }
 
-async function listFiles(folder: string): Promise<string[]> {
+/** Every regular file below `folder`; none when it is not there. */
+export async function listFiles(folder: string): Promise<string[]> {
   try {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true });
     return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));

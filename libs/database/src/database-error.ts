@@ -2,8 +2,8 @@ import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error'
 import { Prisma } from '../generated/client.ts';
 import { isJsonObject } from './json-object.ts';
 
-/** Prisma's codes for: no server, wrong password, timed out, no database, connection closed, no connection or transaction in time. */
-const UNREACHABLE_PRISMA_CODES = new Set(['P1000', 'P1001', 'P1002', 'P1003', 'P1008', 'P1017', 'P2024', 'P2037']);
+/** Prisma's codes for: no server, wrong password, timed out, no database, connection closed, no connection or transaction in time (2). */
+const UNREACHABLE_PRISMA_CODES = new Set(['P1000', 'P1001', 'P1002', 'P1003', 'P1008', 'P1017', 'P2024', 'P2028', 'P2037']);
 
 /** SQLSTATE classes 08 (connection) and 57P01-57P05 (shutting down, starting, dropped), 53300 (too many connections), 28 (sign-in). */
 const UNREACHABLE_SQLSTATE = /^(08...|57P0[1-5]|53300|28...|3D000|25P03)$/u;
@@ -19,9 +19,21 @@ const UNREACHABLE_SOCKET_CODES = new Set([
   'EAI_AGAIN',
 ]);
 
+/** What the driver adapter calls the same. */
+const UNREACHABLE_KINDS = new Set([
+  'DatabaseNotReachable',
+  'ConnectionClosed',
+  'SocketTimeout',
+  'TlsConnectionError',
+  'AuthenticationFailed',
+  'DatabaseDoesNotExist',
+  'DatabaseAccessDenied',
+  'TooManyConnections',
+]);
+
 /** What `pg` says without a code when the server has gone away. */
 const UNREACHABLE_MESSAGES =
-  /connection terminated|server closed the connection|timeout exceeded when trying to connect|query read timeout|unable to start a transaction in the given time|client has encountered a connection error|connection ended|not queryable/iu;
+  /connection terminated|server closed the connection|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error|connection ended|not queryable/iu;
 
 /**
  * A lost, refused or timed-out connection as `database_unreachable`; every other error as it is.
@@ -37,20 +49,16 @@ export function isSerializationFailure(error: unknown): boolean {
   return chain(error).some(({ code }) => code === '40001' || code === '40P01' || code === 'P2034');
 }
 
-/** True when `error` says that a row with the same unique columns is there already. */
-export function isUniqueViolation(error: unknown): boolean {
-  return chain(error).some(({ code }) => code === '23505' || code === 'P2002');
-}
-
-/** True when a statement waited too long for a lock, or ran too long. */
-export function isStatementTimeout(error: unknown): boolean {
-  return chain(error).some(({ code }) => code === '55P03' || code === '57014');
+/** True when a transaction took longer than it may, or waited too long to begin: doing it again at once would be no better. */
+export function isTransactionTimeout(error: unknown): boolean {
+  return chain(error).some(({ code }) => code === 'P2028');
 }
 
 function isUnreachable(error: unknown): boolean {
   if (error instanceof Prisma.PrismaClientInitializationError) return true;
   return chain(error).some(
-    ({ code, message }) =>
+    ({ code, kind, message }) =>
+      UNREACHABLE_KINDS.has(kind) ||
       UNREACHABLE_PRISMA_CODES.has(code) ||
       UNREACHABLE_SQLSTATE.test(code) ||
       UNREACHABLE_SOCKET_CODES.has(code) ||
@@ -58,16 +66,23 @@ function isUnreachable(error: unknown): boolean {
   );
 }
 
+interface Link {
+  readonly code: string;
+  readonly kind: string;
+  readonly message: string;
+}
+
 /** The error, what caused it, and what the driver adapter keeps in `meta` and `cause`; bounded, since causes may form a ring. */
-function chain(error: unknown): readonly { code: string; message: string }[] {
-  const found: { code: string; message: string }[] = [];
+function chain(error: unknown): readonly Link[] {
+  const links: Link[] = [];
   let current: unknown = error;
   for (let depth = 0; depth < 8 && isJsonObject(current); depth++) {
-    const { code, originalCode, message, originalMessage, meta, cause } = current;
-    found.push({ code: text(code), message: text(message) }, { code: text(originalCode), message: text(originalMessage) });
+    const { code, originalCode, kind, message, originalMessage, meta, cause } = current;
+    links.push({ code: text(code), kind: text(kind), message: text(message) });
+    links.push({ code: text(originalCode), kind: '', message: text(originalMessage) });
     current = (isJsonObject(meta) ? meta['driverAdapterError'] : undefined) ?? cause;
   }
-  return found;
+  return links;
 }
 
 function text(value: unknown): string {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { isSerializationFailure, translateDatabaseError } from './database-error.ts';
+import { isSerializationFailure, isTransactionTimeout, translateDatabaseError } from './database-error.ts';
 import type { Database, Transaction } from './open-database.ts';
 
 /** A row of ours is locked at most for a commit under fence; beyond that a waiting transaction gives up. */
@@ -38,8 +38,10 @@ export async function inTransaction<T>(db: Database, fn: (tx: Transaction) => Pr
         return value;
       });
     } catch (error) {
-      const lost = isHoldfastError(error, 'database_unreachable') && (!committing || options.repeatable === true);
-      if (tries === MAX_TRIES || !(lost || isSerializationFailure(error))) throw error;
+      const isLost = isHoldfastError(error, 'database_unreachable') && !isTransactionTimeout(error);
+      const mayRepeat = isSerializationFailure(error) || (isLost && (!committing || options.repeatable === true));
+      if (tries === MAX_TRIES || !mayRepeat) throw error;
+      // Not all at once: those that met in a deadlock would meet again.
       await delay(FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + Math.random() / 2));
     }
   }

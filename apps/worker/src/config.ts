@@ -33,7 +33,17 @@ const maxConcurrency = 32;
 /** Supervisors kill what has not ended within minutes; a run that is cut off goes on at another worker. */
 const maxGraceSeconds = 3600;
 
-const rootsSchema = z.string().default('').transform(parseRoots);
+const rootsSchema = z
+  .string()
+  .default('')
+  .transform((text, context) => {
+    try {
+      return parseRoots(text);
+    } catch {
+      context.addIssue({ code: 'custom', message: 'must be absolute folders with `:` between them' });
+      return z.NEVER;
+    }
+  });
 
 export const workerEnvironmentSchema = z.object({
   DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//u, 'must begin with postgresql://'),

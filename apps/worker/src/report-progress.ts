@@ -8,7 +8,7 @@ import { progressIntervalMs, type Progress } from '@holdfast/jobs/progress';
 export interface ProgressReporter {
   readonly onProgress: OnProgress;
   /** Sends what was told last, if it was not sent; returns when it is out or lost. */
-  flush(): Promise<void>;
+  readonly flush: () => Promise<void>;
 }
 
 export interface ProgressReporterOptions {

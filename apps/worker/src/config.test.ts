@@ -1,0 +1,54 @@
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { describe, expect, test } from 'vitest';
+import { readWorkerConfig } from './config.ts';
+
+const masterKey = Buffer.alloc(32, 1).toString('base64');
+const least = { DATABASE_URL: 'postgresql://u:secret@localhost/db', HOLDFAST_MASTER_KEY: masterKey };
+
+describe('readWorkerConfig', () => {
+  test('needs a database and a master key, and knows the rest', () => {
+    expect(readWorkerConfig(least)).toMatchObject({
+      redisUrl: undefined,
+      sourceRoots: [],
+      storageRoots: [],
+      targetRoots: [],
+      concurrency: 2,
+      shutdownGraceMs: 30_000,
+      cleanupSchedule: '0 3 * * *',
+      logLevel: 'info',
+      logPretty: false,
+    });
+  });
+
+  test('takes an empty variable for one that is not set', () => {
+    expect(readWorkerConfig({ ...least, REDIS_URL: '', HOLDFAST_SCRATCH_DIR: '' }).redisUrl).toBeUndefined();
+  });
+
+  test('reads lists of roots', () => {
+    expect(readWorkerConfig({ ...least, HOLDFAST_SOURCE_ROOTS: '/srv:/home/' }).sourceRoots).toEqual(['/srv', '/home']);
+  });
+
+  test.each([
+    ['DATABASE_URL', 'mysql://x'],
+    ['REDIS_URL', 'localhost:6379'],
+    ['HOLDFAST_MASTER_KEY', 'c2hvcnQ='],
+    ['HOLDFAST_WORKER_CONCURRENCY', '0'],
+    ['HOLDFAST_WORKER_CONCURRENCY', 'many'],
+    ['HOLDFAST_CLEANUP_SCHEDULE', 'daily'],
+    ['HOLDFAST_TARGET_ROOTS', 'relative'],
+    ['HOLDFAST_SCRATCH_DIR', 'relative'],
+    ['LOG_LEVEL', 'loud'],
+  ])('names %s when it is %s, and repeats no value', (name, value) => {
+    const error = (() => {
+      try {
+        return readWorkerConfig({ ...least, [name]: value });
+      } catch (thrown) {
+        return thrown;
+      }
+    })();
+    expect(isHoldfastError(error, 'configuration_invalid')).toBe(true);
+    expect(String(error)).toContain(name);
+    expect(String(error)).not.toContain('secret');
+    expect(String(error)).not.toContain(masterKey);
+  });
+});

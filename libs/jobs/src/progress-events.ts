@@ -16,6 +16,8 @@ export interface ProgressWatch extends AsyncDisposable {
 
 /** close() of a listener whose server is gone may never return. */
 const closeTimeoutMs = 3_000;
+/** Of these, so much for a connection that is still being made. */
+const connectTimeoutMs = 1_000;
 
 /**
  * Calls `onProgress` with what workers report from now on. Values may be lost and are never repeated; the connection is made again
@@ -36,8 +38,15 @@ export function watchProgress(
 
   let closing: Promise<unknown> | undefined;
   const close = async (): Promise<void> => {
-    closing ??= Promise.allSettled(listeners.map((events) => withDeadline(events.close(), closeTimeoutMs)));
+    closing ??= Promise.allSettled(listeners.map((events) => closeListener(events)));
     await closing;
   };
   return { close, [Symbol.asyncDispose]: close };
+}
+
+/** A listener that is closed while it still connects would leave the connection open for ever. */
+async function closeListener(events: ReturnType<QueueBackend['openQueueEvents']>): Promise<void> {
+  const startedAtMs = performance.now();
+  await withDeadline(events.waitUntilReady(), connectTimeoutMs).catch(() => undefined);
+  await withDeadline(events.close(), closeTimeoutMs - (performance.now() - startedAtMs));
 }

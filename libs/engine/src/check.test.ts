@@ -63,19 +63,19 @@ describe('check', () => {
   });
 
   it('finds a flipped byte in every class of file', async () => {
+    const { storage, repository } = await makeRepository();
     for (const folder of ['data/', 'index/', 'snapshots/', 'keys/']) {
-      const { storage } = await makeRepository();
-      for await (const { name, sizeBytes } of storage.list(folder)) {
+      const objects = await Array.fromAsync(storage.list(folder));
+      expect(objects.length).toBeGreaterThan(0);
+      for (const { name, sizeBytes } of objects) {
         for (const at of [0, 20, Math.floor(sizeBytes / 2), -1]) {
-          const made = await makeRepository();
-          const [object] = (await Array.fromAsync(made.storage.list(folder))).filter((one) => Math.abs(one.sizeBytes - sizeBytes) < 64);
-          if (object === undefined) throw new Error(`${name} has no counterpart`);
-          await rewrite(made.storage, object.name, flip(at));
-          const damage = await damageOf(made.repository, 'checksum');
-          expect(damage.map(({ objectName }) => objectName)).toContain(object.name);
+          await rewrite(storage, name, flip(at));
+          expect((await damageOf(repository, 'checksum')).map(({ objectName }) => objectName)).toContain(name);
+          await rewrite(storage, name, flip(at));
         }
       }
     }
+    expect(await damageOf(repository, 'checksum')).toEqual([]);
   });
 
   it('names the files that a damaged data blob hits, also for one snapshot alone', async () => {

@@ -26,13 +26,13 @@ const faults: readonly Fault[] = ['before', 'after', 'crash-before', 'crash-afte
 const folder = (entries: MemoryFolder): MemoryFolder => ({ data: { type: 'dir', entries } });
 const trees = [
   folder({
-    both: { type: 'file', bytes: noise(300_000, 1) },
-    one: { type: 'file', bytes: noise(400_000, 2) },
+    both: { type: 'file', bytes: noise(30_000, 1) },
+    one: { type: 'file', bytes: noise(40_000, 2) },
     sub: { type: 'dir', entries: {} },
   }),
-  folder({ both: { type: 'file', bytes: noise(300_000, 1) }, two: text('two'), sub: { type: 'dir', entries: { deep: text('deep') } } }),
+  folder({ both: { type: 'file', bytes: noise(30_000, 1) }, two: text('two'), sub: { type: 'dir', entries: { deep: text('deep') } } }),
 ] as const;
-const third = folder({ three: { type: 'file', bytes: noise(900_000, 3) }, both: { type: 'file', bytes: noise(300_000, 1) } });
+const third = folder({ three: { type: 'file', bytes: noise(600_000, 3) }, both: { type: 'file', bytes: noise(30_000, 1) } });
 
 /** A process that died: its locks are stale for those who come after it. */
 const deadHolder = { ...currentHolder(), pid: 2 ** 22 + 7 };
@@ -124,17 +124,25 @@ describe('whatever operation fails', () => {
     expect(operations).toBeGreaterThan(30);
   });
 
-  it('what a killed backup uploaded is not uploaded again', async () => {
+  it('what a killed backup has uploaded and indexed is not uploaded again', async () => {
     const base = openMemoryStorage();
     await createTestRepository(base);
-    const large = folder(
-      Object.fromEntries(Array.from({ length: 5 }, (_, nth) => [`f${nth}`, { type: 'file', bytes: noise(9_000_000, nth) }])),
+    const files = Object.fromEntries(
+      Array.from({ length: 5 }, (_, nth) => [`f${nth}`, { type: 'file', bytes: noise(9_000_000, nth) } as const]),
     );
-    const faulty = openFaultyStorage(base, ({ kind, name }) =>
-      kind === 'put' && name.startsWith('snapshots/') ? 'crash-before' : undefined,
+    // Time flies: each pack that lands is at once so late that it is indexed.
+    let nowMs = Date.now();
+    const fast = { ...clock, now: () => new Date((nowMs += 40_000)) };
+    let indexFiles = 0;
+    const faulty = openFaultyStorage(base, ({ kind, name }) => {
+      if (kind === 'put' && name.startsWith('index/')) indexFiles++;
+      return indexFiles > 1 ? 'crash-before' : undefined;
+    });
+    await expect(archiveTree(await openTestRepository(faulty), folder(files), { holder: deadHolder, clock: fast })).rejects.toThrow(
+      'planned',
     );
-    await expect(archiveTree(await openTestRepository(faulty), large, { holder: deadHolder })).rejects.toThrow('planned fault');
-    const again = await archiveTree(await openTestRepository(base), large);
-    expect(again.summary).toMatchObject({ dataBlobs: 0, treeBlobs: 0, filesNew: 5 });
+    const again = await archiveTree(await openTestRepository(base), folder(files));
+    expect(again.summary.dataAdded).toBeLessThan(45_000_000 - 14_000_000);
+    expect(restoredContents(await restoreTree(await openTestRepository(base), again.snapshotId))).toEqual(expectedContents(folder(files)));
   });
 });

@@ -97,7 +97,16 @@ describe('forget and prune', () => {
 
   it('remove packs that no index names, second copies, and merge small index files', async () => {
     const { repository, kept } = await makeRepository();
-    await Promise.all([1, 2, 3].map(() => archiveTree(repository, folder({ x: { type: 'file', bytes: noise(700_000, 8) } }))));
+    const same = folder({ x: { type: 'file', bytes: noise(700_000, 8) } });
+    // All three read at the same time, so none knows what the others store.
+    let readers = 0;
+    const { promise: allRead, resolve } = Promise.withResolvers<void>();
+    const beforeRead = async (): Promise<void> => {
+      readers++;
+      if (readers === 3) resolve();
+      await allRead;
+    };
+    await Promise.all([1, 2, 3].map(() => archiveTree(repository, same, { source: openMemorySource(same, { beforeRead }) })));
     await repository.storage.put(`data/ab/ab${'0'.repeat(62)}`, noise(1000, 4));
     expect((await check({ repository, level: 'integrity', clock })).findings.map(({ kind }) => kind).toSorted()).toEqual([
       'blob_duplicated',
@@ -111,25 +120,22 @@ describe('forget and prune', () => {
     expect(restoredContents(await restoreTree(repository, kept))).toEqual(expectedContents(second));
   });
 
-  it('remove nothing when something needed is missing', async () => {
+  it('remove nothing when something needed is gone or damaged', async () => {
     const { repository, forgotten } = await makeRepository();
+    const { storage } = repository;
     const { index } = await loadIndex(repository);
     await forget({ repository, snapshotIds: [forgotten], clock });
-    const tree = [...index.packs()].find(({ entries }) => index.at(entries[0] ?? 0).type === 'tree');
-    const name = `data/${tree?.packId.slice(0, 2)}/${tree?.packId}`;
-    const bytes = await repository.storage.get(name);
-    for (const change of [() => undefined, () => bytes.with(40, bytes[40] === 0 ? 1 : 0)]) {
-      await repository.storage.delete(name);
-      const changed = change();
-      if (changed !== undefined) await repository.storage.put(name, changed);
-      const before = (await Array.fromAsync(repository.storage.list('data/'))).length;
-      // The first backup's trees are not needed any more, but with the second's packs gone too there is nothing to stand on.
-      const [last] = (await listSnapshots(repository)).slice(-1);
-      const isNeeded = last !== undefined && tree?.entries.some((entry) => index.at(entry).id === last.tree);
-      if (isNeeded === true) {
-        await expect(prune({ repository, clock })).rejects.toSatisfy((error) => isHoldfastError(error, 'repository_damaged'));
-        expect(await Array.fromAsync(repository.storage.list('data/'))).toHaveLength(before);
-      }
+    const [last] = await listSnapshots(repository);
+    const packId = index.lookup('tree', last?.tree ?? '')?.packId ?? '';
+    const name = `data/${packId.slice(0, 2)}/${packId}`;
+    const bytes = await storage.get(name);
+    await storage.delete(name);
+    const others = await Array.fromAsync(storage.list('data/'));
+    for (const replacement of [null, bytes.map((byte) => byte ^ 1), bytes.subarray(0, -1)]) {
+      if (replacement !== null) await storage.put(name, replacement);
+      await expect(prune({ repository, clock })).rejects.toSatisfy((error) => isHoldfastError(error, 'repository_damaged'));
+      await storage.delete(name);
+      expect(await Array.fromAsync(storage.list('data/'))).toEqual(others);
     }
   });
 

@@ -11,30 +11,45 @@ export interface LogFile extends Disposable {
   close(): void;
 }
 
-/** A log that begins anew with every start and whenever it is full; what was there before gets a number. Mode 0600. */
-export function openLogFile(path: string, maxSizeBytes = MAX_SIZE_BYTES): LogFile {
+/**
+ * A log that begins anew with every start and whenever it is full; what was there before gets a number. Mode 0600.
+ * A full disk must not end what is being logged: lines that cannot be written are lost, and `onError` is told once until it works again.
+ */
+export function openLogFile(path: string, onError: (error: unknown) => void, maxSizeBytes = MAX_SIZE_BYTES): LogFile {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   let descriptor: number | undefined;
   let sizeBytes = 0;
+  let isFailing = false;
   const open = (): number => {
     rotate(path);
     const opened = openSync(path, 'a', 0o600);
     sizeBytes = fstatSync(opened).size;
     return opened;
   };
-  const close = (): void => {
+  const closeDescriptor = (): void => {
     if (descriptor !== undefined) closeSync(descriptor);
     descriptor = undefined;
+  };
+  let isClosed = false;
+  const close = (): void => {
+    isClosed = true;
+    closeDescriptor();
   };
   descriptor = open();
   return {
     write(text) {
-      if (descriptor === undefined) return; // A child's last words after the end.
-      if (sizeBytes >= maxSizeBytes) {
-        close();
-        descriptor = open();
+      if (isClosed) return; // A child's last words after the end.
+      try {
+        if (descriptor === undefined || sizeBytes >= maxSizeBytes) {
+          closeDescriptor();
+          descriptor = open();
+        }
+        sizeBytes += writeSync(descriptor, text);
+        isFailing = false;
+      } catch (error) {
+        if (!isFailing) onError(error);
+        isFailing = true;
       }
-      sizeBytes += writeSync(descriptor, text);
     },
     close,
     [Symbol.dispose]: close,

@@ -1,4 +1,3 @@
-import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '@holdfast/database/embedded-postgres';
 import { migrate } from '@holdfast/database/migrate';
@@ -6,12 +5,14 @@ import type { Checkout } from './checkout.ts';
 import type { CliConfig } from './config.ts';
 import { choosePort, USUAL_PORT } from './free-port.ts';
 import { formatDuration } from './format-amount.ts';
+import type { ProcessIdentity } from './process-identity.ts';
 import { loadSecrets, makeStateFolder } from './secrets.ts';
 import { makeServiceFolders, serviceEnvironment, serviceFolders } from './service-environment.ts';
 import { startStack, type Stack } from './stack.ts';
 import { startTour } from './start-tour.ts';
 import { StopRequest, untilAborted, watchStopSignals } from './stop-signals.ts';
 import type { TourResult } from './tour/run-tour.ts';
+import { readTourRecord, writeTourRecord } from './tour-record.ts';
 import { acquireUpLock, type UpLock } from './up-lock.ts';
 import { welcomeText } from './welcome.ts';
 
@@ -56,15 +57,8 @@ export async function runUp(options: UpOptions): Promise<number> {
       say('stopping');
       return tour?.succeeded === false ? 1 : 0;
     }
-    process.stdout.write(
-      welcomeText({
-        checkout: options.checkout,
-        apiUrl: started.apiUrl,
-        storageRoot: started.folders.storageRoots.split(':')[0] ?? '',
-        configId: tour?.configId,
-        repositoryId: tour?.repositoryId,
-      }),
-    );
+    const facts = tour ?? readTourRecord(options.checkout.stateFolder);
+    process.stdout.write(welcomeText({ checkout: options.checkout, apiUrl: started.apiUrl, made: facts?.made }));
     await untilAborted(stop.signal);
     say(`stopping; work in hand has ${options.config.shutdownGraceMs / 1000} s, and another Ctrl-C ends it at once`);
     return 0;
@@ -115,13 +109,22 @@ async function startAll(
     workerCount: options.workerCount,
     shutdownGraceMs: config.shutdownGraceMs,
     say,
-    onProcesses: (children) => lock.update({ children: [...children] }),
+    onProcesses: (children) => noteChildren(lock, children),
     signal,
   });
   resources.use(stack);
   onStack(stack);
   await stack.untilHealthy();
   return { apiUrl, jwtSecret: secrets.jwtSecret, folders };
+}
+
+/** The note is for a takeover after a crash; a disk that is full now must not end what runs. */
+function noteChildren(lock: UpLock, children: readonly ProcessIdentity[]): void {
+  try {
+    lock.update({ children: [...children] });
+  } catch (error) {
+    say(`the lock cannot be written: ${String(error)}`);
+  }
 }
 
 async function startDatabase(checkout: Checkout, resources: AsyncDisposableStack, signal: AbortSignal): Promise<string> {
@@ -131,10 +134,10 @@ async function startDatabase(checkout: Checkout, resources: AsyncDisposableStack
 }
 
 async function tourIfWanted(options: UpOptions, started: Started, signal: AbortSignal): Promise<TourResult | undefined> {
-  const marker = join(options.checkout.stateFolder, 'tour-done');
-  if (options.tour === 'never' || (options.tour === 'first-start' && existsSync(marker))) return undefined;
+  const { stateFolder } = options.checkout;
+  if (options.tour === 'never' || (options.tour === 'first-start' && readTourRecord(stateFolder) !== undefined)) return undefined;
   const result = await startTour({ ...started, checkout: options.checkout, withNodeModules: options.withNodeModules, signal });
-  if (result.succeeded) writeFileSync(marker, `${new Date().toISOString()}\n`);
+  if (result.succeeded && result.made !== undefined) writeTourRecord(stateFolder, { made: result.made });
   return result;
 }
 

@@ -58,6 +58,7 @@ export function startStack(options: StackOptions): Stack {
         if (lastWords.length > REMEMBERED_LINES) lastWords.shift();
         options.say(`${name}: ${text}`);
       },
+      onLogError: (error) => options.say(`the log of ${name} cannot be written: ${String(error)}`),
       onChange: tellProcesses,
       onDeath: (how, delayMs) => options.say(`${name} ended (${how}) and is started again in ${delayMs / 1000} s`),
     });

@@ -23,6 +23,7 @@ async function supervise(code: string, change: Partial<SupervisedProcessOptions>
     logPath: join(folder, 'service.log'),
     graceMs: 10_000,
     onLine: (line) => lines.push(line),
+    onLogError: (error) => expect.unreachable(String(error)),
     onChange: () => undefined,
     onDeath: (how) => deaths.push(how),
     ...change,
@@ -66,7 +67,7 @@ test('a process ends when the one that started it is killed', async () => {
   const parent = await supervise(
     `const { superviseProcess } = await import(${module});
      superviseProcess({ name: 'inner', script: ${script}, env: process.env, cwd: '/', logPath: ${log}, graceMs: 1000,
-       onLine: (line) => console.log(line), onChange: () => {}, onDeath: () => {} });`,
+       onLogError: () => {}, onLine: (line) => console.log(line), onChange: () => {}, onDeath: () => {} });`,
     { name: 'parent' },
   );
   await expect.poll(() => parent.lines.at(-1) ?? '', { timeout: 10_000 }).toMatch(/^here \d+$/);

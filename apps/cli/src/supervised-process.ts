@@ -15,6 +15,8 @@ export interface SupervisedProcessOptions {
   readonly logPath: string;
   /** After a SIGTERM; then it is killed. */
   readonly graceMs: number;
+  /** Its log cannot be written; it goes on without. */
+  readonly onLogError: (error: unknown) => void;
   readonly onLine: (line: string) => void;
   /** Each time that the process began or ended. */
   readonly onChange: () => void;
@@ -46,7 +48,7 @@ export function restartDelayMs(deaths: number): number {
 /** Keeps one Node process running until it is stopped. */
 export function superviseProcess(options: SupervisedProcessOptions): SupervisedProcess {
   const stopping = new AbortController();
-  const log = openLogFile(options.logPath);
+  const log = openLogFile(options.logPath, options.onLogError);
   let child: ChildProcess | undefined;
   let identity: ProcessIdentity | undefined;
   let deathCount = 0;

@@ -2,15 +2,13 @@ import { join } from 'node:path';
 import { API_PREFIX } from './api-client.ts';
 import type { Checkout } from './checkout.ts';
 import { BOARD_PATH, DOCS_PATH } from './tour/look-around.ts';
-import { DEMO_ENTITY } from './tour/set-up-demo.ts';
+import type { TourMade } from './tour-record.ts';
 
 export interface WelcomeFacts {
   readonly checkout: Checkout;
   readonly apiUrl: string;
-  readonly storageRoot: string;
-  /** What the tour made; undefined when it did not run now. */
-  readonly configId: string | undefined;
-  readonly repositoryId: string | undefined;
+  /** Undefined when no tour has succeeded here. */
+  readonly made: TourMade | undefined;
 }
 
 /** What a person needs who has just started Holdfast; every command works when it is pasted, from any folder. */
@@ -19,17 +17,17 @@ export function welcomeText(facts: WelcomeFacts): string {
   const curl = `curl -s -H "authorization: Bearer $TOKEN"`;
   const api = `${facts.apiUrl}${API_PREFIX}`;
   const startBackup =
-    facts.configId === undefined
+    facts.made === undefined
       ? `${curl} ${api}/status`
-      : `${curl} -H 'content-type: application/json' -d '{"backupConfigId":"${facts.configId}"}' ${api}/jobs`;
+      : `${curl} -H 'content-type: application/json' -d '{"backupConfigId":"${facts.made.configId}"}' ${api}/jobs`;
   const repository =
-    facts.repositoryId === undefined
+    facts.made === undefined
       ? []
       : [
           '',
           'The repository is an ordinary restic repository (format 2):',
-          `  path      ${join(facts.storageRoot, DEMO_ENTITY)}`,
-          `  password  ${holdfast} repository-password ${facts.repositoryId}`,
+          `  path      ${facts.made.repositoryFolder}`,
+          `  password  ${holdfast} repository-password ${facts.made.repositoryId}`,
         ];
   return [
     '',

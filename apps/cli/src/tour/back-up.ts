@@ -15,12 +15,16 @@ const SCRATCH_FILE = 'holdfast-tour.log';
 /** Random, so that nothing of it is in the repository yet; small against the rest. */
 const SCRATCH_SIZE_BYTES = 64 * 1024;
 
-/** The first backup, with the source listed before and after it. */
-export async function makeFirstBackup(context: TourContext): Promise<StepOutcome & { readonly backup: FirstBackup }> {
-  const isExcluded = isLeftOut(context);
-  const before = await listTree(context.sourceFolder, { hash: true, isExcluded, signal: context.signal });
+/** What is there to be backed up, hashed, so that every recovery can be held against it later. */
+export async function listSource(context: TourContext): Promise<StepOutcome & { readonly listing: TreeListing }> {
+  const listing = await listTree(context.sourceFolder, { hash: true, isExcluded: isLeftOut(context), signal: context.signal });
+  return { listing, amount: amountOf(sizeBytesOf(listing), countFiles(listing)), detail: 'hashed, to compare what is recovered' };
+}
+
+/** The first backup; `before` lists the source as it was before it. */
+export async function makeFirstBackup(context: TourContext, before: TreeListing): Promise<StepOutcome & { readonly backup: FirstBackup }> {
   const run = await runBackup(context);
-  const after = await listTree(context.sourceFolder, { hash: false, isExcluded, signal: context.signal });
+  const after = await listTree(context.sourceFolder, { hash: false, isExcluded: isLeftOut(context), signal: context.signal });
   invariant(run.snapshotId !== null, `backup ${run.id} is completed and names no snapshot`);
   const fileCount = countFiles(after);
   return {
@@ -39,10 +43,11 @@ export async function makeSecondBackup(context: TourContext): Promise<StepOutcom
     const run = await runBackup(context);
     const addedBytes = (await repositorySizeBytes(context)) - sizeBefore;
     const totalBytes = run.fileSize ?? 0;
-    const savedPercent = totalBytes === 0 ? 0 : 100 * (1 - addedBytes / totalBytes);
+    // Rounded down: all but a little is not all.
+    const savedPercent = totalBytes === 0 ? 0 : Math.floor(10_000 * (1 - addedBytes / totalBytes)) / 100;
     return {
       amount: formatBytes(totalBytes),
-      detail: `one file of ${formatBytes(SCRATCH_SIZE_BYTES)} added: the repository grew by ${formatBytes(addedBytes)}, deduplication saved ${savedPercent.toFixed(1)}%`,
+      detail: `one file of ${formatBytes(SCRATCH_SIZE_BYTES)} added: the repository grew by ${formatBytes(addedBytes)}, deduplication saved ${savedPercent.toFixed(2)}%`,
     };
   } finally {
     await rm(scratch, { force: true });
@@ -76,6 +81,10 @@ async function runBackup(context: TourContext): Promise<BackupRun> {
 /** Seen from outside, so that the number owes nothing to what the engine says of itself. */
 async function repositorySizeBytes(context: TourContext): Promise<number> {
   const listing = await listTree(context.repositoryFolder, { hash: false, signal: context.signal });
+  return sizeBytesOf(listing);
+}
+
+function sizeBytesOf(listing: TreeListing): number {
   return [...listing.values()].reduce((sum, entry) => sum + (entry.type === 'file' ? Number(entry.sizeBytes) : 0), 0);
 }
 

@@ -1,6 +1,7 @@
 import type { Progress } from '@holdfast/jobs/progress';
+import type { TourMade } from '../tour-record.ts';
 import { cleanUp } from './clean-up.ts';
-import { makeFirstBackup, makeSecondBackup } from './back-up.ts';
+import { listSource, makeFirstBackup, makeSecondBackup } from './back-up.ts';
 import { checkHealth, readDocs, replayEvents, signInToBoard } from './look-around.ts';
 import { recoverFully, recoverSelectively } from './recover-backup.ts';
 import { openRunFollower } from './run-follower.ts';
@@ -14,8 +15,7 @@ export interface TourResult {
   readonly table: string;
   readonly succeeded: boolean;
   /** For the examples that are printed afterwards; undefined when it did not come so far. */
-  readonly configId: string | undefined;
-  readonly repositoryId: string | undefined;
+  readonly made: TourMade | undefined;
 }
 
 /**
@@ -47,13 +47,17 @@ export async function runTour(options: TourOptions): Promise<TourResult> {
     results: runner.results,
     table: runner.table(),
     succeeded: runner.results.every((result) => result.state === 'ok'),
-    configId: setUp?.config.id,
-    repositoryId: setUp?.config.repositoryId,
+    made: setUp && {
+      configId: setUp.config.id,
+      repositoryId: setUp.config.repositoryId,
+      repositoryFolder: options.repositoryFolder,
+    },
   };
 }
 
 async function runWork(runner: StepRunner, contextWith: (showProgress: (progress: Progress) => void) => TourContext): Promise<void> {
-  const first = await runner.run('backup', (show) => makeFirstBackup(contextWith(show)));
+  const listed = await runner.run('list the source', (show) => listSource(contextWith(show)));
+  const first = listed && (await runner.run('backup', (show) => makeFirstBackup(contextWith(show), listed.listing)));
   if (first === undefined) {
     runner.skip('verify, recover, clean up', 'there is no backup');
     return;

@@ -52,6 +52,8 @@ function runStep(step: Step, { folder, signal }: RunOptions): Promise<StepResult
     const child = spawn(program, args, {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
+      // What is said is kept and shown as text.
+      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
       signal: signal === undefined ? limit : AbortSignal.any([limit, signal]),
     });
     const collect = (chunk: string): void => void (output += chunk);

@@ -13,7 +13,9 @@ export interface WelcomeFacts {
 
 /** What a person needs who has just started Holdfast; every command works when it is pasted, from any folder. */
 export function welcomeText(facts: WelcomeFacts): string {
-  const holdfast = `npm --prefix ${shellQuote(facts.checkout.root)} --silent run holdfast --`;
+  const { root, stateFolder } = facts.checkout;
+  const setting = stateFolder === join(root, '.holdfast') ? '' : `HOLDFAST_STATE_DIR=${shellQuote(stateFolder)} `;
+  const holdfast = `${setting}npm --prefix ${shellQuote(root)} --silent run holdfast --`;
   const curl = `curl -s -H "authorization: Bearer $TOKEN"`;
   const api = `${facts.apiUrl}${API_PREFIX}`;
   const startBackup =
@@ -35,7 +37,7 @@ export function welcomeText(facts: WelcomeFacts): string {
     `  API       ${api}`,
     `  docs      ${facts.apiUrl}${DOCS_PATH}`,
     `  board     ${facts.apiUrl}${BOARD_PATH}  (sign in with a token)`,
-    `  logs      ${join(facts.checkout.stateFolder, 'logs')}`,
+    `  logs      ${join(stateFolder, 'logs')}`,
     '',
     'A token for twelve hours, and three calls (jobs so far, one more piece of work, events as they happen):',
     `  TOKEN=$(${holdfast} token)`,

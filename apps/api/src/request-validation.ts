@@ -19,7 +19,9 @@ export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema, htt
 
 /** The refusal that names every wrong field, once. No message holds a value that was sent. */
 export function invalidRequest(issues: readonly Issue[]): Error {
-  const [first = { field: '', message: 'the request does not fit' }, ...rest] = issues.flatMap((issue) => fieldErrorsOf(issue, []));
+  const errors = issues.flatMap((issue) => fieldErrorsOf(issue, []));
+  const onceEach = [...Map.groupBy(errors, (error) => error.field).values()].flatMap((ofField) => ofField.slice(0, 1));
+  const [first = { field: '', message: 'the request does not fit' }, ...rest] = onceEach;
   return fieldError('request_invalid', [first, ...rest.slice(0, FIELD_ERRORS_MAX_COUNT - 1)]);
 }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { addAuthentication, enforceAccess } from './plugins/authentication.ts';
 import { addBullBoard } from './plugins/bull-board.ts';
 import { addOpenApi } from './plugins/openapi.ts';
-import { addProblems } from './plugins/problems.ts';
+import { addProblems, sendProblem } from './plugins/problems.ts';
 import { addRateLimit } from './plugins/rate-limit.ts';
 import { addSecurityHeaders } from './plugins/security-headers.ts';
 import { compileValidator } from './request-validation.ts';
@@ -32,13 +32,17 @@ const REQUEST_TIMEOUT_MS = 30_000;
 
 /** The whole API, not yet listening. Closing it ends the event streams; what `deps` holds stays open. */
 export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
+  // Named by its narrower type, so that the server's type does not depend on the logger's make.
+  const loggerInstance: FastifyBaseLogger = deps.logger;
   const server = fastify({
-    loggerInstance: deps.logger,
+    loggerInstance,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: BODY_MAX_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: 'idle',
+    // Paths that are no URL never reach a route or the error handler.
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
   });
   server.setValidatorCompiler(compileValidator);
   server.setSerializerCompiler(serializerCompiler);
@@ -53,7 +57,7 @@ export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
   await server.register(
     // oxlint-disable-next-line require-await -- a plugin without a promise would turn what it throws into a timeout
     async (scope) => {
-      enforceAccess(scope);
+      server.decorate('apiRoutes', enforceAccess(scope));
       addApiRoutes(scope.withTypeProvider<ZodTypeProvider>(), deps);
     },
     { prefix: API_PREFIX },

@@ -40,6 +40,10 @@ export interface Caller {
 }
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Every route of the API proper, without pages: what the tests sweep. */
+    apiRoutes: readonly DeclaredRoute[];
+  }
   interface FastifyContextConfig {
     access?: Access;
   }
@@ -78,12 +82,25 @@ export async function addAuthentication(server: FastifyInstance, secret: string)
   return readToken;
 }
 
-/** Refuses, in `scope` and below, whoever may not use a route. Comes after the rate limit and before the body is read. */
-export function enforceAccess(scope: FastifyInstance): void {
+/** A route and who may use it. */
+export interface DeclaredRoute {
+  readonly method: string;
+  readonly url: string;
+  readonly access: Access;
+}
+
+/**
+ * Refuses, in `scope` and below, whoever may not use a route. Comes after the rate limit and before the body is read.
+ * Gives the list of the routes, which fills as they are added.
+ */
+export function enforceAccess(scope: FastifyInstance): readonly DeclaredRoute[] {
+  const declared: DeclaredRoute[] = [];
   scope.addHook('onRoute', (route) => {
-    if (route.config?.access === undefined) {
+    const access = route.config?.access;
+    if (access === undefined) {
       throw new HoldfastError('internal', `route ${String(route.method)} ${route.url} does not say who may use it`);
     }
+    for (const method of [route.method].flat()) declared.push({ method, url: route.url, access });
   });
   // oxlint-disable-next-line require-await -- as above
   scope.addHook('preParsing', async (request) => {
@@ -92,6 +109,7 @@ export function enforceAccess(scope: FastifyInstance): void {
     if (access === undefined) return;
     checkAccess(request, access);
   });
+  return declared;
 }
 
 /** Throws token_missing, token_invalid or role_insufficient unless the request may use a route of this access. */

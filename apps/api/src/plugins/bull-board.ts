@@ -31,7 +31,7 @@ export async function addBullBoard(
   deps: { readonly queues: Queues; readonly now: () => Date },
   readToken: ReadToken,
 ): Promise<void> {
-  const adapter = new FastifyAdapter();
+  const adapter = new ProblemAdapter();
   adapter.setBasePath(BOARD_PATH);
   createBullBoard({
     queues: queueNames.map((name) => new BullMQAdapter(deps.queues.byName[name], { description: descriptions[name] })),
@@ -41,8 +41,9 @@ export async function addBullBoard(
 
   await server.register(async (scope) => {
     await scope.register(cookie);
-    scope.addHook('onRequest', (request, _reply, done) => {
-      done(SAFE_METHODS.has(request.method) || isSameOrigin(request) ? undefined : crossOriginRefusal());
+    scope.addHook('onRequest', async (request, reply) => {
+      if (SAFE_METHODS.has(request.method) || isSameOrigin(request)) return;
+      sendProblem(new HoldfastError('role_insufficient', 'the board takes changes from its own pages only'), request, reply);
     });
     await scope.register(async (forms) => addSignIn(forms, readToken, deps.now));
     await scope.register(
@@ -59,6 +60,17 @@ export async function addBullBoard(
       { prefix: BOARD_PATH },
     );
   });
+}
+
+/** Bull Board knows few statuses; what our hooks throw (the rate limit) is told to the client by the nearest of them. */
+class ProblemAdapter extends FastifyAdapter {
+  override setErrorHandler(answer: Parameters<FastifyAdapter['setErrorHandler']>[0]): this {
+    return super.setErrorHandler((error) =>
+      isHoldfastError(error) && statusByCode[error.code] < 500
+        ? { status: 400, body: { error: error.code, message: error.message } }
+        : answer(error),
+    );
+  }
 }
 
 const descriptions = {
@@ -131,8 +143,4 @@ function isSameOrigin(request: FastifyRequest): boolean {
   const origin = request.headers.origin;
   if (origin === undefined) return true;
   return URL.canParse(origin) && new URL(origin).host === request.headers.host;
-}
-
-function crossOriginRefusal(): HoldfastError {
-  return new HoldfastError('role_insufficient', 'the board takes changes from its own pages only');
 }

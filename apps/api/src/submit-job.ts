@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { acceptRuns, type IdempotencyRequest } from '@holdfast/database/accept-run';
 import type { Transaction } from '@holdfast/database/open-database';
+import { invariant } from '@holdfast/errors/invariant';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { RunKind } from '@holdfast/jobs/queue-names';
 import { callerOrThrow } from './plugins/authentication.ts';
@@ -47,7 +48,7 @@ export async function submitJob<Row extends SubmittedRow>(
   work: { readonly kind: RunKind; create(tx: Transaction): Promise<Row>; find(tx: Transaction, id: string): Promise<Row> },
 ): Promise<Row> {
   const [row] = await submitJobs(deps, request, { ...work, create: async (tx) => [await work.create(tx)] });
-  if (row === undefined) throw new Error('one row was made and none came back');
+  invariant(row !== undefined, 'one row was made and none came back');
   return row;
 }
 

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { storageProbes, type StorageProbes } from '@holdfast/database/storage-probes';
-import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import type { ErrorCode } from '@holdfast/errors/error-codes';
+import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 
 /** What is slower than this is as good as down for whoever asks. */
@@ -45,13 +46,13 @@ export function addHealthRoutes(routes: Routes, { database, queues, now }: Serve
     },
     async (_request, reply) => {
       const [databasePart, queuePart, storage] = await Promise.all([
-        probe(async () => {
+        probe('database_unreachable', async () => {
           await database.client.$queryRaw`SELECT 1`;
         }),
-        probe(async () => {
+        probe('queue_unreachable', async () => {
           await queues.ping();
         }),
-        bounded(storageProbes(database.client)).catch(() => null),
+        bounded(storageProbes(database.client), 'database_unreachable').catch(() => null),
       ]);
       const storagePart = storageHealth(storage);
       const isDown = databasePart.state === 'down' || queuePart.state === 'down';
@@ -67,20 +68,20 @@ export function addHealthRoutes(routes: Routes, { database, queues, now }: Serve
   );
 }
 
-async function probe(ask: () => Promise<void>): Promise<Part> {
+async function probe(lateCode: ErrorCode, ask: () => Promise<void>): Promise<Part> {
   const startedAtMs = performance.now();
   try {
-    await bounded(ask());
+    await bounded(ask(), lateCode);
     return { state: 'ok', latencyMs: Math.round((performance.now() - startedAtMs) * 10) / 10, errorCode: null };
   } catch (error) {
     return { state: 'down', latencyMs: null, errorCode: asHoldfastError(error).code };
   }
 }
 
-async function bounded<T>(promise: Promise<T>): Promise<T> {
+async function bounded<T>(promise: Promise<T>, lateCode: ErrorCode): Promise<T> {
   const answered = new AbortController();
   const late = delay(PROBE_TIMEOUT_MS, undefined, { signal: answered.signal }).then(() => {
-    throw new Error(`no answer within ${PROBE_TIMEOUT_MS} ms`);
+    throw new HoldfastError(lateCode, `no answer within ${PROBE_TIMEOUT_MS} ms`);
   });
   // Rejected on every timely answer, when nobody waits for it any more.
   late.catch(() => undefined);

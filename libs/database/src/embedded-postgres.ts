@@ -53,6 +53,8 @@ export interface EmbeddedPostgres extends AsyncDisposable {
   readonly url: string;
   /** Of the postmaster that runs now. */
   readonly pid: number;
+  /** Lets this process end while the server still runs: for whoever ends the server otherwise. */
+  unref(): void;
   /** Ends it orderly; every committed transaction is kept. May be called twice. */
   stop(): Promise<void>;
 }
@@ -80,6 +82,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       get pid() {
         return server.pid;
       },
+      unref: () => server.unref(),
       stop: () => server.stop(),
       [Symbol.asyncDispose]: () => server.stop(),
     };
@@ -101,6 +104,7 @@ interface ServerSetup {
 class PostgresServer {
   readonly #setup: ServerSetup;
   #child: ChildProcess | null = null;
+  #isUnref = false;
   #restartCount = 0;
   #restarting: Promise<void> | null = null;
   #stopping: Promise<void> | null = null;
@@ -130,6 +134,11 @@ class PostgresServer {
       log(`postgresql did not start (try ${tries} of ${START_TRIES})`);
       await delay(START_PAUSE_MS * tries);
     }
+  }
+
+  unref(): void {
+    this.#isUnref = true;
+    this.#child?.unref();
   }
 
   stop(): Promise<void> {
@@ -163,6 +172,7 @@ class PostgresServer {
       const { promise, resolve: spawned, reject } = Promise.withResolvers<void>();
       child.once('spawn', spawned).once('error', reject);
       await promise;
+      if (this.#isUnref) child.unref();
       this.#child = child;
       return child;
     } finally {

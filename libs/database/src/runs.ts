@@ -6,7 +6,7 @@ import type { JsonObject } from './json-object.ts';
 import type { Database, Transaction } from './open-database.ts';
 import { runKinds, runTables, type RunKind, type RunResults } from './run-kinds.ts';
 import { writeResult } from './run-results.ts';
-import { fencedCommands, runStateOf, runTransitions, type RunCommand, type RunState, type RunStatus } from './run-states.ts';
+import { runStateOf, runTransitions, type RunCommand, type RunState, type RunStatus } from './run-states.ts';
 
 /** Woken with `<kind>:<id>` when a running run is to be stopped. */
 export const CANCEL_CHANNEL = 'holdfast_cancel';
@@ -329,9 +329,4 @@ export async function appendRunEvent(
 /** True for the two refusals that mean: stop and write nothing more. */
 export function isRunLost(error: unknown): boolean {
   return isHoldfastError(error, 'run_superseded') || isHoldfastError(error, 'run_cancelled');
-}
-
-/** True for commands that need the newest fencing number. */
-export function isFenced(command: RunCommand): boolean {
-  return (fencedCommands as readonly RunCommand[]).includes(command);
 }

@@ -18,6 +18,8 @@ export interface CreateRepositoryOptions extends OpenRepositoryOptions {
   readonly clock?: Clock;
   readonly random?: RandomBytes;
   readonly kdf?: KdfParameters;
+  /** Of another repository: files then are cut alike, and what is copied between the two is not stored twice. Default: a new one. */
+  readonly chunkerPolynomial?: bigint;
 }
 
 /**
@@ -33,7 +35,11 @@ export async function createRepository(options: CreateRepositoryOptions): Promis
   const leftKey = await firstKey(options);
   const masterKeys = leftKey?.masterKeys ?? generateMasterKeys(random);
   const ownKey = leftKey === null ? await writeKey(options, masterKeys, random) : null;
-  const config = { version: 2, id: Buffer.from(random(32)).toString('hex'), chunkerPolynomial: randomPolynomial(random) } as const;
+  const config = {
+    version: 2,
+    id: Buffer.from(random(32)).toString('hex'),
+    chunkerPolynomial: options.chunkerPolynomial ?? randomPolynomial(random),
+  } as const;
   try {
     await storage.put(configName, encodeConfigFile(config, createCipher(masterKeys, random)), withSignal(signal));
   } catch (error) {

@@ -9,7 +9,7 @@ import { localError } from './local-error.ts';
 import { listLocalObjects, temporaryPrefix } from './local-listing.ts';
 import { assertListPrefix, assertObjectName } from './object-name.ts';
 import { readExactly, writeFully } from './local-bytes.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject } from './storage.ts';
+import type { ByteRange, CallOptions, Storage, StoredObject, ThreadReader } from './storage.ts';
 import { untilAborted } from './until-aborted.ts';
 
 /**
@@ -40,6 +40,7 @@ export async function openLocalStorage({ path }: LocalStorageOptions): Promise<S
 
 class LocalStorage implements Storage {
   readonly location: string;
+  readonly threadReader: ThreadReader;
   readonly #path: string;
   /** Puts whose caller may have gone after an abort; they still remove their temporary file. */
   readonly #unsettled = new Set<Promise<unknown>>();
@@ -47,6 +48,7 @@ class LocalStorage implements Storage {
   constructor(path: string) {
     this.#path = path;
     this.location = `local:${path}`;
+    this.threadReader = { module: new URL('local-reader.ts', import.meta.url).href, data: { path } };
   }
 
   async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options: CallOptions = {}): Promise<void> {

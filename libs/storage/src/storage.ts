@@ -36,7 +36,32 @@ export interface Storage {
 
   /** Ends connections. Calling it twice is no error. */
   close(): Promise<void>;
+
+  /** Where objects can be read without waiting for a network: how a thread reads them by itself. */
+  readonly threadReader?: ThreadReader;
 }
+
+/** A module whose export `openObjectReader` gives an ObjectReader when it is called with `data`, which can be posted to a thread. */
+export interface ThreadReader {
+  readonly module: string;
+  readonly data: unknown;
+}
+
+/** Reads in the calling thread, which waits meanwhile. */
+export interface ObjectReader {
+  /** Errors: those of Storage.get. */
+  open(name: string): OpenObject;
+}
+
+/** An object that is being read; whoever opened it closes it. */
+export interface OpenObject {
+  readonly sizeBytes: number;
+  /** Fills `into` from `positionBytes` on. Errors: those of Storage.get; storage_object_too_short when the object ends before. */
+  read(into: Uint8Array, positionBytes: number): void;
+  close(): void;
+}
+
+export type OpenObjectReader = (data: unknown) => ObjectReader;
 
 export interface StoredObject {
   readonly name: string;

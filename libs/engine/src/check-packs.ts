@@ -4,7 +4,7 @@ import { createBlobUnpacker } from './blob-unpacker.ts';
 import { checkPack, unreadablePack, type CheckedPack, type PackToCheck } from './check-pack.ts';
 import type { CheckPackCall, CheckSessionData } from './check-thread.ts';
 import { isDamage } from './damage.ts';
-import { readerOfBytes } from './pack-object.ts';
+import { objectOfBytes } from './pack-object.ts';
 import type { Repository } from './repository.ts';
 import { forEachConcurrently } from './slots.ts';
 import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
@@ -32,40 +32,40 @@ export async function checkPacks(packs: Iterable<PackToCheck>, options: CheckPac
 
 async function checkPacksInThreads(packs: Iterable<PackToCheck>, options: CheckPacksOptions): Promise<void> {
   const { repository, signal, onChecked } = options;
-  const data: CheckSessionData = { masterKeys: repository.masterKeys, reader: repository.storage.threadReader ?? null };
+  const data: CheckSessionData = { masterKeys: repository.masterKeys, storage: repository.storage.threadOptions ?? null };
   await using borrowed = borrowPool(options);
   await using group = borrowed.pool.openGroup({ module: new URL('check-thread.ts', import.meta.url), data, signal });
   await forEachConcurrently(packs, group.threadCount * callsPerThread, async (pack) => {
     onChecked(await checkInThread(group, pack, repository, signal));
   });
+  signal.throwIfAborted();
 }
 
 async function checkInThread(group: ThreadGroup, pack: PackToCheck, repository: Repository, signal: AbortSignal): Promise<CheckedPack> {
-  const indexed = pack.indexed.bytes.buffer as ArrayBuffer;
-  let call: CheckPackCall = { packId: pack.packId, indexed: new Uint8Array(indexed), readsTrees: pack.readsTrees };
-  const transfer = [indexed];
-  if (repository.storage.threadReader === undefined) {
-    const bytes = await loadPack(repository, pack.packId, signal);
+  const { packId, indexed, readsTrees } = pack;
+  const call: CheckPackCall = { packId, indexed: indexed.bytes, readsTrees };
+  const transfer = [indexed.bytes.buffer];
+  let brought: Pick<CheckPackCall, 'bytes'> = {};
+  if (repository.storage.threadOptions === undefined) {
+    const bytes = await loadPack(repository, packId, signal);
     if (typeof bytes === 'string') return unreadablePack(pack, bytes);
-    call = { ...call, bytes };
+    brought = { bytes };
     transfer.push(bytes.buffer);
   }
-  return (await group.call(leastBusy(group), call, transfer)) as CheckedPack;
+  const answer = await group.call(leastBusy(group), { ...call, ...brought }, transfer);
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- check-thread.ts answers
+  return answer as CheckedPack;
 }
 
 async function checkPacksHere(packs: Iterable<PackToCheck>, { repository, signal, onChecked }: CheckPacksOptions): Promise<void> {
   const unpacker = createBlobUnpacker(repository.masterKeys);
-  try {
-    for (const pack of packs) {
-      const bytes = await loadPack(repository, pack.packId, signal);
-      if (typeof bytes === 'string') onChecked(unreadablePack(pack, bytes));
-      else onChecked(checkPack(pack, readerOfBytes(bytes), { unpacker, cipher: repository.cipher, throwIfAborted: () => {} }));
-      // Lets an abort through.
-      await new Promise(setImmediate);
-      signal.throwIfAborted();
-    }
-  } finally {
-    unpacker.close();
+  const tools = { unpacker, cipher: repository.cipher, throwIfAborted: () => {} };
+  for (const pack of packs) {
+    const bytes = await loadPack(repository, pack.packId, signal);
+    onChecked(typeof bytes === 'string' ? unreadablePack(pack, bytes) : checkPack(pack, objectOfBytes(bytes), tools));
+    // Lets an abort through.
+    await new Promise(setImmediate);
+    signal.throwIfAborted();
   }
 }
 
@@ -73,8 +73,8 @@ async function checkPacksHere(packs: Iterable<PackToCheck>, { repository, signal
 async function loadPack(repository: Repository, packId: ObjectId, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | string> {
   try {
     const bytes = await repository.storage.get(packName(packId), { signal });
-    const isAlone = bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength;
-    return isAlone ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes);
+    const { buffer, byteLength } = bytes;
+    return buffer instanceof ArrayBuffer && byteLength === buffer.byteLength ? new Uint8Array(buffer) : new Uint8Array(bytes);
   } catch (error) {
     if (!isDamage(error)) throw error;
     return error.message;

@@ -1,21 +1,8 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { ObjectReader, OpenObject, OpenObjectReader, ThreadReader } from '@holdfast/storage/storage';
-
-/** The storage's reader for this thread. Without one, packs have to be brought along. */
-export async function openThreadReader(reader: ThreadReader | null): Promise<ObjectReader> {
-  if (reader === null) {
-    return {
-      open: (name) => {
-        throw new HoldfastError('internal', `${name} was to be brought to this thread`);
-      },
-    };
-  }
-  const { openObjectReader }: { openObjectReader: OpenObjectReader } = await import(reader.module);
-  return openObjectReader(reader.data);
-}
+import type { OpenObject } from '@holdfast/storage/local-object';
 
 /** An object that is in memory already: the whole of it, or the bytes from `startBytes` on. */
-export function readerOfBytes(bytes: Uint8Array, startBytes = 0): OpenObject {
+export function objectOfBytes(bytes: Uint8Array, startBytes = 0): OpenObject {
   return {
     sizeBytes: startBytes + bytes.length,
     read: (into, positionBytes) => {

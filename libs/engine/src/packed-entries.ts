@@ -18,9 +18,9 @@ export interface EntryColumns {
 }
 
 export class PackedEntries {
-  readonly bytes: Buffer;
+  readonly bytes: Buffer<ArrayBuffer>;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
     this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 

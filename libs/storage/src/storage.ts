@@ -9,6 +9,12 @@ export interface Storage {
   readonly location: string;
 
   /**
+   * What openThreadStorage needs to open the same storage in another thread. Absent where only this thread can use it: bytes are
+   * then handed over to it.
+   */
+  readonly threadOptions?: ThreadStorageOptions;
+
+  /**
    * Writes an object whole. When it returns, the bytes are durable (fsync of file and folder, or the server's word) and every
    * later `get`, `stat` and `list` sees them. Until then no reader sees anything of it: not a part, not an empty object.
    * A failed or aborted put leaves nothing that `list` shows.
@@ -36,32 +42,13 @@ export interface Storage {
 
   /** Ends connections. Calling it twice is no error. */
   close(): Promise<void>;
-
-  /** Where objects can be read without waiting for a network: how a thread reads them by itself. */
-  readonly threadReader?: ThreadReader;
 }
 
-/** A module whose export `openObjectReader` gives an ObjectReader when it is called with `data`, which can be posted to a thread. */
-export interface ThreadReader {
-  readonly module: string;
-  readonly data: unknown;
+/** Plain data, good for a structured clone. */
+export interface ThreadStorageOptions {
+  readonly kind: 'local';
+  readonly path: string;
 }
-
-/** Reads in the calling thread, which waits meanwhile. */
-export interface ObjectReader {
-  /** Errors: those of Storage.get. */
-  open(name: string): OpenObject;
-}
-
-/** An object that is being read; whoever opened it closes it. */
-export interface OpenObject {
-  readonly sizeBytes: number;
-  /** Fills `into` from `positionBytes` on. Errors: those of Storage.get; storage_object_too_short when the object ends before. */
-  read(into: Uint8Array, positionBytes: number): void;
-  close(): void;
-}
-
-export type OpenObjectReader = (data: unknown) => ObjectReader;
 
 export interface StoredObject {
   readonly name: string;

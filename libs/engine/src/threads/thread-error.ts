@@ -37,11 +37,9 @@ export function decodeError({ code, message, hint, retry, context, stack, cause 
   return error;
 }
 
+const plainTypes = new Set(['string', 'number', 'boolean', 'bigint']);
+
+/** What of a context a structured clone keeps; it holds names and numbers, nothing else is lost. */
 function cloneable(context: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(context).map(([name, value]) => [
-      name,
-      value === null || ['string', 'number', 'boolean', 'bigint', 'undefined'].includes(typeof value) ? value : String(value),
-    ]),
-  );
+  return Object.fromEntries(Object.entries(context).filter(([, value]) => value === null || plainTypes.has(typeof value)));
 }

@@ -1,5 +1,6 @@
 /**
- * The inner loops of the format in AssemblyScript: Poly1305, the counter of AES-CTR and the Rabin fingerprint. Built by build-kernels.ts.
+ * The inner loops of the format in AssemblyScript: Poly1305, counter mode round a block cipher, and the Rabin fingerprint.
+ * Built by build-kernels.ts.
  *
  * Memory is imported and laid out by hand; nothing is allocated. The addresses are repeated in kernels.ts.
  *    1024   256 × u64  modulus: what the top 8 bits of a digest turn into, with those bits set so that xor clears them
@@ -236,43 +237,34 @@ export function macEnd(at: usize, size: usize): void {
   store<u32>(TAG, <u32>t, 12);
 }
 
-/** Whether the MAC behind [at, at + size) is that of these bytes, s being at KEY_S. Looks at all 16 bytes whatever the first says. */
-export function macMatches(at: usize, size: usize): bool {
-  const whole = size & ~15;
-  macBegin();
-  macUpdate(at, whole);
-  macEnd(at + whole, size - whole);
-  const mac = at + size;
-  return ((load<u64>(TAG) ^ load<u64>(mac)) | (load<u64>(TAG, 8) ^ load<u64>(mac, 8))) == 0;
-}
+// Counter mode ---------------------------------------------------------------------------------------------------------------
 
-// Counter mode -----------------------------------------------------------------------------------------------------------------
-
-/** `count` blocks at `to`, counted up from the 16 bytes at `iv` as one big-endian number: encrypted, they are the key stream. */
-export function counterBlocks(iv: usize, to: usize, count: usize): void {
+/** Fills [at, at + 16·count) with the counter blocks that follow from the IV at `iv`: 128-bit integers, big-endian, counting up. */
+export function counterBlocks(iv: usize, at: usize, count: usize): void {
   let high = bswap<u64>(load<u64>(iv));
   let low = bswap<u64>(load<u64>(iv, 8));
-  for (let i: usize = 0; i < count; i++) {
-    store<u64>(to, bswap<u64>(high));
-    store<u64>(to, bswap<u64>(low), 8);
+  const end = at + (count << 4);
+  while (at < end) {
+    store<u64>(at, bswap<u64>(high));
+    store<u64>(at, bswap<u64>(low), 8);
     low++;
     if (low == 0) high++;
-    to += 16;
+    at += 16;
   }
 }
 
-/** [at, at + size) ^= the bytes at `stream`. */
-export function xorStream(at: usize, stream: usize, size: usize): void {
-  const end = at + size;
-  while (at + 16 <= end) {
-    v128.store(at, v128.xor(v128.load(at), v128.load(stream)));
+/** [at, at + size) ^= [key, key + size). */
+export function mask(at: usize, key: usize, size: usize): void {
+  const end = at + size, lastWhole = at + (size & ~15);
+  while (at < lastWhole) {
+    v128.store(at, v128.xor(v128.load(at), v128.load(key)));
     at += 16;
-    stream += 16;
+    key += 16;
   }
   while (at < end) {
-    store<u8>(at, load<u8>(at) ^ load<u8>(stream));
+    store<u8>(at, load<u8>(at) ^ load<u8>(key));
     at++;
-    stream++;
+    key++;
   }
 }
 

@@ -6,10 +6,8 @@ export interface Kernels {
   macBegin(): void;
   macUpdate(at: number, sizeBytes: number): void;
   macEnd(at: number, sizeBytes: number): void;
-  /** 1 or 0. */
-  macMatches(at: number, sizeBytes: number): number;
-  counterBlocks(iv: number, to: number, count: number): void;
-  xorStream(at: number, stream: number, sizeBytes: number): void;
+  counterBlocks(iv: number, at: number, count: number): void;
+  mask(at: number, key: number, sizeBytes: number): void;
   chunkSetPolynomial(polynomial: bigint): void;
   chunkScan(at: number, laneBytes: number): number;
   chunkScanRest(at: number, sizeBytes: number): number;

@@ -3,17 +3,19 @@ import { posix } from 'node:path';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { localError } from './local-error.ts';
 import { assertObjectName } from './object-name.ts';
-import type { ObjectReader, OpenObject } from './storage.ts';
 
-/** Reads the objects of a local storage in the thread that asks, straight into its memory. `data` is that of LocalStorage.threadReader. */
-export function openObjectReader(data: unknown): ObjectReader {
-  const { path } = data as { readonly path: string };
-  return { open: (name) => openObject(path, name) };
+/** An object of a local storage that a thread reads by itself, straight into its memory; whoever opened it closes it. */
+export interface OpenObject {
+  readonly sizeBytes: number;
+  /** Fills `into` from `positionBytes` on. Errors: those of Storage.get; storage_object_too_short when the object ends before. */
+  read(into: Uint8Array, positionBytes: number): void;
+  close(): void;
 }
 
-function openObject(path: string, name: string): OpenObject {
+/** `root` is the repository's folder. Blocks the calling thread, as reading does. Errors: those of Storage.get. */
+export function openLocalObject(root: string, name: string): OpenObject {
   assertObjectName(name);
-  const location = `local:${path}`;
+  const location = `local:${root}`;
   const translated = <T>(work: () => T): T => {
     try {
       return work();
@@ -23,7 +25,7 @@ function openObject(path: string, name: string): OpenObject {
   };
   // Without O_NONBLOCK a fifo in an object's place would hold this thread for ever.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const descriptor = translated(() => openSync(posix.join(path, name), flags));
+  const descriptor = translated(() => openSync(posix.join(root, name), flags));
   try {
     const found = translated(() => fstatSync(descriptor));
     if (!found.isFile()) {

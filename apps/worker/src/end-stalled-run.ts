@@ -9,7 +9,12 @@ import type { WorkerContext } from './worker-context.ts';
 const stalledTooOften = /stalled more than allowable limit/u;
 
 /** Ends the row of a job that the queue has given up because every worker that took it died. */
-export async function endStalledRun(context: WorkerContext, queue: QueueName, job: QueueJob | undefined, error: Error): Promise<void> {
+export async function endStalledRun(
+  context: Pick<WorkerContext, 'database' | 'workerId' | 'clock' | 'logger'>,
+  queue: QueueName,
+  job: Pick<QueueJob, 'id'> | undefined,
+  error: Error,
+): Promise<void> {
   const id = job?.id;
   if (!isRunKind(queue) || id === undefined || !stalledTooOften.test(error.message)) return;
   try {

@@ -1,4 +1,4 @@
-import { claimRun, type Claim, type RunOutcome } from '@holdfast/database/runs';
+import { claimRun, isRunLost, type Claim, type RunOutcome } from '@holdfast/database/runs';
 import { runTables, type RunKind } from '@holdfast/database/run-kinds';
 import type { OnProgress } from '@holdfast/engine/progress';
 import { asHoldfastError, isHoldfastError, type HoldfastError } from '@holdfast/errors/holdfast-error';
@@ -94,8 +94,7 @@ async function workOn<K extends RunKind>(
 
 /** An aborted run ends for the reason of its abort, whatever error that led to. */
 function reasonOf(error: unknown, signal: AbortSignal): HoldfastError {
-  const lost = isHoldfastError(error, 'run_superseded') || isHoldfastError(error, 'run_cancelled');
-  return asHoldfastError(signal.aborted && !lost ? signal.reason : error);
+  return asHoldfastError(signal.aborted && !isRunLost(error) ? signal.reason : error);
 }
 
 async function settle(context: WorkerContext, claim: Claim, delivery: Delivery, error: HoldfastError, logger: Logger): Promise<unknown> {

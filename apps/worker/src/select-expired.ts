@@ -1,4 +1,5 @@
 import type { Transaction } from '@holdfast/database/open-database';
+import { isFinal } from '@holdfast/database/run-states';
 import type { Snapshot } from '@holdfast/engine/snapshots';
 import { selectKeptByConfig, type RetainedSnapshot } from '@holdfast/policy/retention';
 
@@ -28,7 +29,8 @@ export async function selectExpired(rows: Transaction, repositoryId: string, sna
   const jobOf = new Map(jobs.map((job) => [job.id, job]));
 
   const retained: RetainedSnapshot[] = ours
-    .filter(({ jobId }) => isFinished(jobOf.get(jobId)?.status))
+    // A job whose row is gone has ended as well: nobody will ever end it.
+    .filter(({ jobId }) => isFinal(jobOf.get(jobId)?.status ?? 'cancelled'))
     .map(({ snapshot, configId, jobId }) => ({
       id: snapshot.id,
       configId,
@@ -37,13 +39,6 @@ export async function selectExpired(rows: Transaction, repositoryId: string, sna
     }));
   const kept = selectKeptByConfig(retained, new Map(configs.map((config) => [config.id, config.retentionDays])), now);
   return retained.filter((snapshot) => !kept.has(snapshot.id)).map((snapshot) => snapshot.id);
-}
-
-/** A job whose row is gone counts as finished: nobody will ever end it. */
-function isFinished(status: string | undefined): boolean {
-  return (
-    status === undefined || status === 'completed' || status === 'completed_with_warnings' || status === 'failed' || status === 'cancelled'
-  );
 }
 
 function tagged(snapshot: Snapshot, prefix: string): string | undefined {

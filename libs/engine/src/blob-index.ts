@@ -1,6 +1,7 @@
 import type { IndexedPack } from '@holdfast/restic-format/index-file';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobType, PackedBlob } from '@holdfast/restic-format/pack';
+import { PackedEntries } from './packed-entries.ts';
 
 export interface BlobLocation extends PackedBlob {
   readonly packId: ObjectId;
@@ -17,6 +18,10 @@ export interface BlobIndex {
   /** The number of the blob's first entry, or -1. */
   find(type: BlobType, id: ObjectId): number;
   at(entry: number): BlobLocation;
+  /** As `find`, for an id as it stands in 32 bytes of `ids` from `position` on. */
+  findBytes(type: BlobType, ids: Uint8Array, position: number): number;
+  /** Several entries as a thread takes them. */
+  pack(entries: readonly number[]): PackedEntries;
   /** An entry that is there already (same blob, pack and offset) is not added again. */
   add(pack: IndexedPack): void;
   /** Every pack once, with the numbers of its entries. */
@@ -91,6 +96,32 @@ class ColumnIndex implements BlobIndex {
     };
   }
 
+  findBytes(type: BlobType, ids: Uint8Array, position: number): number {
+    const isTree = type === 'tree' ? 1 : 0;
+    const mask = this.#slots.length - 1;
+    const first =
+      ((ids[position] ?? 0) << 24) | ((ids[position + 1] ?? 0) << 16) | ((ids[position + 2] ?? 0) << 8) | (ids[position + 3] ?? 0);
+    for (let slot = first & mask; ; slot = (slot + 1) & mask) {
+      const entry = (this.#slots[slot] ?? 0) - 1;
+      if (entry === -1) return -1;
+      if (this.#isTree[entry] === isTree && this.#hasId(entry, ids, position)) return entry;
+    }
+  }
+
+  pack(entries: readonly number[]): PackedEntries {
+    const packed = PackedEntries.allocate(entries.length);
+    entries.forEach((entry, nth) => {
+      const columns = {
+        offset: this.#offsets[entry] ?? 0,
+        length: this.#lengths[entry] ?? 0,
+        plainLength: this.#plainLengths[entry] ?? 0,
+        isTree: this.#isTree[entry] === 1,
+      };
+      packed.set(nth, columns, this.#ids.subarray(entry * idBytes, (entry + 1) * idBytes));
+    });
+    return packed;
+  }
+
   add(pack: IndexedPack): void {
     const known = this.#packNumbers.get(pack.id);
     const packNumber = known ?? this.#packIds.push(pack.id) - 1;
@@ -134,6 +165,12 @@ class ColumnIndex implements BlobIndex {
       if (entry === -1) return -1;
       if (this.#isTree[entry] === isTree && this.#idAt(entry) === id && wanted(entry)) return entry;
     }
+  }
+
+  #hasId(entry: number, ids: Uint8Array, position: number): boolean {
+    const at = entry * idBytes;
+    for (let nth = 0; nth < idBytes; nth++) if (this.#ids[at + nth] !== ids[position + nth]) return false;
+    return true;
   }
 
   #idAt(entry: number): ObjectId {

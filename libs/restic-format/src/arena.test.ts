@@ -9,10 +9,10 @@ import { repeatableBytes } from './testing/repeatable-bytes.ts';
 const sizes = [0, 1, 15, 16, 17, 1000, 16_383, 16_384, 16_385, 32_768, 100_000, 3_000_001];
 const keys = generateMasterKeys();
 
-describe('an arena', () => {
+describe.each([false, true])('an arena (by public calls: %s)', (usePublicCall) => {
   it('seals what a cipher opens, and opens what a cipher seals', () => {
     const arena = openArena(4_000_000);
-    const [cipher, inPlace] = [createCipher(keys), createArenaCipher(arena, keys)];
+    const [cipher, inPlace] = [createCipher(keys), createArenaCipher(arena, keys, { usePublicCall })];
     const at = arena.firstAddress + 5;
     for (const size of sizes) {
       const plain = repeatableBytes(size)(size);
@@ -28,7 +28,7 @@ describe('an arena', () => {
 
   it('never seals under the same IV twice', () => {
     const arena = openArena(1000);
-    const cipher = createArenaCipher(arena, keys);
+    const cipher = createArenaCipher(arena, keys, { usePublicCall });
     const seen = new Set<string>();
     for (let nth = 0; nth < 1000; nth++) {
       cipher.seal(arena.firstAddress, 1);
@@ -39,7 +39,7 @@ describe('an arena', () => {
 
   it('finds a flipped bit, wherever it is', () => {
     const arena = openArena(1000);
-    const cipher = createArenaCipher(arena, keys);
+    const cipher = createArenaCipher(arena, keys, { usePublicCall });
     const at = arena.firstAddress;
     const sealedBytes = cipher.seal(at, 100);
     const sealed = arena.memory.slice(at, at + sealedBytes);

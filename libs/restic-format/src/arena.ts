@@ -1,7 +1,8 @@
-import { createCipheriv, createDecipheriv, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, randomBytes, timingSafeEqual } from 'node:crypto';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { maxChunkBytes, minChunkBytes } from './chunker.ts';
 import { overheadBytes, type MasterKeys } from './cipher.ts';
+import { createCounterMode } from './counter-mode.ts';
 import { instantiateKernels, macKeyAddress, macPadAddress, macTagAddress, windowAddress, type Kernels } from './kernels/kernels.ts';
 import type { RandomBytes } from './random-bytes.ts';
 
@@ -16,7 +17,7 @@ export interface Arena {
   readonly kernels: Kernels;
 }
 
-/** Blobs up to this size get their keystream from one long-lived AES context: for them making a cipher costs more than using it. */
+/** Where counter mode is not to be had in place, blobs up to this size get their keystream from one long-lived AES context. */
 const maxMaskedBytes = 16 * 1024;
 const keystreamAddress = windowAddress;
 const firstAddress = windowAddress + maxMaskedBytes;
@@ -79,12 +80,16 @@ const ivBytes = 16;
 const macBytes = 16;
 /** IVs are drawn and encrypted this many at a time. */
 const ivBatchCount = 256;
-/** Small enough for the ciphertext to be in the processor's cache when it is written back. */
-const sliceBytes = 32 * 1024;
 
-export function createArenaCipher({ kernels, memory }: Arena, keys: MasterKeys, random: RandomBytes = randomBytes): ArenaCipher {
+export function createArenaCipher(
+  { kernels, memory }: Arena,
+  keys: MasterKeys,
+  options: { readonly random?: RandomBytes; readonly usePublicCall?: boolean } = {},
+): ArenaCipher {
+  const { random = randomBytes } = options;
   const encryptKey = Buffer.from(keys.encrypt);
   const padCipher = createCipheriv('aes-128-ecb', keys.macK, null).setAutoPadding(false);
+  const counterMode = createCounterMode(encryptKey, options);
   // Counter mode over ECB is how a block cipher becomes a stream; nothing but counters ever goes through it.
   const blockCipher = createCipheriv('aes-256-ecb', encryptKey, null).setAutoPadding(false);
   memory.set(keys.macR, macKeyAddress);
@@ -93,15 +98,16 @@ export function createArenaCipher({ kernels, memory }: Arena, keys: MasterKeys, 
   let pads = new Uint8Array(0);
   let nextIv = 0;
 
-  const maskWithKeystream = (ivAt: number, at: number, sizeBytes: number): void => {
+  const encrypt = (ivAt: number, sizeBytes: number): void => {
+    const at = ivAt + ivBytes;
+    if (sizeBytes > maxMaskedBytes || counterMode.isInPlace) {
+      counterMode.apply(memory.subarray(ivAt, at), memory.subarray(at, at + sizeBytes));
+      return;
+    }
     const blockCount = (sizeBytes + 15) >>> 4;
     kernels.counterBlocks(ivAt, keystreamAddress, blockCount);
     memory.set(blockCipher.update(memory.subarray(keystreamAddress, keystreamAddress + blockCount * 16)), keystreamAddress);
     kernels.mask(at, keystreamAddress, sizeBytes);
-  };
-  const passThrough = (stream: { update(bytes: Uint8Array): Uint8Array }, at: number, end: number): void => {
-    for (let from = at; from < end; from += sliceBytes)
-      memory.set(stream.update(memory.subarray(from, Math.min(from + sliceBytes, end))), from);
   };
   /** Leaves the tag at macTagAddress. */
   const computeMac = (pad: Uint8Array, at: number, sizeBytes: number): void => {
@@ -124,8 +130,7 @@ export function createArenaCipher({ kernels, memory }: Arena, keys: MasterKeys, 
       nextIv += ivBytes;
       memory.set(iv, at);
       const body = at + ivBytes;
-      if (plainBytes <= maxMaskedBytes) maskWithKeystream(at, body, plainBytes);
-      else passThrough(createCipheriv('aes-256-ctr', encryptKey, iv), body, body + plainBytes);
+      encrypt(at, plainBytes);
       computeMac(pad, body, plainBytes);
       memory.copyWithin(body + plainBytes, macTagAddress, macTagAddress + macBytes);
       return plainBytes + overheadBytes;
@@ -140,8 +145,7 @@ export function createArenaCipher({ kernels, memory }: Arena, keys: MasterKeys, 
       if (!timingSafeEqual(memory.subarray(macTagAddress, macTagAddress + macBytes), memory.subarray(end, end + macBytes))) {
         throw damaged('sealed bytes do not match their MAC');
       }
-      if (plainBytes <= maxMaskedBytes) maskWithKeystream(at, body, plainBytes);
-      else passThrough(createDecipheriv('aes-256-ctr', encryptKey, iv), body, end);
+      encrypt(at, plainBytes);
       return plainBytes;
     },
   };

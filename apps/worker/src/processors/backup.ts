@@ -2,7 +2,7 @@ import { findBackupWork, type BackupWork } from '@holdfast/database/backup-jobs'
 import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
 import { archive } from '@holdfast/engine/archiver';
 import type { Repository } from '@holdfast/engine/repository';
-import { findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
+import { chooseParent, findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { parseSourceOptions } from '@holdfast/sources/source-options';
@@ -57,8 +57,8 @@ function tagsOf(work: BackupWork): { job: string; config: string } {
 
 /** The config's last snapshot of the same paths, whichever worker made it: workers of one config see the same files. */
 function parentOf(snapshots: readonly Snapshot[], configTag: string, paths: readonly string[]): Snapshot | undefined {
-  const isSame = (snapshot: Snapshot): boolean => JSON.stringify(snapshot.paths.toSorted()) === JSON.stringify(paths.toSorted());
-  return findSnapshotByTag(snapshots.filter(isSame), configTag);
+  const last = findSnapshotByTag(snapshots, configTag);
+  return last && chooseParent(snapshots, { hostname: last.hostname ?? '', paths, tags: [configTag] });
 }
 
 function adopt(repository: Repository, snapshot: Snapshot): RunOutcome<'backup'> {

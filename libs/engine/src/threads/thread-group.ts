@@ -33,6 +33,13 @@ export function openThreadGroup(threads: readonly PoolThread[], session: number,
   return new SessionGroup(threads, session, options);
 }
 
+/** The thread with the fewest calls to answer. */
+export function leastBusy(group: ThreadGroup): number {
+  let best = 0;
+  for (let nth = 1; nth < group.threadCount; nth++) if (group.pendingCount(nth) < group.pendingCount(best)) best = nth;
+  return best;
+}
+
 class SessionGroup implements ThreadGroup {
   readonly #threads: readonly PoolThread[];
   readonly #session: number;

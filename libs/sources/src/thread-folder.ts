@@ -3,6 +3,8 @@ import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { readingError } from './file-system-error.ts';
+import { pathFromBytes, toSystemPath } from './system-path.ts';
+import { splitPath } from './verified-folder.ts';
 
 /** One folder of a file system source, open in a thread that reads its files with blocking calls. */
 export interface ThreadFolder {
@@ -19,11 +21,23 @@ const noAccessTime = process.platform === 'linux' ? constants.O_NOATIME : 0;
 /** Without O_NONBLOCK a fifo that has taken a file's place would hold the thread for ever. */
 const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+const pathOf = (descriptor: number): string => `/proc/self/fd/${String(descriptor)}`;
+
 /** Opens the folder at a real, absolute path; whoever swaps a folder for a symlink meanwhile leads nobody elsewhere. */
 export function openThreadFolder(path: string): ThreadFolder {
-  const descriptor = translated(path, () => openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW));
+  const { reachable, names } = splitPath(path);
+  let descriptor = translated(path, () => openSync(toSystemPath(reachable), folderFlags));
   try {
-    const base = translated(path, () => verifiedBase(descriptor, path));
+    let base = translated(path, () => verifiedBase(descriptor, reachable));
+    // What one call does not take is opened name by name, each in the folder before it and none of them a symlink.
+    for (const name of names) {
+      const next = translated(path, () => openSync(toSystemPath(`${base}/${name}`), folderFlags));
+      closeSync(descriptor);
+      descriptor = next;
+      base = pathOf(descriptor);
+    }
     return {
       openFile: (name) => translated(posix.join(path, name), () => openRegularFile(`${base}/${name}`, posix.join(path, name))),
       close: () => closeSync(descriptor),
@@ -36,12 +50,17 @@ export function openThreadFolder(path: string): ThreadFolder {
 
 /** A path for calls on names in the folder; with /proc it stays with this folder wherever its name leads by then. */
 function verifiedBase(descriptor: number, path: string): string {
-  const byDescriptor = `/proc/self/fd/${String(descriptor)}`;
+  const byDescriptor = pathOf(descriptor);
   const kernelPath = pathByKernel(byDescriptor);
   if (kernelPath === path) return byDescriptor;
   if (kernelPath === undefined) {
-    const [opened, named] = [fstatSync(descriptor, { bigint: true }), lstatSync(path, { bigint: true })];
-    if (opened.dev === named.dev && opened.ino === named.ino && realpathSync(path) === path) return path === '/' ? '' : path;
+    const [opened, named] = [fstatSync(descriptor, { bigint: true }), lstatSync(toSystemPath(path), { bigint: true })];
+    if (
+      opened.dev === named.dev &&
+      opened.ino === named.ino &&
+      pathFromBytes(realpathSync(toSystemPath(path), { encoding: 'buffer' })) === path
+    )
+      return path === '/' ? '' : path;
   }
   throw replaced(path);
 }
@@ -49,7 +68,7 @@ function verifiedBase(descriptor: number, path: string): string {
 function pathByKernel(link: string): string | undefined {
   if (process.platform !== 'linux') return undefined;
   try {
-    return readlinkSync(link);
+    return pathFromBytes(readlinkSync(link, { encoding: 'buffer' }));
   } catch (error) {
     // A container without /proc.
     if (errnoCode(error) === 'ENOENT') return undefined;
@@ -71,11 +90,11 @@ function openRegularFile(path: string, shownPath: string): number {
 
 function openForReading(path: string): number {
   try {
-    return openSync(path, readFlags | noAccessTime);
+    return openSync(toSystemPath(path), readFlags | noAccessTime);
   } catch (error) {
     // Only the owner and root may leave the access time alone.
     if (errnoCode(error) !== 'EPERM' || noAccessTime === 0) throw error;
-    return openSync(path, readFlags);
+    return openSync(toSystemPath(path), readFlags);
   }
 }
 

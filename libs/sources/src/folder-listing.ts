@@ -5,6 +5,7 @@ import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { isVanished } from './file-system-error.ts';
 import type { OwnerNames } from './owner-names.ts';
+import type { SourceSelection } from './source-selection.ts';
 import type { NodeType, SourceEntry, SourceNode } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
@@ -29,15 +30,18 @@ const nodeTypes: ReadonlyMap<bigint, NodeType> = new Map(
 );
 
 export interface ListingOptions {
-  /** Which absolute paths to leave out. */
-  readonly isExcluded: (path: string) => boolean;
+  readonly selection: SourceSelection;
+  /** Of the source's path above the folder: another one may be left out. */
+  readonly device: bigint;
   readonly owners: OwnerNames;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** What is in a folder, sorted by the bytes of the names; what vanishes meanwhile is not. Errors: those of readdir(3), and the signal's reason. */
 export async function listFolder(folder: VerifiedFolder, options: ListingOptions): Promise<SourceEntry[]> {
-  const names = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
+  if (await isElsewhere(folder, options)) return [];
+  const all = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
+  const names = await options.selection.namesToList(folder, all.map(pathFromBytes));
   const entries: SourceEntry[] = [];
   for (let begin = 0; begin < names.length; begin += batchSize) {
     options.signal?.throwIfAborted();
@@ -50,46 +54,76 @@ export async function listFolder(folder: VerifiedFolder, options: ListingOptions
 /** Sizes of the regular files in a folder, and the names of its folders: what an estimate needs, and no more. */
 export async function measureFolder(
   folder: VerifiedFolder,
-  isExcluded: (path: string) => boolean,
+  options: Pick<ListingOptions, 'selection' | 'device'>,
 ): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
-  const entries = (await readdir(folder.itself, { encoding: 'buffer', withFileTypes: true }))
-    .map((entry) => ({ name: pathFromBytes(entry.name), isFile: entry.isFile(), isFolder: entry.isDirectory() }))
-    .filter(({ name }) => !isExcluded(posix.join(folder.path, name)));
+  const { selection, device } = options;
+  if (await isElsewhere(folder, options)) return { fileSizesBytes: [], folders: [] };
+  const all = (await readdir(folder.itself, { encoding: 'buffer', withFileTypes: true })).map((entry) => ({
+    name: pathFromBytes(entry.name),
+    isFile: entry.isFile(),
+    isFolder: entry.isDirectory(),
+  }));
+  const listed = new Set(
+    await selection.namesToList(
+      folder,
+      all.map(({ name }) => name),
+    ),
+  );
+  const entries = all.filter(({ name, isFolder }) => {
+    const path = posix.join(folder.path, name);
+    if (!listed.has(name) || selection.excludes(path)) return false;
+    return !isFolder || selection.takes(path, { type: 'dir', sizeBytes: 0, deviceId: device }, device);
+  });
   const files = entries.filter(({ isFile }) => isFile);
   const fileSizesBytes: number[] = [];
   for (let begin = 0; begin < files.length; begin += batchSize) {
-    const sizes = await Promise.all(files.slice(begin, begin + batchSize).map(({ name }) => sizeIfThere(folder.at(name))));
+    const sizes = await Promise.all(files.slice(begin, begin + batchSize).map(({ name }) => sizeIfTaken(folder, name, options)));
     fileSizesBytes.push(...sizes.filter((sizeBytes) => sizeBytes !== undefined));
   }
   return { fileSizesBytes, folders: entries.filter(({ isFolder }) => isFolder).map(({ name }) => posix.join(folder.path, name)) };
 }
 
-async function sizeIfThere(path: SystemPath): Promise<number | undefined> {
+/** Whether another file system is mounted there and the selection stays on its own. */
+async function isElsewhere(
+  { handle }: VerifiedFolder,
+  { selection, device }: Pick<ListingOptions, 'selection' | 'device'>,
+): Promise<boolean> {
+  return selection.staysOnDevice && (await handle.stat({ bigint: true })).dev !== device;
+}
+
+async function sizeIfTaken(
+  folder: VerifiedFolder,
+  name: string,
+  { selection, device }: Pick<ListingOptions, 'selection' | 'device'>,
+): Promise<number | undefined> {
   try {
-    return (await lstat(path)).size;
+    const { size, dev } = await lstat(folder.at(name), { bigint: true });
+    const node = { type: 'file', sizeBytes: Number(size), deviceId: dev } as const;
+    return selection.takes(posix.join(folder.path, name), node, device) ? node.sizeBytes : undefined;
   } catch (error) {
     if (isVanished(error) || errnoCode(error) === 'EACCES') return undefined;
     throw error;
   }
 }
 
-async function entriesOf(folder: VerifiedFolder, rawName: Buffer, options: ListingOptions): Promise<SourceEntry[]> {
-  const skipped = (name: string, reason: string): SourceEntry => ({
+async function entriesOf(folder: VerifiedFolder, name: string, options: ListingOptions): Promise<SourceEntry[]> {
+  const path = posix.join(folder.path, name);
+  const skipped = (reason: string): SourceEntry => ({
     kind: 'skipped',
-    skipped: { path: printablePath(posix.join(folder.path, name)), reason },
+    skipped: { path: printablePath(path), reason },
   });
-  const name = pathFromBytes(rawName);
-  if (options.isExcluded(posix.join(folder.path, name))) return [];
+  if (options.selection.excludes(path)) return [];
   try {
     const { node, problem } = await readNode(folder.at(name), name, options.owners);
-    const entries: SourceEntry[] = problem === undefined ? [] : [skipped(name, problem)];
+    if (node !== undefined && !options.selection.takes(path, node, options.device)) return [];
+    const entries: SourceEntry[] = problem === undefined ? [] : [skipped(problem)];
     if (node !== undefined) entries.unshift({ kind: 'node', node });
     return entries;
   } catch (error) {
     if (isVanished(error)) return [];
     const errno = errnoCode(error);
     if (errno === undefined) throw error;
-    return [skipped(name, `cannot be looked at (${errno})`)];
+    return [skipped(`cannot be looked at (${errno})`)];
   }
 }
 

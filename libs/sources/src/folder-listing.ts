@@ -41,7 +41,7 @@ export interface ListingOptions {
 export async function listFolder(folder: VerifiedFolder, options: ListingOptions): Promise<SourceEntry[]> {
   if (await isElsewhere(folder, options)) return [];
   const all = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
-  const names = await options.selection.namesToList(folder, all.map(pathFromBytes));
+  const names = await options.selection.namesToList((name) => folder.at(name), all.map(pathFromBytes));
   const entries: SourceEntry[] = [];
   for (let begin = 0; begin < names.length; begin += batchSize) {
     options.signal?.throwIfAborted();
@@ -65,7 +65,7 @@ export async function measureFolder(
   }));
   const listed = new Set(
     await selection.namesToList(
-      folder,
+      (name) => folder.at(name),
       all.map(({ name }) => name),
     ),
   );

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { isVanished } from './file-system-error.ts';
 import { compileExcludes, compileIncludes } from './exclude-patterns.ts';
 import type { SourceNode } from './source.ts';
-import type { VerifiedFolder } from './verified-folder.ts';
+import type { SystemPath } from './system-path.ts';
 
 /** Which entries of a file system source are taken; what the rules mean, source-options.ts says. */
 export interface SelectionOptions {
@@ -27,8 +27,11 @@ export interface SourceSelection {
   excludes(path: string): boolean;
   /** Also by what is there. `device` is that of the source's path above it. */
   takes(path: string, node: Pick<SourceNode, 'type' | 'sizeBytes' | 'deviceId'>, device: bigint): boolean;
-  /** The names of a folder, all of them unless it is tagged: then the tags alone. Errors: those of open(2) and read(2). */
-  namesToList(folder: VerifiedFolder, names: readonly string[]): Promise<readonly string[]>;
+  /**
+   * The names of a folder, all of them unless it is tagged: then the tags alone. `at` gives a path for calls on a name in it.
+   * Errors: those of open(2) and read(2).
+   */
+  namesToList(at: (name: string) => SystemPath, names: readonly string[]): Promise<readonly string[]>;
 }
 
 /** Of https://bford.info/cachedir/: a folder that any program may empty. */
@@ -49,20 +52,20 @@ export function compileSelection(options: SelectionOptions): SourceSelection {
       if (oneFileSystem && type !== 'dir' && deviceId !== device) return false;
       return includes === undefined || includes.includes(path) || (type === 'dir' && includes.mayIncludeBelow(path));
     },
-    namesToList: async (folder, names) => {
+    namesToList: async (at, names) => {
       const present: string[] = [];
-      for (const tag of tags) if (names.includes(tag.name) && (await hasHeader(folder, tag))) present.push(tag.name);
+      for (const tag of tags) if (names.includes(tag.name) && (await hasHeader(at(tag.name), tag))) present.push(tag.name);
       return present.length === 0 ? names : names.filter((name) => present.includes(name));
     },
   };
 }
 
-async function hasHeader(folder: VerifiedFolder, { name, header }: FolderTag): Promise<boolean> {
+async function hasHeader(path: SystemPath, { header }: FolderTag): Promise<boolean> {
   if (header === undefined) return true;
   const expected = Buffer.from(header);
   try {
     // Without O_NONBLOCK a fifo of that name would hold a thread for ever.
-    await using file = await open(folder.at(name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     if (!(await file.stat()).isFile()) return false;
     const { bytesRead, buffer } = await file.read(Buffer.alloc(expected.length), 0, expected.length, 0);
     return bytesRead === expected.length && buffer.equals(expected);

@@ -81,7 +81,7 @@ it(
     });
     await Promise.all([...backups, pruning, checking]);
 
-    console.log(`race: done ${JSON.stringify(done)}, locked out ${JSON.stringify(locked)}`);
+    process.stdout.write(`race: done ${JSON.stringify(done)}, locked out ${JSON.stringify(locked)}\n`);
     expect(Math.min(done.backup, done.prune, done.check)).toBeGreaterThan(0);
     await using repository = await openAgain();
     await prune({ repository, maxUnusedPercent: 0 });

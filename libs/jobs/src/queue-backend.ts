@@ -112,6 +112,7 @@ function createPostgresqlQueueBackend(databaseUrl: string): QueueBackend {
   const connection = (max: number) => ({
     connectionString: databaseUrl,
     schema: postgresqlSchema,
+    application_name: 'holdfast-queue',
     max,
     connectionTimeoutMillis: connectTimeoutMs,
     // Commits that a crash of the server takes back are filled in again from the rows, so nobody waits for the disk.

@@ -4,10 +4,10 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { parseRoots } from '@holdfast/sources/allowed-roots';
 
 /** HS256 is as strong as its secret; below the hash's own length it can be searched for. */
-const JWT_SECRET_MIN_CHARS = 32;
-const PORT_MAX = 65_535;
-const RATE_LIMIT_MAX_PER_MINUTE = 1_000_000;
-const GRACE_MAX_SECONDS = 3600;
+const jwtSecretMinChars = 32;
+const portMax = 65_535;
+const rateLimitMaxPerMinute = 1_000_000;
+const graceMaxSeconds = 3600;
 
 /** Reads a setting with `read`; what is wrong with it is said under the variable's name. */
 const reading =
@@ -29,15 +29,15 @@ export const apiSettingsSchema = z.object({
   REDIS_URL: z.preprocess(emptyAsMissing, z.string().optional()),
   HOLDFAST_MASTER_KEY: z.string({ error: 'is missing; make one with `openssl rand -base64 32`' }).transform(reading(parseMasterKey)),
   HOLDFAST_JWT_SECRET: z
-    .string({ error: `is missing; give at least ${JWT_SECRET_MIN_CHARS} random characters` })
-    .min(JWT_SECRET_MIN_CHARS, `must have at least ${JWT_SECRET_MIN_CHARS} characters`),
+    .string({ error: `is missing; give at least ${jwtSecretMinChars} random characters` })
+    .min(jwtSecretMinChars, `must have at least ${jwtSecretMinChars} characters`),
   HOLDFAST_API_HOST: z.preprocess(emptyAsMissing, z.string().default('127.0.0.1')),
-  HOLDFAST_API_PORT: z.preprocess(emptyAsMissing, z.coerce.number().int().min(0).max(PORT_MAX).default(8080)),
+  HOLDFAST_API_PORT: z.preprocess(emptyAsMissing, z.coerce.number().int().min(0).max(portMax).default(8080)),
   HOLDFAST_SOURCE_ROOTS: rootsSetting,
   HOLDFAST_STORAGE_ROOTS: rootsSetting,
   HOLDFAST_TARGET_ROOTS: rootsSetting,
-  HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(GRACE_MAX_SECONDS).default(30)),
-  HOLDFAST_RATE_LIMIT_PER_MINUTE: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(RATE_LIMIT_MAX_PER_MINUTE).default(600)),
+  HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(graceMaxSeconds).default(30)),
+  HOLDFAST_RATE_LIMIT_PER_MINUTE: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(rateLimitMaxPerMinute).default(600)),
   LOG_LEVEL: z.preprocess(emptyAsMissing, z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')),
   HOLDFAST_LOG_PRETTY: z.preprocess(emptyAsMissing, z.stringbool().default(false)),
 });

@@ -1,8 +1,8 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
 
-const GRACE_MAX_SECONDS = 3600;
-const PORT_MAX = 65_535;
+const graceMaxSeconds = 3600;
+const portMax = 65_535;
 
 const emptyAsMissing = (value: unknown) => (value === '' ? undefined : value);
 const optionalText = z.preprocess(emptyAsMissing, z.string().optional());
@@ -15,12 +15,12 @@ export const cliSettingsSchema = z.object({
   HOLDFAST_JWT_SECRET: optionalText,
   HOLDFAST_STATE_DIR: absoluteFolder,
   HOLDFAST_API_HOST: z.preprocess(emptyAsMissing, z.string().default('127.0.0.1')),
-  HOLDFAST_API_PORT: z.preprocess(emptyAsMissing, z.coerce.number().int().min(0).max(PORT_MAX).optional()),
+  HOLDFAST_API_PORT: z.preprocess(emptyAsMissing, z.coerce.number().int().min(0).max(portMax).optional()),
   HOLDFAST_SOURCE_ROOTS: optionalText,
   HOLDFAST_STORAGE_ROOTS: optionalText,
   HOLDFAST_TARGET_ROOTS: optionalText,
   HOLDFAST_SCRATCH_DIR: absoluteFolder,
-  HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(GRACE_MAX_SECONDS).default(30)),
+  HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(graceMaxSeconds).default(30)),
   NO_COLOR: optionalText,
 });
 

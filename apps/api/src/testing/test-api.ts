@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
 import { createEntity } from '@holdfast/database/entities';
-import { EVENTS_CHANNEL } from '@holdfast/database/events';
+import { eventsChannel } from '@holdfast/database/events';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { listen } from '@holdfast/database/listen';
 import type { Database } from '@holdfast/database/open-database';
@@ -70,7 +70,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   const backend = createQueueBackend({ redisUrl: options.redisUrl, databaseUrl: url, redisPrefix: `test-${randomUUID()}` });
   const queues = stack.use(await openQueues(backend, { onError }));
   const eventFeed = stack.use(await createEventFeed({ database, onError }));
-  const listener = stack.use(listen(url, [EVENTS_CHANNEL], () => eventFeed.wake(), { onError }));
+  const listener = stack.use(listen(url, [eventsChannel], () => eventFeed.wake(), { onError }));
   await listener.ready;
   stack.use(watchProgress(backend, { onProgress: (event) => eventFeed.progress(event), onError }));
   const wrapped = options.wrapQueues?.(queues) ?? queues;

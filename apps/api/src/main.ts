@@ -1,10 +1,12 @@
 import { eventsChannel } from '@holdfast/database/events';
 import { listen } from '@holdfast/database/listen';
+import { assertMigrated } from '@holdfast/database/migrate';
 import { openDatabase } from '@holdfast/database/open-database';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { watchProgress } from '@holdfast/jobs/progress-events';
 import { createQueueBackend } from '@holdfast/jobs/queue-backend';
 import { openQueues } from '@holdfast/jobs/queues';
+import { nextTick } from '@holdfast/policy/schedule';
 import type { Logger } from 'pino';
 import { readApiConfig, type ApiConfig } from './config.ts';
 import { createEventFeed } from './event-feed.ts';
@@ -19,7 +21,8 @@ const forcedExitCode = 2;
 async function run(config: ApiConfig, logger: Logger, signal: AbortSignal): Promise<void> {
   const warn = (what: string) => (error: unknown) => logger.warn({ code: asHoldfastError(error).code, err: error }, what);
   await using database = await openDatabase({ url: config.databaseUrl, applicationName: 'holdfast-api' });
-  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl });
+  await assertMigrated(database);
+  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, nextTick });
   await using queues = await openQueues(backend, { onError: warn('the queue is in trouble') });
   await using eventFeed = await createEventFeed({ database, onError: warn('events cannot be read; it is tried again') });
   await using watches = new AsyncDisposableStack();

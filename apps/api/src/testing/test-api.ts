@@ -12,6 +12,7 @@ import { watchProgress } from '@holdfast/jobs/progress-events';
 import { createQueueBackend, type QueueBackend } from '@holdfast/jobs/queue-backend';
 import type { RunKind } from '@holdfast/jobs/queue-names';
 import { openQueues, type Queues } from '@holdfast/jobs/queues';
+import { nextTick } from '@holdfast/policy/schedule';
 import { readApiConfig, type ApiConfig } from '../config.ts';
 import { createEventFeed, type EventFeed } from '../event-feed.ts';
 import { createLogger } from '../logger.ts';
@@ -67,7 +68,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   const logLines: string[] = [];
   const logger = createLogger(config, { write: (line: string) => void logLines.push(line) });
   const onError = (error: unknown): void => logger.warn({ err: error }, 'trouble');
-  const backend = createQueueBackend({ redisUrl: options.redisUrl, databaseUrl: url, redisPrefix: `test-${randomUUID()}` });
+  const backend = createQueueBackend({ redisUrl: options.redisUrl, databaseUrl: url, nextTick, redisPrefix: `test-${randomUUID()}` });
   const queues = stack.use(await openQueues(backend, { onError }));
   const eventFeed = stack.use(await createEventFeed({ database, onError }));
   const listener = stack.use(listen(url, [eventsChannel], () => eventFeed.wake(), { onError }));

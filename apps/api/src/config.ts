@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
@@ -23,6 +24,25 @@ const reading =
 const rootsSetting = z.string().default('').transform(reading(parseRoots));
 const emptyAsMissing = (value: unknown) => (value === '' ? undefined : value);
 
+/** IP addresses and networks in CIDR form; what is none is refused here and not at the first request. */
+const proxiesSetting = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+  )
+  .refine((parts) => parts.every(isAddressOrNetwork), 'must be IP addresses or networks, such as 10.0.0.0/8, with commas between them');
+
+function isAddressOrNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/u.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
+}
+
 /** The settings of the API, as they stand in the environment. `.env.example` is held against this by a test. */
 export const apiSettingsSchema = z.object({
   DATABASE_URL: z.string({ error: 'is missing; give the PostgreSQL URL' }).min(1),
@@ -38,6 +58,7 @@ export const apiSettingsSchema = z.object({
   HOLDFAST_TARGET_ROOTS: rootsSetting,
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(graceMaxSeconds).default(30)),
   HOLDFAST_RATE_LIMIT_PER_MINUTE: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(rateLimitMaxPerMinute).default(600)),
+  HOLDFAST_TRUSTED_PROXIES: proxiesSetting,
   LOG_LEVEL: z.preprocess(emptyAsMissing, z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')),
   HOLDFAST_LOG_PRETTY: z.preprocess(emptyAsMissing, z.stringbool().default(false)),
 });
@@ -55,6 +76,8 @@ export interface ApiConfig {
   readonly targetRoots: readonly string[];
   readonly shutdownGraceMs: number;
   readonly rateLimitPerMinute: number;
+  /** Addresses and networks whose X-Forwarded-* headers are believed. */
+  readonly trustedProxies: readonly string[];
   readonly logLevel: string;
   readonly logPretty: boolean;
 }
@@ -79,6 +102,7 @@ export function readApiConfig(environment: Readonly<Record<string, string | unde
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     rateLimitPerMinute: settings.HOLDFAST_RATE_LIMIT_PER_MINUTE,
+    trustedProxies: settings.HOLDFAST_TRUSTED_PROXIES,
     logLevel: settings.LOG_LEVEL,
     logPretty: settings.HOLDFAST_LOG_PRETTY,
   };

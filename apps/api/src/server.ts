@@ -39,6 +39,8 @@ export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
     genReqId: () => randomUUID(),
     requestIdHeader: false,
     bodyLimit: bodyMaxBytes,
+    // Behind a proxy that ends TLS, protocol and address of the client come from its headers; from anybody else they are made up.
+    trustProxy: deps.config.trustedProxies.length === 0 ? false : [...deps.config.trustedProxies],
     requestTimeout: requestTimeoutMs,
     forceCloseConnections: 'idle',
     // Paths that are no URL never reach a route or the error handler.

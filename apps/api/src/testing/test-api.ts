@@ -46,6 +46,7 @@ export interface SendOptions {
 export interface TestApiOptions {
   readonly redisUrl?: string;
   readonly rateLimitPerMinute?: number;
+  readonly trustedProxies?: string;
   /** Stands in for the queues: for what happens when they do not answer. */
   readonly wrapQueues?: (queues: Queues) => Queues;
 }
@@ -63,6 +64,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     HOLDFAST_STORAGE_ROOTS: '/srv/backups',
     HOLDFAST_TARGET_ROOTS: '/srv/restored',
     HOLDFAST_RATE_LIMIT_PER_MINUTE: String(options.rateLimitPerMinute ?? 100_000),
+    HOLDFAST_TRUSTED_PROXIES: options.trustedProxies ?? '',
     LOG_LEVEL: 'debug',
   });
   const logLines: string[] = [];

@@ -145,7 +145,7 @@ function openStorer(
 ): { sink: BlobSink; storer: FileStorer; concurrentFiles: number } {
   const { repository, source } = options;
   if (pool !== undefined && isThreaded(options)) {
-    const threads = new ArchiveThreads({ repository, pool, ...rest });
+    const threads = new ArchiveThreads({ repository, source, pool, ...rest });
     return { sink: threads, storer: threads, concurrentFiles: filesForThreads };
   }
   const sink = createPacker({ repository, ...rest });

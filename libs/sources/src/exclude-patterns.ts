@@ -25,6 +25,7 @@ interface Pattern {
 /** Errors: request_invalid for a pattern that cannot be read. */
 export function compileExcludes(texts: readonly string[]): ExcludePatterns {
   const patterns = texts.map(parsePattern);
+  if (patterns.length === 0) return { excludes: () => false };
   return {
     excludes: (path) => {
       const names = path.split('/').filter((name) => name !== '');

@@ -1,12 +1,14 @@
 import type { BigIntStats } from 'node:fs';
-import { constants } from 'node:fs';
+import { constants, readlinkSync } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { posix } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { isVanished } from './file-system-error.ts';
+import type { FolderScan, ScannedStat } from './folder-scan.ts';
 import type { OwnerNames } from './owner-names.ts';
 import type { SourceSelection } from './source-selection.ts';
-import type { NodeType, SourceEntry, SourceNode } from './source.ts';
+import type { EarlierLook, NodeType, SourceEntry, SourceNode } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
@@ -14,22 +16,19 @@ import type { VerifiedFolder } from './verified-folder.ts';
 /** Names of one folder that are looked at together: enough to keep the thread pool busy. */
 const batchSize = 32;
 
-const typeBits = BigInt(constants.S_IFMT);
-const nodeTypes: ReadonlyMap<bigint, NodeType> = new Map(
-  (
-    [
-      [constants.S_IFREG, 'file'],
-      [constants.S_IFDIR, 'dir'],
-      [constants.S_IFLNK, 'symlink'],
-      [constants.S_IFBLK, 'dev'],
-      [constants.S_IFCHR, 'chardev'],
-      [constants.S_IFIFO, 'fifo'],
-      [constants.S_IFSOCK, 'socket'],
-    ] as const
-  ).map(([bits, type]) => [BigInt(bits), type]),
-);
+const nodeTypes: ReadonlyMap<number, NodeType> = new Map([
+  [constants.S_IFREG, 'file'],
+  [constants.S_IFDIR, 'dir'],
+  [constants.S_IFLNK, 'symlink'],
+  [constants.S_IFBLK, 'dev'],
+  [constants.S_IFCHR, 'chardev'],
+  [constants.S_IFIFO, 'fifo'],
+  [constants.S_IFSOCK, 'socket'],
+]);
 
 export interface ListingOptions {
+  /** By name. */
+  readonly before?: ReadonlyMap<string, EarlierLook> | undefined;
   readonly selection: SourceSelection;
   /** Of the source's path above the folder: another one may be left out. */
   readonly device: bigint;
@@ -51,10 +50,59 @@ export async function listFolder(folder: VerifiedFolder, options: ListingOptions
   return entries;
 }
 
+/** A scan keeps the thread for so many names at most. */
+const scanBatchSize = 1024;
+
+/** As listFolder, of a folder that is scanned. */
+export async function listScan(path: string, scan: FolderScan, options: ListingOptions): Promise<SourceEntry[]> {
+  const entries: SourceEntry[] = [];
+  if (isScanElsewhere(scan, options)) return entries;
+  const names = await options.selection.namesToList((name) => scan.at(name), scan.names);
+  for (let begin = 0; begin < names.length; begin += scanBatchSize) {
+    if (begin > 0) await setImmediate();
+    options.signal?.throwIfAborted();
+    for (const name of names.slice(begin, begin + scanBatchSize)) {
+      if (!options.selection.excludes(posix.join(path, name))) addScanned(entries, path, scan, name, options);
+    }
+  }
+  return entries;
+}
+
+function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name: string, options: ListingOptions): void {
+  const skip = (reason: string): void => {
+    entries.push({ kind: 'skipped', skipped: { path: printablePath(posix.join(path, name)), reason } });
+  };
+  try {
+    const found = scan.statAt(name);
+    const type = nodeTypes.get(found.mode & constants.S_IFMT);
+    if (type === undefined) return skip('is of no known type');
+    const node = nodeOf(name, type, found, options.owners);
+    if (!options.selection.takes(posix.join(path, name), node, options.device)) return;
+    if (type === 'symlink') {
+      const linkTarget = pathFromBytes(readlinkSync(scan.at(name), { encoding: 'buffer' }));
+      entries.push({ kind: 'node', node: { ...node, linkTarget } });
+      return;
+    }
+    const earlier = options.before?.get(name);
+    const isSame = earlier?.inode === found.inode && earlier.changedNs === found.changedNs;
+    const { attributes, problem } = isSame ? { attributes: earlier.extendedAttributes } : readAttributes(scan.at(name));
+    entries.push({
+      kind: 'node',
+      node: attributes === undefined || attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
+    });
+    if (problem !== undefined) skip(problem);
+  } catch (error) {
+    if (isVanished(error)) return;
+    const errno = errnoCode(error);
+    if (errno === undefined) throw error;
+    skip(`cannot be looked at (${errno})`);
+  }
+}
+
 /** Sizes of the regular files in a folder, and the names of its folders: what an estimate needs, and no more. */
 export async function measureFolder(
   folder: VerifiedFolder,
-  options: Pick<ListingOptions, 'selection' | 'device'>,
+  options: SelectionRules,
 ): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
   const { selection, device } = options;
   if (await isElsewhere(folder, options)) return { fileSizesBytes: [], folders: [] };
@@ -83,19 +131,44 @@ export async function measureFolder(
   return { fileSizesBytes, folders: entries.filter(({ isFolder }) => isFolder).map(({ name }) => posix.join(folder.path, name)) };
 }
 
+/** As measureFolder, of a folder that is scanned. */
+export async function measureScan(
+  path: string,
+  scan: FolderScan,
+  { selection, device }: SelectionRules,
+): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
+  const fileSizesBytes: number[] = [];
+  const folders: string[] = [];
+  if (isScanElsewhere(scan, { selection, device })) return { fileSizesBytes, folders };
+  for (const name of await selection.namesToList((one) => scan.at(one), scan.names)) {
+    const place = posix.join(path, name);
+    if (selection.excludes(place)) continue;
+    try {
+      const { mode, sizeBytes, deviceId } = scan.statAt(name);
+      const type = nodeTypes.get(mode & constants.S_IFMT);
+      if (type !== 'file' && type !== 'dir') continue;
+      if (!selection.takes(place, { type, sizeBytes, deviceId }, device)) continue;
+      if (type === 'file') fileSizesBytes.push(sizeBytes);
+      else folders.push(place);
+    } catch (error) {
+      if (!isVanished(error) && errnoCode(error) !== 'EACCES') throw error;
+    }
+  }
+  return { fileSizesBytes, folders };
+}
+
+type SelectionRules = Pick<ListingOptions, 'selection' | 'device'>;
+
 /** Whether another file system is mounted there and the selection stays on its own. */
-async function isElsewhere(
-  { handle }: VerifiedFolder,
-  { selection, device }: Pick<ListingOptions, 'selection' | 'device'>,
-): Promise<boolean> {
+async function isElsewhere({ handle }: VerifiedFolder, { selection, device }: SelectionRules): Promise<boolean> {
   return selection.staysOnDevice && (await handle.stat({ bigint: true })).dev !== device;
 }
 
-async function sizeIfTaken(
-  folder: VerifiedFolder,
-  name: string,
-  { selection, device }: Pick<ListingOptions, 'selection' | 'device'>,
-): Promise<number | undefined> {
+function isScanElsewhere(scan: FolderScan, { selection, device }: SelectionRules): boolean {
+  return selection.staysOnDevice && scan.statAt('.').deviceId !== device;
+}
+
+async function sizeIfTaken(folder: VerifiedFolder, name: string, { selection, device }: SelectionRules): Promise<number | undefined> {
   try {
     const { size, dev } = await lstat(folder.at(name), { bigint: true });
     const node = { type: 'file', sizeBytes: Number(size), deviceId: dev } as const;
@@ -136,8 +209,8 @@ export async function readNode(
   name: string,
   owners: OwnerNames,
 ): Promise<{ readonly node?: SourceNode; readonly problem?: string }> {
-  const found = await lstat(path, { bigint: true });
-  const type = nodeTypes.get(found.mode & typeBits);
+  const found = scannedOf(await lstat(path, { bigint: true }));
+  const type = nodeTypes.get(found.mode & constants.S_IFMT);
   if (type === undefined) return { problem: 'is of no known type' };
   const node = nodeOf(name, type, found, owners);
   if (type === 'symlink') {
@@ -150,25 +223,41 @@ export async function readNode(
   };
 }
 
-function nodeOf(name: string, type: NodeType, found: BigIntStats, owners: OwnerNames): SourceNode {
-  const [uid, gid] = [Number(found.uid), Number(found.gid)];
+function scannedOf(found: BigIntStats): ScannedStat {
+  return {
+    mode: Number(found.mode),
+    linkCount: Number(found.nlink),
+    uid: Number(found.uid),
+    gid: Number(found.gid),
+    inode: found.ino,
+    sizeBytes: Number(found.size),
+    accessedNs: found.atimeNs,
+    changedNs: found.ctimeNs,
+    modifiedNs: found.mtimeNs,
+    device: found.rdev,
+    deviceId: found.dev,
+  };
+}
+
+function nodeOf(name: string, type: NodeType, found: ScannedStat, owners: OwnerNames): SourceNode {
+  const { mode, uid, gid, modifiedNs, accessedNs, changedNs, inode, deviceId, device, sizeBytes, linkCount } = found;
   const [user, group] = [owners.users.get(uid), owners.groups.get(gid)];
   return {
     name,
     type,
-    mode: Number(found.mode & 0o7777n),
-    modifiedNs: found.mtimeNs,
-    accessedNs: found.atimeNs,
-    changedNs: found.ctimeNs,
+    mode: mode & 0o7777,
+    modifiedNs,
+    accessedNs,
+    changedNs,
     uid,
     gid,
     ...(user === undefined ? {} : { user }),
     ...(group === undefined ? {} : { group }),
-    inode: found.ino,
-    deviceId: found.dev,
-    sizeBytes: type === 'file' ? Number(found.size) : 0,
-    linkCount: found.nlink,
-    ...(type === 'dev' || type === 'chardev' ? { device: found.rdev } : {}),
+    inode,
+    deviceId,
+    sizeBytes: type === 'file' ? sizeBytes : 0,
+    linkCount: BigInt(linkCount),
+    ...(type === 'dev' || type === 'chardev' ? { device } : {}),
   };
 }
 

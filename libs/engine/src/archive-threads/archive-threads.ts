@@ -3,11 +3,12 @@ import { overheadBytes } from '@holdfast/restic-format/cipher';
 import { packName } from '@holdfast/restic-format/layout';
 import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { decodePackHeader, type BlobType } from '@holdfast/restic-format/pack';
+import type { Source } from '@holdfast/sources/source';
 import { posix } from 'node:path';
 import type { BlobIndex } from '../blob-index.ts';
 import type { BlobCounts, BlobSink, SavedBlob } from '../blob-sink.ts';
 import type { Clock } from '../clock.ts';
-import type { FileStorer, StoredFile, StoreOptions } from '../file-storer.ts';
+import { createFileStorer, type FileStorer, type StoredFile, type StoreOptions } from '../file-storer.ts';
 import { createIndexWriter } from '../index-writer.ts';
 import { createPacker } from '../packer.ts';
 import type { Repository } from '../repository.ts';
@@ -23,6 +24,7 @@ import { TreeBatches } from './tree-batches.ts';
 
 export interface ArchiveThreadsOptions {
   readonly pool: ThreadPool;
+  readonly source: Source;
   readonly repository: Repository;
   readonly index: BlobIndex;
   readonly compression: boolean;
@@ -32,6 +34,10 @@ export interface ArchiveThreadsOptions {
 
 /** Larger files are read by a thread of their own. */
 const largeFileBytes = 8 * 1024 * 1024;
+/** A thread opens a folder with one call, which takes no path beyond PATH_MAX; only the source itself knows a way on. */
+const maxThreadPathBytes = 3800;
+/** Of one UTF-16 unit in UTF-8. */
+const maxCharacterBytes = 3;
 /** Packs that were handed over and are on their way, each up to 24 MiB of memory. */
 const maxUploads = 2;
 
@@ -46,6 +52,8 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   readonly #counters = new Int32Array(new SharedArrayBuffer(counters.count * Int32Array.BYTES_PER_ELEMENT));
   /** Puts the rests of the threads together. */
   readonly #restPacker: BlobSink;
+  /** Stores what threads cannot. */
+  readonly #storeHere: FileStorer;
   readonly #trees: TreeBatches;
   readonly #landings = new Set<Promise<void>>();
   #threads: { group: ThreadGroup; queue: CallQueue; large: LargeFiles } | undefined;
@@ -58,12 +66,14 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     const { repository, clock, signal, index } = options;
     this.#indexWriter = createIndexWriter(repository, clock, signal);
     this.#restPacker = createPacker(options);
+    this.#storeHere = createFileStorer({ source: options.source, sink: this.#restPacker, polynomial: repository.chunkerPolynomial });
     this.#trees = new TreeBatches({ index, call: (call) => this.#open().queue.call('trees', call) });
     Atomics.store(this.#counters, counters.uploadPlaces, maxUploads);
   }
 
-  async store(path: string, { onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
+  async store(path: string, { signal, onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
     this.#throwIfFailed();
+    if (path.length * maxCharacterBytes > maxThreadPathBytes) return await this.#storeHere.store(path, { signal, onBytes, sizeBytes });
     const [folder, name] = [posix.dirname(path), posix.basename(path)];
     if (sizeBytes > largeFileBytes) return await this.#open().large.store(folder, name, onBytes);
     const stored = this.#batch.add(folder, name, sizeBytes);

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, realpathSync } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
@@ -50,7 +50,11 @@ export async function verifyPath(handle: FileHandle, path: string): Promise<bool
     const [opened, named] = [await handle.stat({ bigint: true }), await lstat(path, { bigint: true })];
     if (opened.dev === named.dev && opened.ino === named.ino && (await realpath(path)) === path) return false;
   }
-  throw new HoldfastError('path_outside_roots', `${JSON.stringify(path)} was replaced while in use, or leads through a symlink`, {
+  throw replaced(path);
+}
+
+function replaced(path: string): HoldfastError {
+  return new HoldfastError('path_outside_roots', `${JSON.stringify(path)} was replaced while in use, or leads through a symlink`, {
     context: { path },
   });
 }
@@ -64,4 +68,51 @@ async function pathByKernel(handle: FileHandle): Promise<string | undefined> {
     if (errnoCode(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** A verified folder for calls that block; see VerifiedFolder. */
+export interface BlockingFolder {
+  readonly path: string;
+  readonly descriptor: number;
+  /** Whether the kernel vouches for it: then it stays verified for as long as it is open. */
+  readonly isByDescriptor: boolean;
+  at(name: string): string;
+  close(): void;
+}
+
+/** As openVerifiedFolder, in the calling thread. */
+export function openBlockingFolder(path: string): BlockingFolder {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    const link = `/proc/self/fd/${String(descriptor)}`;
+    const kernelPath = linkByKernel(link);
+    const isByDescriptor = kernelPath === path;
+    if (!isByDescriptor && (kernelPath !== undefined || !isSameFolder(descriptor, path))) throw replaced(path);
+    const base = isByDescriptor ? link : path;
+    return {
+      path,
+      descriptor,
+      isByDescriptor,
+      at: (name) => (base === '/' ? `/${name}` : `${base}/${name}`),
+      close: () => closeSync(descriptor),
+    };
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+function linkByKernel(link: string): string | undefined {
+  if (process.platform !== 'linux') return undefined;
+  try {
+    return readlinkSync(link);
+  } catch (error) {
+    if (errnoCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function isSameFolder(descriptor: number, path: string): boolean {
+  const [opened, named] = [fstatSync(descriptor, { bigint: true }), lstatSync(path, { bigint: true })];
+  return opened.dev === named.dev && opened.ino === named.ino && realpathSync(path) === path;
 }

@@ -21,7 +21,16 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
   jobs: { may: ['errors'] },
   database: { may: ['errors'] },
   engine: {
-    may: ['errors', 'restic-format', 'storage', 'sources/source', 'sources/target', 'policy/retention'],
+    may: [
+      'errors',
+      'restic-format',
+      'storage',
+      'sources/source',
+      'sources/target',
+      'sources/thread-target',
+      'sources/target-writer',
+      'policy/retention',
+    ],
     testsMay: ['sources'],
   },
   api: {

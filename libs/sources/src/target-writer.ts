@@ -43,7 +43,9 @@ export class TargetWriter {
   #warnings: TargetWarning[] = [];
   readonly #root: string;
   readonly #overwrite: boolean;
-  readonly #isRoot = process.geteuid?.() === 0;
+  readonly #uid = process.geteuid?.();
+  readonly #gid = process.getegid?.();
+  readonly #isRoot = this.#uid === 0;
   readonly #ownersWarned: Int32Array;
   /** Least recently used first. */
   readonly #folders = new Map<string, BlockingFolder>();
@@ -94,25 +96,23 @@ export class TargetWriter {
 
   /** A whole file in one go; when it throws, there is none. */
   writeFile(path: string, node: TargetNode, bytes: Uint8Array): void {
-    const descriptor = this.createFile(path, node);
-    try {
-      this.write(descriptor, bytes, 0, path);
-      this.finishFile(path, node, descriptor);
-    } catch (error) {
-      this.removeFile(path);
-      throw error;
-    } finally {
-      closeSync(descriptor);
-    }
+    this.#within(path, node.name, (folder, name) => {
+      const descriptor = this.#create(folder, name, path);
+      try {
+        this.write(descriptor, bytes, 0, path);
+        this.#finish(path, node, descriptor, { folder, name, writtenBytes: bytes.length });
+      } catch (error) {
+        rmSync(folder.at(name), { force: true });
+        throw error;
+      } finally {
+        closeSync(descriptor);
+      }
+    });
   }
 
   /** An empty file that is open for writing, for `write` and `finishFile`; the caller closes it. */
   createFile(path: string, node: TargetNode): number {
-    return this.#within(path, node.name, (folder, name) => {
-      const descriptor = this.#createReplacing(folder, name, path, (place) => openSync(place, createFlags, unfinishedFileMode));
-      if (descriptor === undefined) throw inTheWay(path);
-      return descriptor;
-    });
+    return this.#within(path, node.name, (folder, name) => this.#create(folder, name, path));
   }
 
   write(descriptor: number, bytes: Uint8Array, positionBytes: number, path: string): void {
@@ -126,9 +126,7 @@ export class TargetWriter {
   /** Lengthens the file to its size when less was written, then sets owner, mode and times. */
   finishFile(path: string, node: TargetNode, descriptor: number): void {
     this.#within(path, node.name, (folder, name) => {
-      // Only ever longer: content that the size leaves out is content all the same.
-      if (node.sizeBytes > 0 && node.sizeBytes > fstatSync(descriptor).size) ftruncateSync(descriptor, node.sizeBytes);
-      this.#setMetadata(path, node, folder.at(name), descriptor);
+      this.#finish(path, node, descriptor, { folder, name, writtenBytes: fstatSync(descriptor).size });
     });
   }
 
@@ -168,9 +166,11 @@ export class TargetWriter {
   #within<T>(path: string, nodeName: string | undefined, work: (folder: BlockingFolder, name: string) => T): T {
     const place = placeBelow(this.#root, path, nodeName);
     try {
-      const folder = this.#openFolder(posix.dirname(place));
+      // The place is regular: there is nothing that posix.dirname would have to look for.
+      const slash = place.lastIndexOf('/');
+      const folder = this.#openFolder(slash === 0 ? '/' : place.slice(0, slash));
       try {
-        return work(folder, posix.basename(place));
+        return work(folder, place.slice(slash + 1));
       } finally {
         // Nobody but the kernel vouches for it beyond this call.
         if (!folder.isByDescriptor) folder.close();
@@ -196,6 +196,18 @@ export class TargetWriter {
       leastUsed.close();
     }
     return folder;
+  }
+
+  #create(folder: BlockingFolder, name: string, path: string): number {
+    const descriptor = this.#createReplacing(folder, name, path, (place) => openSync(place, createFlags, unfinishedFileMode));
+    if (descriptor === undefined) throw inTheWay(path);
+    return descriptor;
+  }
+
+  #finish(path: string, node: TargetNode, descriptor: number, { folder, name, writtenBytes }: WrittenFile): void {
+    // Only ever longer: content that the size leaves out is content all the same.
+    if (node.sizeBytes > writtenBytes) ftruncateSync(descriptor, node.sizeBytes);
+    this.#setMetadata(path, node, folder.at(name), descriptor);
   }
 
   /** What `create` gives; undefined when a folder is in the way. Anything else in the way is removed first, or refused. */
@@ -230,7 +242,7 @@ export class TargetWriter {
   }
 
   #setMetadata(path: string, node: TargetNode, place: string, descriptor?: number): void {
-    const isOurs = node.uid === process.geteuid?.() && node.gid === process.getegid?.();
+    const isOurs = node.uid === this.#uid && node.gid === this.#gid;
     if (!this.#isRoot && !isOurs && Atomics.exchange(this.#ownersWarned, 0, 1) === 0) {
       this.#warn(path, 'owners are not set, here and below: the worker does not run as root');
     }
@@ -243,6 +255,12 @@ export class TargetWriter {
     else if (this.#warnings.length === maxWarningsListed)
       this.#warnings.push({ path: '/', reason: 'there are more warnings than are listed' });
   }
+}
+
+interface WrittenFile {
+  readonly folder: BlockingFolder;
+  readonly name: string;
+  readonly writtenBytes: number;
 }
 
 function inTheWay(path: string): HoldfastError {

@@ -23,7 +23,7 @@ export interface Problem {
   readonly instance: string;
 }
 
-export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
+export const problemMediaType = 'application/problem+json';
 
 /** The API's one translation of codes to HTTP. Total by its type: a new code does not compile without its status. */
 export const statusByCode = {
@@ -63,6 +63,7 @@ export const statusByCode = {
   repository_locked: 409,
   repository_damaged: 409,
   repository_unsupported: 409,
+  repository_key_needed: 409,
   snapshot_missing: 409,
   verification_found_damage: 409,
 

@@ -81,9 +81,7 @@ export class RestoreInto {
       const part = selection.partOf(nodePath);
       if (part === 'none' || (part === 'through' && node.type !== 'dir')) continue;
       const targetNode = decodeTargetNode(node);
-      // Targets take names as text; such a name, made whole, would be another one and might replace its neighbour.
-      if (!node.name.isWellFormed()) onFailed(nodePath, 'the name is not UTF-8, which cannot be written yet');
-      else if (targetNode === undefined) onFailed(nodePath, `a node of type ${node.type} cannot be restored`);
+      if (targetNode === undefined) onFailed(nodePath, `a node of type ${node.type} cannot be restored`);
       else if (node.type === 'dir') await this.#restoreFolder(nodePath, node, targetNode);
       else if (node.type === 'file') await this.#planFile(nodePath, path, node, targetNode);
       else {

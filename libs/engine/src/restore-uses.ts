@@ -1,3 +1,4 @@
+import { bytesOfName, nameOfBytes } from '@holdfast/restic-format/file-name';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { TargetNode } from '@holdfast/sources/target';
 
@@ -111,7 +112,13 @@ export class BlobUseWriter {
   }
 
   #text(text: string): void {
-    const lengthBytes = this.#buffer.write(text, this.#length + 4);
+    let lengthBytes: number;
+    if (text.isWellFormed()) lengthBytes = this.#buffer.write(text, this.#length + 4);
+    else {
+      const bytes = bytesOfName(text);
+      this.#buffer.set(bytes, this.#length + 4);
+      lengthBytes = bytes.length;
+    }
     this.#uint32(lengthBytes);
     this.#length += lengthBytes;
   }
@@ -147,7 +154,7 @@ export function readBlobUses(bytes: Uint8Array): BlobUse[] {
     const nameEnd = nameAt + buffer.readUInt32LE(nameAt - 4);
     const end = nameEnd + 4 + buffer.readUInt32LE(nameEnd);
     const node: TargetNode = {
-      name: buffer.toString('utf8', nameAt, nameEnd),
+      name: readName(buffer, nameAt, nameEnd),
       type: 'file',
       mode: buffer.readUInt32LE(at + 4),
       uid: buffer.readUInt32LE(at + 8),
@@ -162,6 +169,12 @@ export function readBlobUses(bytes: Uint8Array): BlobUse[] {
   }
   const isSorted = uses.every((use, nth) => nth === 0 || (uses[nth - 1]?.offset ?? 0) <= use.offset);
   return isSorted ? uses : uses.toSorted((a, b) => a.offset - b.offset);
+}
+
+function readName(buffer: Buffer, start: number, end: number): string {
+  const text = buffer.toString('utf8', start, end);
+  // What stands in for bytes that are no UTF-8, or is the name's own.
+  return text.includes('\ufffd') ? nameOfBytes(buffer.subarray(start, end)) : text;
 }
 
 function encodeAttributes(attributes: ReadonlyMap<string, Uint8Array>): string {

@@ -6,6 +6,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
 import { resolveInsideRoots } from './allowed-roots.ts';
 import { writingError } from './file-system-error.ts';
+import { toSystemPath } from './system-path.ts';
 import type { Target, TargetFile, TargetNode, TargetWarning, ThreadTargetOptions } from './target.ts';
 import { TargetWriter } from './target-writer.ts';
 import { openVerifiedFolder } from './verified-folder.ts';
@@ -56,8 +57,8 @@ class FileSystemTarget implements Target {
   async open(): Promise<void> {
     const root = await resolveInsideRoots(this.#options.path, this.#options.roots);
     try {
-      if (await this.#isFolderToUse(root)) await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
-      else await mkdir(root, { recursive: true, mode: rootMode });
+      if (await this.#isFolderToUse(root)) await access(toSystemPath(root), constants.R_OK | constants.W_OK | constants.X_OK);
+      else await mkdir(toSystemPath(root), { recursive: true, mode: rootMode });
       await using folder = await openVerifiedFolder(root);
       const { overwrite } = this.#options;
       this.#threadOptions = { kind: 'file_system', root: folder.path, overwrite, ownersWarned: new SharedArrayBuffer(4) };
@@ -110,7 +111,7 @@ class FileSystemTarget implements Target {
   async #isFolderToUse(root: string): Promise<boolean> {
     try {
       // opendir, not readdir: the folder may be one of a million names.
-      await using folder = await opendir(root);
+      await using folder = await opendir(toSystemPath(root));
       const isEmpty = (await folder.read()) === null;
       if (isEmpty || this.#options.overwrite) return true;
       throw new HoldfastError('target_not_empty', `${JSON.stringify(root)} is not empty`, { context: { path: root } });

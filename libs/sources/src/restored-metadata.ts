@@ -1,6 +1,7 @@
 import { chmodSync, constants, fchmodSync, fchownSync, futimesSync, lchownSync, lutimesSync } from 'node:fs';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { loadSystemCalls } from './system-calls.ts';
+import type { SystemPath } from './system-path.ts';
 import type { TargetNode } from './target.ts';
 
 /**
@@ -10,7 +11,7 @@ import type { TargetNode } from './target.ts';
  */
 export interface MetadataPlace {
   /** Of the entry itself; no call here follows a symlink at its end, but for the mode of a fifo or device. */
-  readonly path: string;
+  readonly path: SystemPath;
   /** Of a regular file or a folder that is open. */
   readonly descriptor?: number;
   readonly isRoot: boolean;
@@ -92,5 +93,5 @@ export function nsOf(seconds: number): bigint {
 
 /** The type bits of a node that mknod(2) makes, or undefined for any other. */
 export function typeBitsOf(type: TargetNode['type']): number | undefined {
-  return { fifo: constants.S_IFIFO, dev: constants.S_IFBLK, chardev: constants.S_IFCHR }[type as string];
+  return { fifo: constants.S_IFIFO, socket: constants.S_IFSOCK, dev: constants.S_IFBLK, chardev: constants.S_IFCHR }[type as string];
 }

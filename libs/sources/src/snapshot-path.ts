@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { pathToBytes } from './system-path.ts';
 
 /** NAME_MAX of every file system that matters here. */
 const maxNameLengthBytes = 255;
@@ -24,5 +25,7 @@ export function placeBelow(root: string, path: string, nodeName?: string): strin
 function isPlainName(name: string): boolean {
   if (name === '' || name === '.' || name === '..' || name.includes('\0')) return false;
   // A UTF-16 unit is three bytes at most.
-  return name.length * 3 <= maxNameLengthBytes || Buffer.byteLength(name) <= maxNameLengthBytes;
+  return name.length * 3 <= maxNameLengthBytes || lengthBytes(name) <= maxNameLengthBytes;
 }
+
+const lengthBytes = (name: string): number => (name.isWellFormed() ? Buffer.byteLength(name) : pathToBytes(name).byteLength);

@@ -1,5 +1,7 @@
 import type { DynamicLibraryResult } from 'node:ffi';
+import { isUtf8 } from 'node:buffer';
 import { getSystemErrorName } from 'node:util';
+import type { SystemPath } from './system-path.ts';
 
 /**
  * Calls of the C library that node:fs does not have: times to the nanosecond, device nodes and fifos, extended attributes.
@@ -8,13 +10,18 @@ import { getSystemErrorName } from 'node:util';
  */
 export interface SystemCalls {
   /** Errors: an Error with the errno's name as its code, here and below. */
-  setTimes(path: string, accessedNs: bigint, modifiedNs: bigint): void;
+  setTimes(path: SystemPath, accessedNs: bigint, modifiedNs: bigint): void;
   setOpenFileTimes(fileDescriptor: number, accessedNs: bigint, modifiedNs: bigint): void;
   /** `mode` with its type bits. */
-  makeNode(path: string, mode: number, device: bigint): void;
-  listAttributes(path: string): string[];
-  getAttribute(path: string, name: string): Uint8Array;
-  setAttribute(path: string, name: string, value: Uint8Array): void;
+  makeNode(path: SystemPath, mode: number, device: bigint): void;
+  /** Names that are not UTF-8, which a tree cannot hold, are counted apart. */
+  listAttributes(path: SystemPath): { names: string[]; unnamableCount: number };
+  getAttribute(path: SystemPath, name: string): Uint8Array;
+  setAttribute(path: SystemPath, name: string, value: Uint8Array): void;
+  /** Fills `into` with the next entries of an open folder as the kernel has them (linux_dirent64); returns their bytes, 0 at the end. */
+  readEntries(fileDescriptor: number, into: Uint8Array): number;
+  /** Fills `into`, 256 bytes, with the struct statx of `name` in an open folder. `name` ends in a NUL. */
+  statAt(folderDescriptor: number, name: Uint8Array, into: Uint8Array): void;
 }
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of Linux. */
@@ -22,6 +29,8 @@ const maxAttributeSizeBytes = 64 * 1024;
 /** AT_FDCWD and AT_SYMLINK_NOFOLLOW of Linux. */
 const currentFolder = -100;
 const doNotFollow = 0x100;
+/** STATX_BASIC_STATS: all that stat(2) has. */
+const basicStats = 0x7ff;
 const nsPerSecond = 1_000_000_000n;
 
 const definitions = {
@@ -31,6 +40,8 @@ const definitions = {
   llistxattr: { arguments: ['buffer', 'buffer', 'u64'], return: 'i64' },
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
+  getdents64: { arguments: ['i32', 'buffer', 'u64'], return: 'i64' },
+  statx: { arguments: ['i32', 'buffer', 'i32', 'u32', 'buffer'], return: 'i32' },
   __errno_location: { arguments: [], return: 'pointer' },
 } as const;
 
@@ -64,6 +75,8 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
     const code = getSystemErrorName(-readInt32(functions['__errno_location']()));
     throw Object.assign(new Error(`${code}: ${call}`), { code, syscall: call });
   };
+  // No call goes on beyond another, so one buffer does for what they answer.
+  const scratch = Buffer.allocUnsafeSlow(maxAttributeSizeBytes);
   return {
     setTimes: (path, accessedNs, modifiedNs) => {
       checked(functions.utimensat(currentFolder, cString(path), timespecs(accessedNs, modifiedNs), doNotFollow), 'utimensat');
@@ -75,22 +88,25 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       checked(functions.mknod(cString(path), mode, device), 'mknod');
     },
     listAttributes: (path) => {
-      const names = Buffer.alloc(maxAttributeSizeBytes);
-      const lengthBytes = checked(functions.llistxattr(cString(path), names, BigInt(names.byteLength)), 'llistxattr');
-      return names
-        .toString('utf8', 0, lengthBytes)
-        .split('\0')
-        .filter((name) => name !== '');
+      const lengthBytes = checked(functions.llistxattr(cString(path), scratch, BigInt(scratch.byteLength)), 'llistxattr');
+      if (lengthBytes === 0) return { names: [], unnamableCount: 0 };
+      const names = scratch;
+      const parts = splitAtNul(names.subarray(0, lengthBytes));
+      const readable = parts.filter((part) => isUtf8(part));
+      return { names: readable.map((part) => part.toString('utf8')), unnamableCount: parts.length - readable.length };
     },
     getAttribute: (path, name) => {
-      const value = Buffer.alloc(maxAttributeSizeBytes);
-      const lengthBytes = checked(functions.lgetxattr(cString(path), cString(name), value, BigInt(value.byteLength)), 'lgetxattr');
-      return Uint8Array.from(value.subarray(0, lengthBytes));
+      const lengthBytes = checked(functions.lgetxattr(cString(path), cString(name), scratch, BigInt(scratch.byteLength)), 'lgetxattr');
+      return Uint8Array.from(scratch.subarray(0, lengthBytes));
     },
     setAttribute: (path, name, value) => {
       // The interface takes no empty buffer, so a spare byte stands behind the value.
       const bytes = Buffer.concat([value, Buffer.alloc(1)]);
       checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
+    },
+    readEntries: (fileDescriptor, into) => checked(functions.getdents64(fileDescriptor, into, BigInt(into.byteLength)), 'getdents64'),
+    statAt: (folderDescriptor, name, into) => {
+      checked(functions.statx(folderDescriptor, name, doNotFollow, basicStats, into), 'statx');
     },
   };
 }
@@ -112,6 +128,17 @@ function setTimespec(at: number, ns: bigint): void {
   times[at + 1] = withinSecondNs;
 }
 
-function cString(text: string): Buffer {
-  return Buffer.from(`${text}\0`);
+function splitAtNul(bytes: Buffer): Buffer[] {
+  const parts: Buffer[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const end = bytes.indexOf(0, start);
+    const stop = end === -1 ? bytes.length : end;
+    if (stop > start) parts.push(bytes.subarray(start, stop));
+    start = stop + 1;
+  }
+  return parts;
+}
+
+function cString(text: SystemPath): Buffer {
+  return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
 }

@@ -20,6 +20,7 @@ import { writingError } from './file-system-error.ts';
 import { setMetadata, typeBitsOf } from './restored-metadata.ts';
 import { placeBelow } from './snapshot-path.ts';
 import { loadSystemCalls } from './system-calls.ts';
+import { printablePath, toSystemPath, type SystemPath } from './system-path.ts';
 import type { TargetNode, TargetWarning, ThreadTargetOptions } from './target.ts';
 import { openBlockingFolder, type BlockingFolder } from './verified-folder.ts';
 
@@ -211,7 +212,7 @@ export class TargetWriter {
   }
 
   /** What `create` gives; undefined when a folder is in the way. Anything else in the way is removed first, or refused. */
-  #createReplacing<T>(folder: BlockingFolder, name: string, path: string, create: (place: string) => T): T | undefined {
+  #createReplacing<T>(folder: BlockingFolder, name: string, path: string, create: (place: SystemPath) => T): T | undefined {
     const place = folder.at(name);
     try {
       return create(place);
@@ -224,24 +225,24 @@ export class TargetWriter {
     return create(place);
   }
 
-  #makerOf(node: TargetNode): ((place: string) => true) | undefined {
+  #makerOf(node: TargetNode): ((place: SystemPath) => true) | undefined {
     const { linkTarget } = node;
     if (node.type === 'symlink' && linkTarget !== undefined) {
       return (place) => {
-        symlinkSync(linkTarget, place);
+        symlinkSync(toSystemPath(linkTarget), place);
         return true;
       };
     }
     const [typeBits, calls] = [typeBitsOf(node.type), loadSystemCalls()];
     if (typeBits === undefined || calls === undefined) return undefined;
-    if (node.type !== 'fifo' && !this.#isRoot) return undefined;
+    if ((node.type === 'dev' || node.type === 'chardev') && !this.#isRoot) return undefined;
     return (place) => {
       calls.makeNode(place, typeBits | unfinishedFileMode, node.device ?? 0n);
       return true;
     };
   }
 
-  #setMetadata(path: string, node: TargetNode, place: string, descriptor?: number): void {
+  #setMetadata(path: string, node: TargetNode, place: SystemPath, descriptor?: number): void {
     const isOurs = node.uid === this.#uid && node.gid === this.#gid;
     if (!this.#isRoot && !isOurs && Atomics.exchange(this.#ownersWarned, 0, 1) === 0) {
       this.#warn(path, 'owners are not set, here and below: the worker does not run as root');
@@ -251,7 +252,7 @@ export class TargetWriter {
   }
 
   #warn(path: string, reason: string): void {
-    if (this.#warnings.length < maxWarningsListed) this.#warnings.push({ path, reason });
+    if (this.#warnings.length < maxWarningsListed) this.#warnings.push({ path: printablePath(path), reason });
     else if (this.#warnings.length === maxWarningsListed)
       this.#warnings.push({ path: '/', reason: 'there are more warnings than are listed' });
   }

@@ -1,13 +1,13 @@
 import type { Transferable } from 'node:worker_threads';
 import type { PoolThread } from './thread-pool.ts';
 
-export interface GroupOptions {
+export interface GroupOptions<Event = unknown> {
   /** URL of the module that exports `openThreadSession`. */
   readonly module: URL;
   /** What each session is opened with; a function of the thread's number when it differs. */
   readonly data: unknown;
   readonly signal: AbortSignal;
-  readonly onEvent?: (event: unknown, threadNumber: number) => void;
+  onEvent?(event: Event, threadNumber: number): void;
 }
 
 /** One session in each thread of a pool. */
@@ -53,7 +53,8 @@ class SessionGroup implements ThreadGroup {
   readonly #pending: number[];
   #closing: Promise<void> | undefined;
 
-  constructor(threads: readonly PoolThread[], session: number, { module, data, signal, onEvent }: GroupOptions) {
+  constructor(threads: readonly PoolThread[], session: number, options: GroupOptions) {
+    const { module, data, signal } = options;
     this.#threads = threads;
     this.#session = session;
     this.#signal = signal;
@@ -63,7 +64,7 @@ class SessionGroup implements ThreadGroup {
     signal.addEventListener('abort', this.#onAbort, { once: true });
     const abortFlag = this.#abortFlag.buffer;
     for (const thread of threads) {
-      if (onEvent !== undefined) thread.onEvent(session, (event) => onEvent(event, thread.number));
+      thread.onEvent(session, (event) => options.onEvent?.(event, thread.number));
       thread.post({ kind: 'open', session, module: module.href, threadNumber: thread.number, abortFlag, data });
     }
   }

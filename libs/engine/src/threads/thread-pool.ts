@@ -18,7 +18,7 @@ export interface ThreadPoolOptions {
 export interface ThreadPool extends AsyncDisposable {
   readonly concurrency: number;
   /** Opens a session in every thread (see ThreadSession); the group is the caller's to close. */
-  openGroup(options: GroupOptions): ThreadGroup;
+  openGroup<Event = unknown>(options: GroupOptions<Event>): ThreadGroup;
   /** Ends the threads; groups that are still open fail. Calling it twice is no error. */
   close(): Promise<void>;
 }

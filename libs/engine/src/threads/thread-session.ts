@@ -5,9 +5,9 @@ import type { ErrorMessage } from './thread-error.ts';
  * A piece of work that runs in threads: one session in each of them, opened by the function `openThreadSession` of a module
  * that each thread imports. A session gets calls one after the other and may tell of events in between.
  */
-export interface ThreadSession {
+export interface ThreadSession<Call = unknown> {
   /** The next call begins when this one's answer is there. What it throws goes to the caller as a HoldfastError. */
-  handle(input: unknown): Answer | Promise<Answer>;
+  handle(input: Call): Answer | Promise<Answer>;
   /** Gives back what the session holds, after its last call, also after an abort. */
   close(): void | Promise<void>;
 }
@@ -27,7 +27,10 @@ export interface SessionContext {
 }
 
 /** What a thread module exports as `openThreadSession`. `data` is what the opener gave: only what a structured clone keeps. */
-export type OpenThreadSession = (data: unknown, context: SessionContext) => ThreadSession | Promise<ThreadSession>;
+export type OpenThreadSession<Data = unknown, Call = unknown> = (
+  data: Data,
+  context: SessionContext,
+) => ThreadSession<Call> | Promise<ThreadSession<Call>>;
 
 /** To a thread. Sessions and calls are numbered by the pool. */
 export type ThreadRequest =

@@ -18,6 +18,8 @@ export interface SystemCalls {
   listAttributes(path: SystemPath): { names: string[]; unnamableCount: number };
   getAttribute(path: SystemPath, name: string): Uint8Array;
   setAttribute(path: SystemPath, name: string, value: Uint8Array): void;
+  /** The first position from `positionBytes` on that is no hole; ENXIO when there is none. */
+  findData(fileDescriptor: number, positionBytes: number): number;
   /** Fills `into` with the next entries of an open folder as the kernel has them (linux_dirent64); returns their bytes, 0 at the end. */
   readEntries(fileDescriptor: number, into: Uint8Array): number;
   /** Fills `into`, 256 bytes, with the struct statx of `name` in an open folder. `name` ends in a NUL. */
@@ -31,6 +33,7 @@ const currentFolder = -100;
 const doNotFollow = 0x100;
 /** STATX_BASIC_STATS: all that stat(2) has. */
 const basicStats = 0x7ff;
+const seekData = 3;
 const nsPerSecond = 1_000_000_000n;
 
 const definitions = {
@@ -42,6 +45,7 @@ const definitions = {
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
   getdents64: { arguments: ['i32', 'buffer', 'u64'], return: 'i64' },
   statx: { arguments: ['i32', 'buffer', 'i32', 'u32', 'buffer'], return: 'i32' },
+  lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
   __errno_location: { arguments: [], return: 'pointer' },
 } as const;
 
@@ -104,6 +108,7 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       const bytes = Buffer.concat([value, Buffer.alloc(1)]);
       checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
     },
+    findData: (fileDescriptor, positionBytes) => checked(functions.lseek(fileDescriptor, BigInt(positionBytes), seekData), 'lseek'),
     readEntries: (fileDescriptor, into) => checked(functions.getdents64(fileDescriptor, into, BigInt(into.byteLength)), 'getdents64'),
     statAt: (folderDescriptor, name, into) => {
       checked(functions.statx(folderDescriptor, name, doNotFollow, basicStats, into), 'statx');

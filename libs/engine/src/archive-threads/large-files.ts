@@ -59,7 +59,7 @@ export class LargeFiles {
       for (const segment of answer.segments) {
         const group = typeof segment === 'number' ? groups.get(segment) : { ids: segment, isWhole: true };
         if (group?.isWhole !== true) return null;
-        content.push(...idsOf(group.ids));
+        for (const id of idsOf(group.ids)) content.push(id);
       }
       return { kind: 'stored', content, sizeBytes: answer.sizeBytes };
     } finally {

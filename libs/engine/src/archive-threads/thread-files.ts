@@ -1,6 +1,7 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { createArenaChunker, type Arena, type ArenaChunker } from '@holdfast/restic-format/arena';
 import { maxChunkBytes, minChunkBytes } from '@holdfast/restic-format/chunker';
+import { findHoles } from '@holdfast/sources/file-holes';
 import { openThreadFolder } from '@holdfast/sources/thread-folder';
 import { readingError } from '@holdfast/sources/file-system-error';
 import { closeSync, readSync } from 'node:fs';
@@ -12,6 +13,8 @@ import { IdList } from './id-list.ts';
 const readBytes = 1024 * 1024;
 /** Reads go into this much of the arena: the longest chunk and one read. */
 export const readRegionBytes = maxChunkBytes + readBytes;
+/** A hole that is not read: below this asking costs as much. */
+const worthwhileHoleBytes = 4 * 1024 * 1024;
 
 export interface ThreadFilesOptions {
   readonly arena: Arena;
@@ -88,7 +91,11 @@ export class ThreadFiles {
     };
     let isKept = false;
     try {
-      const sizeBytes = await this.#cutAll(descriptor, posix.join(folder, name), storeRun);
+      const storeZeros = (zeroId: Uint8Array, count: number): void => {
+        segments.push(repeated(zeroId, count));
+        onBytes(count * minChunkBytes);
+      };
+      const sizeBytes = await this.#cutAll(descriptor, posix.join(folder, name), storeRun, storeZeros);
       isKept = segments.some((segment) => typeof segment === 'number');
       return { kind: 'stored', reason: '', sizeBytes, segments, descriptor };
     } catch (error) {
@@ -125,13 +132,20 @@ export class ThreadFiles {
         if (read.value > 0) ids.push(await save(address, read.value));
         return read;
       }
-      const sizeBytes = await this.#cutAll(descriptor, path, async (run) => {
-        let at = address;
-        for (const length of run.lengths) {
-          ids.push(await save(at, length));
-          at += length;
-        }
-      });
+      const sizeBytes = await this.#cutAll(
+        descriptor,
+        path,
+        async (run) => {
+          let at = address;
+          for (const length of run.lengths) {
+            ids.push(await save(at, length));
+            at += length;
+          }
+        },
+        (zeroId, count) => {
+          for (let nth = 0; nth < count; nth++) ids.push(zeroId);
+        },
+      );
       return { kind: 'done', value: sizeBytes };
     } catch (error) {
       if (!isPathError(error)) throw error;
@@ -141,12 +155,29 @@ export class ThreadFiles {
     }
   }
 
-  /** Reads the file to its end, cuts it, and hands over run after run; returns how many bytes it had. */
-  async #cutAll(descriptor: number, path: string, onRun: (run: CutRun) => Promise<void>): Promise<number> {
+  /**
+   * Reads the file to its end, cuts it, and hands over run after run; returns how many bytes it had. What lies in a hole is not read:
+   * zeros are cut as soon as they may be, so that each chunk of them has the least size and the same id.
+   */
+  async #cutAll(
+    descriptor: number,
+    path: string,
+    onRun: (run: CutRun) => Promise<void>,
+    onZeros: (zeroId: Uint8Array, count: number) => void,
+  ): Promise<number> {
     const { address, arena, throwIfAborted } = this.#options;
-    let positionBytes = 0; // of the region's first byte in the file
+    const holes = findHoles(descriptor, worthwhileHoleBytes);
+    let positionBytes = 0; // of the region's first byte in the file, where a chunk begins
     let held = 0; // bytes of the file in the region
     for (let isLast = false; ;) {
+      const holeBytes = holes === null || isLast ? 0 : holes.nextData(positionBytes) - positionBytes;
+      if (holeBytes >= worthwhileHoleBytes) {
+        const count = Math.floor(holeBytes / minChunkBytes);
+        onZeros(await this.#storeZeroChunk(), count);
+        positionBytes += count * minChunkBytes;
+        // The zero chunk lies where what was read ahead did.
+        held = 0;
+      }
       while (!isLast && held < readRegionBytes) {
         throwIfAborted();
         const room = Math.min(readBytes, readRegionBytes - held);
@@ -168,6 +199,13 @@ export class ThreadFiles {
     }
   }
 
+  /** Its id; the region is written over. */
+  async #storeZeroChunk(): Promise<Uint8Array> {
+    const { address, arena, save } = this.#options;
+    arena.memory.fill(0, address, address + minChunkBytes);
+    return Uint8Array.from(await save(address, minChunkBytes));
+  }
+
   /** The ids of the run's chunks, which lie in the region. */
   async #storeRun({ lengths }: CutRun, onBytes: (bytes: number) => void): Promise<Uint8Array> {
     const ids = new IdList();
@@ -180,6 +218,12 @@ export class ThreadFiles {
     onBytes(at - this.#options.address);
     return ids.copy();
   }
+}
+
+function repeated(id: Uint8Array, count: number): Uint8Array {
+  const ids = new Uint8Array(id.length * count);
+  for (let nth = 0; nth < count; nth++) ids.set(id, nth * id.length);
+  return ids;
 }
 
 /** Position and length of each chunk in turn. */

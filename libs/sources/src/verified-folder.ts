@@ -47,7 +47,7 @@ export function isWithinOneCall(path: string): boolean {
 }
 
 /** The longest part of the path that one call takes, and the names that are left. */
-function splitPath(path: string): { reachable: string; names: string[] } {
+export function splitPath(path: string): { reachable: string; names: string[] } {
   const names: string[] = [];
   let reachable = path;
   while (!isWithinOneCall(reachable)) {

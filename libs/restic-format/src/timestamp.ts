@@ -16,8 +16,12 @@ const lastNs = BigInt(Date.parse('9999-12-31T23:59:59Z')) * 1_000_000n + 999_999
 /** Zones reach from −12 to +14 hours; RFC 3339 can write a day less a minute. */
 const maxZoneMinutes = 24 * 60 - 1;
 
+/** A node's times are often one and the same. */
+let lastNsText = { ns: 0n, zoneMinutes: 0, text: '1970-01-01T00:00:00Z' };
+
 /** Times outside the years 0 to 9999, which some file systems hold, are moved to the nearest that can be written. */
 export function encodeTimestamp(ns: bigint, zoneMinutes = 0): string {
+  if (lastNsText.ns === ns && lastNsText.zoneMinutes === zoneMinutes) return lastNsText.text;
   let local = ns + BigInt(zoneMinutes) * nsPerMinute;
   if (local < firstNs) local = firstNs;
   if (local > lastNs) local = lastNs;
@@ -27,8 +31,23 @@ export function encodeTimestamp(ns: bigint, zoneMinutes = 0): string {
     fraction += 1_000_000_000;
     seconds -= 1n;
   }
-  const day = new Date(Number(seconds) * 1000).toISOString().slice(0, 19);
-  return day + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+  const text = textOfSecond(Number(seconds)) + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+  lastNsText = { ns, zoneMinutes, text };
+  return text;
+}
+
+/** Files that were written together have their seconds in common. */
+const secondTexts = new Map<number, string>();
+const maxSecondTexts = 4096;
+
+/** Date and time of day of a second since 1970, without zone. */
+function textOfSecond(second: number): string {
+  const known = secondTexts.get(second);
+  if (known !== undefined) return known;
+  if (secondTexts.size >= maxSecondTexts) secondTexts.clear();
+  const text = new Date(second * 1000).toISOString().slice(0, 19);
+  secondTexts.set(second, text);
+  return text;
 }
 
 function fractionText(fraction: number): string {

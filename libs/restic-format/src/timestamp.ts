@@ -27,8 +27,21 @@ export function encodeTimestamp(ns: bigint, zoneMinutes = 0): string {
     fraction += 1_000_000_000;
     seconds -= 1n;
   }
-  const day = new Date(Number(seconds) * 1000).toISOString().slice(0, 19);
-  return day + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+  return textOfSecond(Number(seconds)) + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+}
+
+/** Files that were written together have their seconds in common. */
+const secondTexts = new Map<number, string>();
+const maxSecondTexts = 4096;
+
+/** Date and time of day of a second since 1970, without zone. */
+function textOfSecond(second: number): string {
+  const known = secondTexts.get(second);
+  if (known !== undefined) return known;
+  if (secondTexts.size >= maxSecondTexts) secondTexts.clear();
+  const text = new Date(second * 1000).toISOString().slice(0, 19);
+  secondTexts.set(second, text);
+  return text;
 }
 
 function fractionText(fraction: number): string {

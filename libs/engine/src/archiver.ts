@@ -11,14 +11,14 @@ import { createBlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
 import { systemClock } from './clock.ts';
 import { createFileStorer, type FileStorer } from './file-storer.ts';
-import { withLock, type Lock, type LockOptions } from './lock.ts';
-import { loadIndex, type LoadedIndex } from './load-index.ts';
+import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
+import { loadIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
 import { createPacker, type PackerOptions } from './packer.ts';
 
 import type { OnProgress } from './progress.ts';
-import { withSignal, type Repository } from './repository.ts';
+import type { Repository } from './repository.ts';
 import { scanSource } from './scan.ts';
 import type { Snapshot } from './snapshots.ts';
 import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
@@ -70,16 +70,11 @@ export interface ArchiveResult {
  * Errors: repository_locked, those of the storage, path_not_found and path_not_readable for the source's top.
  */
 export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
-  // The index takes about as long as the lock needs to settle, and what it says is true from the lock's creation on.
-  let loading: Promise<LoadedIndex> | undefined;
-  const onCreated = (): void => {
-    loading = loadIndex(options.repository, withSignal(options.signal));
-    loading.catch(() => {});
-  };
-  return await withLock({ ...options, exclusive: false, onCreated }, async (signal) => {
-    const { index } = await (loading ?? loadIndex(options.repository, { signal }));
-    return await archiveLocked(options, index, signal);
-  });
+  return await withSharedLock(
+    options,
+    (signal) => loadIndex(options.repository, { signal }),
+    ({ index }, signal) => archiveLocked(options, index, signal),
+  );
 }
 
 /** A backup of nothing is a mistake in its paths, not a success. */

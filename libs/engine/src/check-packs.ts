@@ -7,16 +7,22 @@ import { isDamage } from './damage.ts';
 import { objectOfBytes } from './pack-object.ts';
 import type { Repository } from './repository.ts';
 import { forEachConcurrently } from './slots.ts';
-import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
 import { leastBusy, type ThreadGroup } from './threads/thread-group.ts';
+import type { ThreadPool } from './threads/thread-pool.ts';
 
-export interface CheckPacksOptions extends ThreadOptions {
+export interface CheckPacksOptions {
+  readonly pool: ThreadPool;
+  /** The pool is there anyway, and costs nothing to use. */
+  readonly isPoolKept: boolean;
   readonly repository: Repository;
   readonly signal: AbortSignal;
   /** What is to be read in all: a little is done sooner than threads are up. */
   readonly bytesTotal: number;
   readonly onChecked: (pack: CheckedPack) => void;
 }
+
+/** What the threads run. */
+export const checkModule = new URL('check-thread.ts', import.meta.url);
 
 /** Less is checked in the calling thread. Two threads start in about the time that this takes. */
 const minThreadedBytes = 16 * 1024 * 1024;
@@ -25,16 +31,15 @@ const callsPerThread = 2;
 
 /** Checks packs in all threads. A pack that is damaged or missing is a finding; what else the storage throws ends the check. */
 export async function checkPacks(packs: Iterable<PackToCheck>, options: CheckPacksOptions): Promise<void> {
-  const isSmall = options.bytesTotal < minThreadedBytes && options.pool === undefined;
+  const isSmall = options.bytesTotal < minThreadedBytes && !options.isPoolKept;
   if (isSmall) await checkPacksHere(packs, options);
   else await checkPacksInThreads(packs, options);
 }
 
 async function checkPacksInThreads(packs: Iterable<PackToCheck>, options: CheckPacksOptions): Promise<void> {
-  const { repository, signal, onChecked } = options;
+  const { repository, pool, signal, onChecked } = options;
   const data: CheckSessionData = { masterKeys: repository.masterKeys, storage: repository.storage.threadOptions ?? null };
-  await using borrowed = borrowPool(options);
-  await using group = borrowed.pool.openGroup({ module: new URL('check-thread.ts', import.meta.url), data, signal });
+  await using group = pool.openGroup({ module: checkModule, data, signal });
   await forEachConcurrently(packs, group.threadCount * callsPerThread, async (pack) => {
     onChecked(await checkInThread(group, pack, repository, signal));
   });

@@ -1,9 +1,9 @@
 import { idOfName, indexName, keysPrefix, packName, snapshotName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { packTailSize } from '@holdfast/restic-format/pack';
-import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { isHoldfastError, type HoldfastError } from '@holdfast/errors/holdfast-error';
 import { noteAffectedPaths } from './affected-paths.ts';
-import type { BlobIndex } from './blob-index.ts';
+import { createBlobIndex, type BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import type { CheckOptions, CheckResult } from './checker.ts';
 import type { CheckedPack, PackToCheck } from './check-pack.ts';
@@ -16,30 +16,42 @@ import { listPackSizes } from './pack-list.ts';
 import type { EnginePhase } from './progress.ts';
 import { PackedEntries } from './packed-entries.ts';
 import { listSnapshotIds, loadSnapshot, type Snapshot } from './snapshots.ts';
+import type { ThreadPool } from './threads/thread-pool.ts';
 import { TreeGraph } from './tree-references.ts';
 import { markUsedBlobs, type UsedBlobs } from './used-blobs.ts';
 
 /** One check from its beginning to its result. */
 export class CheckRun {
   readonly #options: CheckOptions;
-  readonly #signal: AbortSignal;
+  readonly #pool: ThreadPool;
+  #signal: AbortSignal;
   readonly #findings = new FindingList();
   readonly #counts = { snapshotsChecked: 0, packsChecked: 0, treesChecked: 0, blobsChecked: 0, bytesRead: 0 };
+  #snapshots: readonly Snapshot[] = [];
+  #packSizes: ReadonlyMap<ObjectId, number> = new Map();
+  #index = createBlobIndex();
 
-  constructor(options: CheckOptions, signal: AbortSignal) {
+  private constructor(options: CheckOptions, pool: ThreadPool, signal: AbortSignal) {
     this.#options = options;
+    this.#pool = pool;
     this.#signal = signal;
   }
 
-  async run(): Promise<CheckResult> {
+  /** Reads the snapshots, the list of packs and the index. */
+  static async prepare(options: CheckOptions, pool: ThreadPool, signal: AbortSignal): Promise<CheckRun> {
+    const run = new CheckRun(options, pool, signal);
+    run.#report('opening', 0, null);
+    run.#snapshots = await run.#loadSnapshots();
+    run.#packSizes = await listPackSizes(options.repository, signal);
+    const onDamaged = (id: ObjectId, error: HoldfastError): void => run.#addUnreadable(indexName(id), error.message);
+    run.#index = (await loadIndex(options.repository, { signal, onDamaged })).index;
+    return run;
+  }
+
+  async run(signal: AbortSignal): Promise<CheckResult> {
+    this.#signal = signal;
     const { repository, level, snapshotIds } = this.#options;
-    this.#report('opening', 0, null);
-    const snapshots = await this.#loadSnapshots();
-    const packSizes = await listPackSizes(repository, this.#signal);
-    const { index } = await loadIndex(repository, {
-      signal: this.#signal,
-      onDamaged: (id, error) => this.#addUnreadable(indexName(id), error.message),
-    });
+    const [snapshots, packSizes, index] = [this.#snapshots, this.#packSizes, this.#index];
     const loader = createBlobLoader(repository, index);
     const isWholeRepository = snapshotIds === undefined;
     const readsPacks = level !== 'integrity';
@@ -170,7 +182,7 @@ export class CheckRun {
   }
 
   async #checkPacks({ index, sizes, wanted, graph }: PacksToRead): Promise<void> {
-    const { repository, pool, concurrency } = this.#options;
+    const { repository, pool } = this.#options;
     const packIds = [...(wanted ?? new Set([...indexedIds(index), ...sizes.keys()]))];
     const bytesTotal = packIds.reduce((sum, packId) => sum + (sizes.get(packId) ?? 0), 0);
     const onChecked = ({ findings, bytesRead, blobsChecked, trees }: CheckedPack): void => {
@@ -186,8 +198,8 @@ export class CheckRun {
       signal: this.#signal,
       bytesTotal,
       onChecked,
-      ...(pool === undefined ? {} : { pool }),
-      ...(concurrency === undefined ? {} : { concurrency }),
+      pool: this.#pool,
+      isPoolKept: pool !== undefined,
     });
   }
 

@@ -1,10 +1,11 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { checkModule } from './check-packs.ts';
 import { CheckRun } from './check-run.ts';
 import type { Finding } from './finding.ts';
-import { withLock, type Lock, type LockOptions } from './lock.ts';
+import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
-import type { ThreadOptions } from './threads/borrowed-pool.ts';
+import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
 
 /**
  * - `integrity`: every tree of every snapshot walked and hashed, every blob that they name in the index, every indexed pack there
@@ -41,5 +42,11 @@ export interface CheckResult {
  * Errors: repository_locked, storage_unreachable, storage_denied.
  */
 export async function check(options: CheckOptions): Promise<CheckResult> {
-  return await withLock({ ...options, exclusive: false }, (signal) => new CheckRun(options, signal).run());
+  await using borrowed = borrowPool(options);
+  const prepare = async (signal: AbortSignal): Promise<CheckRun> => {
+    // Such a storage is mostly one with something in it: the threads are up when the index is read.
+    if (options.level !== 'integrity' && options.repository.storage.threadOptions !== undefined) borrowed.pool.warm(checkModule);
+    return await CheckRun.prepare(options, borrowed.pool, signal);
+  };
+  return await withSharedLock(options, prepare, (run, signal) => run.run(signal));
 }

@@ -7,7 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Clock } from './clock.ts';
 import { currentHolder, type LockHolder } from './lock-holder.ts';
-import { acquireLock, lostAfterMs, refreshIntervalMs, settleMs } from './lock.ts';
+import { acquireLock, lostAfterMs, refreshIntervalMs, settleMs, withSharedLock } from './lock.ts';
 import { saveNamedFile } from './named-file.ts';
 import type { Repository } from './repository.ts';
 import { createTestRepository, impatientClock as clock } from './testing/test-repository.ts';
@@ -158,5 +158,48 @@ describe('lock', () => {
     expect(isLocked(other.lost.reason)).toBe(true);
     await other.release();
     expect(warnings.length).toBeGreaterThan(2);
+  });
+});
+
+describe('a shared lock whose holder reads ahead', () => {
+  it('reads once the lock file is there, and begins with what was read', async () => {
+    const repository = await createTestRepository();
+    const seen: number[] = [];
+    const prepare = async (): Promise<string> => {
+      seen.push((await lockNames(repository)).length);
+      return 'read';
+    };
+    expect(await withSharedLock({ repository, clock }, prepare, async (prepared) => `${prepared} and done`)).toBe('read and done');
+    expect(seen).toEqual([1]);
+    await using lock = await acquireLock(repository, { exclusive: false, clock });
+    expect(await withSharedLock({ repository, clock, lock }, prepare, async (prepared) => prepared)).toBe('read');
+    expect(seen).toEqual([1, 1]);
+  });
+
+  it('throws away what was read when another holds an exclusive lock after all, and reads again', async () => {
+    const repository = await createTestRepository();
+    const signals: AbortSignal[] = [];
+    const prepare = async (signal: AbortSignal): Promise<number> => {
+      // The first time somebody's exclusive lock appears while ours settles.
+      if (signals.push(signal) === 1) await leaveLock(repository, { hostname: 'elsewhere' }, true);
+      return signals.length;
+    };
+    const work = async (prepared: number): Promise<number> => prepared;
+    await expect(withSharedLock({ repository, clock }, prepare, work)).rejects.toSatisfy(isLocked);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    for (const name of await lockNames(repository)) await repository.storage.delete(name);
+    expect(await withSharedLock({ repository, clock }, prepare, work)).toBe(2);
+    expect(await lockNames(repository)).toEqual([]);
+  });
+
+  it('fails with what reading failed with', async () => {
+    const repository = await createTestRepository();
+    const failing = withSharedLock(
+      { repository, clock },
+      () => Promise.reject(new Error('unreadable')),
+      async () => 1,
+    );
+    await expect(failing).rejects.toThrow('unreadable');
+    expect(await lockNames(repository)).toEqual([]);
   });
 });

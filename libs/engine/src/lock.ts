@@ -1,4 +1,5 @@
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
 import { lockName } from '@holdfast/restic-format/layout';
 import { encodeLockFile } from '@holdfast/restic-format/lock-file';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
@@ -26,8 +27,6 @@ export interface LockOptions {
   /** Called once for each holder that is waited for. */
   readonly onWaiting?: (holder: LockHolder) => void;
   readonly onWarning?: (message: string, error: unknown) => void;
-  /** Called when the lock is there, before it has settled (again at each try): what is read from now on stays, if the call gets the lock. */
-  readonly onCreated?: () => void;
 }
 
 /** Between creating a lock and looking again: the time in which two that began together become visible to each other. restic's own. */
@@ -41,12 +40,18 @@ const lastRetryMs = 30_000;
 /** A storage that does not answer must not hold up the end of a run. */
 const releaseTimeoutMs = 10_000;
 
+interface AcquireOptions extends LockOptions {
+  readonly exclusive: boolean;
+  /** Called each time a lock file was written and settles. */
+  readonly onWritten?: () => void;
+}
+
 /**
  * Takes a lock as restic does: create, wait, list again; refreshed until it is released. Shared locks go together, an exclusive
  * one with none. Stale locks (30 minutes old, or of a dead process of this host) are removed.
  * Errors: repository_locked (retry later; context: hostname, username, pid, since, exclusive), those of the storage.
  */
-export async function acquireLock(repository: Repository, options: LockOptions & { exclusive: boolean }): Promise<Lock> {
+export async function acquireLock(repository: Repository, options: AcquireOptions): Promise<Lock> {
   const { clock = systemClock, waitMs = 0, exclusive, signal } = options;
   const holder = options.holder ?? currentHolder();
   const deadline = clock.now().getTime() + waitMs;
@@ -68,7 +73,7 @@ export async function acquireLock(repository: Repository, options: LockOptions &
 
 /** Runs `work` under the caller's lock when it holds one, else under one of its own that ends with it. Its signal also ends when the lock is lost. */
 export async function withLock<T>(
-  options: LockOptions & { repository: Repository; lock?: Lock; exclusive: boolean },
+  options: AcquireOptions & { repository: Repository; lock?: Lock },
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { lock: given, repository, signal } = options;
@@ -81,11 +86,43 @@ export async function withLock<T>(
   }
 }
 
-async function tryLock(repository: Repository, options: LockOptions & { exclusive: boolean }, holder: LockHolder, clock: Clock) {
-  const { exclusive, signal, onWarning = () => {} } = options;
+/**
+ * Runs `work` under a shared lock, the caller's or one of its own. `prepare` reads what the work begins with while the lock settles: no
+ * holder of an exclusive lock goes on once our file is there, for it looks again too, and those from before were seen before. When
+ * the lock is not had after all, what was read is thrown away, and read again at the next try.
+ */
+export async function withSharedLock<P, T>(
+  options: LockOptions & { repository: Repository; lock?: Lock },
+  prepare: (signal: AbortSignal) => Promise<P>,
+  work: (prepared: P, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { lock: given, signal } = options;
+  let ahead: { readonly abort: AbortController; readonly prepared: Promise<P> } | undefined;
+  const begin = (): void => {
+    ahead?.abort.abort();
+    const abort = new AbortController();
+    const prepared = prepare(signal === undefined ? abort.signal : AbortSignal.any([signal, abort.signal]));
+    // Whoever waits for it hears of it; nobody does when the lock is not had.
+    prepared.catch(() => {});
+    ahead = { abort, prepared };
+  };
+  if (given !== undefined) begin();
+  try {
+    return await withLock({ ...options, exclusive: false, onWritten: begin }, async (lockSignal) => {
+      invariant(ahead !== undefined, 'a lock was had that was never written');
+      return await work(await ahead.prepared, lockSignal);
+    });
+  } finally {
+    ahead?.abort.abort();
+    await Promise.allSettled([ahead?.prepared]);
+  }
+}
+
+async function tryLock(repository: Repository, options: AcquireOptions, holder: LockHolder, clock: Clock) {
+  const { exclusive, signal, onWarning = () => {}, onWritten = () => {} } = options;
   const lock = await HeldLock.create(repository, { exclusive, holder, clock, onWarning }, signal);
   try {
-    options.onCreated?.();
+    onWritten();
     await clock.sleep(settleMs, signal);
     const conflict = await findConflict(repository, exclusive, lock.id, signal);
     if (conflict === null) {

@@ -11,8 +11,8 @@ import { restorePack, segmentOf, type PackToRestore, type RestoredPack } from '.
 import type { RestorePackCall, RestoreSessionData } from './restore-thread.ts';
 import { BlobUseWriter, readBlobUses } from './restore-uses.ts';
 import { Slots } from './slots.ts';
-import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
 import { leastBusy } from './threads/thread-group.ts';
+import type { ThreadPool } from './threads/thread-pool.ts';
 
 /** Restores packs, several at once. */
 export interface PackRestorer extends AsyncDisposable {
@@ -22,24 +22,26 @@ export interface PackRestorer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** What the threads run. */
+export const restoreModule = new URL('restore-thread.ts', import.meta.url);
+
 /** A thread finds its next pack waiting when it is done with one. */
 const callsPerThread = 2;
 /** What is brought to a thread in one go. A single blob may be longer. */
 const maxBroughtBytes = 8 * 1024 * 1024;
 
-export interface RestorerOptions extends ThreadOptions {
+export interface RestorerOptions {
+  readonly pool: ThreadPool;
   readonly repository: Repository;
   readonly target: ThreadTargetOptions;
   readonly signal: AbortSignal;
 }
 
 /** In all threads of a pool. */
-export function openThreadedRestorer(options: RestorerOptions): PackRestorer {
-  const { repository, target, signal } = options;
+export function openThreadedRestorer({ repository, pool, target, signal }: RestorerOptions): PackRestorer {
   const storage = repository.storage.threadOptions ?? null;
   const data: RestoreSessionData = { masterKeys: repository.masterKeys, storage, target };
-  const borrowed = borrowPool(options);
-  const group = borrowed.pool.openGroup({ module: new URL('restore-thread.ts', import.meta.url), data, signal });
+  const group = pool.openGroup({ module: restoreModule, data, signal });
   const slots = new Slots(group.threadCount * callsPerThread);
   let isClosed = false;
   const call = async (input: RestorePackCall): Promise<RestoredPack> => {
@@ -64,7 +66,6 @@ export function openThreadedRestorer(options: RestorerOptions): PackRestorer {
   const close = async (): Promise<void> => {
     isClosed = true;
     await group.close();
-    await borrowed[Symbol.asyncDispose]();
   };
   return { restore, close, [Symbol.asyncDispose]: close };
 }

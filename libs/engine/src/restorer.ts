@@ -3,17 +3,19 @@ import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { Target, TargetWarning, ThreadTargetOptions } from '@holdfast/sources/target';
 import { openThreadTarget } from '@holdfast/sources/thread-target';
+import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import { loadIndex } from './load-index.ts';
-import { withLock, type Lock, type LockOptions } from './lock.ts';
+import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
 import { selectPaths, type PathSelection } from './path-selection.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 import { RestoreInto, type RestoreIntoOptions } from './restore-into.ts';
-import { openInlineRestorer, openThreadedRestorer } from './restore-packs.ts';
+import { openInlineRestorer, openThreadedRestorer, restoreModule } from './restore-packs.ts';
 import { RestoreWalk } from './restore-walk.ts';
 import { loadSnapshot, type Snapshot } from './snapshots.ts';
-import type { ThreadOptions } from './threads/borrowed-pool.ts';
+import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
+import type { ThreadPool } from './threads/thread-pool.ts';
 
 export interface RestoreOptions extends LockOptions, ThreadOptions {
   readonly repository: Repository;
@@ -49,7 +51,16 @@ export interface RestoreResult {
  * repository_locked, those of the target and the storage.
  */
 export async function restore(options: RestoreOptions): Promise<RestoreResult> {
-  return await withLock({ ...options, exclusive: false }, (signal) => restoreLocked(options, signal));
+  await using borrowed = borrowPool(options);
+  const prepare = async (signal: AbortSignal): Promise<PreparedRestore> => {
+    const { repository, snapshotId } = options;
+    // Such a storage is mostly one with something in it: the threads are up when the snapshot is read.
+    if (repository.storage.threadOptions !== undefined) borrowed.pool.warm(restoreModule);
+    const snapshot = await loadSnapshot(repository, snapshotId, { signal });
+    const { index } = await loadIndex(repository, { signal });
+    return { snapshot, index, pool: borrowed.pool };
+  };
+  return await withSharedLock(options, prepare, (prepared, signal) => restoreLocked(options, prepared, signal));
 }
 
 /** The lists are for people; the counts tell the rest. */
@@ -58,10 +69,15 @@ export const maxWarningsListed = 1000;
 const minThreadedBytes = 16 * 1024 * 1024;
 const minThreadedFiles = 2000;
 
-async function restoreLocked(options: RestoreOptions, signal: AbortSignal): Promise<RestoreResult> {
-  const { repository, target, snapshotId, onProgress = () => {} } = options;
-  const snapshot = await loadSnapshot(repository, snapshotId, { signal });
-  const { index } = await loadIndex(repository, { signal });
+interface PreparedRestore {
+  readonly snapshot: Snapshot;
+  readonly index: BlobIndex;
+  readonly pool: ThreadPool;
+}
+
+async function restoreLocked(options: RestoreOptions, prepared: PreparedRestore, signal: AbortSignal): Promise<RestoreResult> {
+  const { repository, target, onProgress = () => {} } = options;
+  const { snapshot, index } = prepared;
   const loader = createBlobLoader(repository, index);
   const selection = selectPaths(options.select);
   const notFound = await findMissingPaths(loader, snapshot.tree, selection, signal);
@@ -106,7 +122,7 @@ async function restoreLocked(options: RestoreOptions, signal: AbortSignal): Prom
   try {
     const { threadOptions } = target;
     if (threadOptions === undefined) await new RestoreWalk({ ...listeners, repository, target }).run(snapshot.tree);
-    else await restoreInto(options, threadOptions, snapshot, listeners);
+    else await restoreInto(options, prepared, threadOptions, listeners);
     const warnings = [...notFound.map((path) => ({ path, reason: 'is not in the snapshot' })), ...target.warnings, ...written];
     return {
       filesRestored: done.file,
@@ -126,8 +142,8 @@ async function restoreLocked(options: RestoreOptions, signal: AbortSignal): Prom
 
 async function restoreInto(
   options: RestoreOptions,
+  { snapshot: { tree, summary }, pool }: PreparedRestore,
   target: ThreadTargetOptions,
-  { tree, summary }: Snapshot,
   listeners: Omit<RestoreIntoOptions, 'writer' | 'restorer'>,
 ): Promise<void> {
   const isSmall =
@@ -136,7 +152,7 @@ async function restoreInto(
     summary.totalBytesProcessed < minThreadedBytes &&
     summary.totalFilesProcessed < minThreadedFiles;
   const writer = openThreadTarget(target);
-  const restorerOptions = { ...options, target, signal: listeners.signal };
+  const restorerOptions = { repository: options.repository, pool, target, signal: listeners.signal };
   try {
     await using restorer = isSmall ? openInlineRestorer(restorerOptions, writer) : openThreadedRestorer(restorerOptions);
     await new RestoreInto({ ...listeners, writer, restorer }).run(tree);

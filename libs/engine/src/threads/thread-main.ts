@@ -17,7 +17,9 @@ interface HeldSession {
 const sessions = new Map<number, HeldSession>();
 
 port.on('message', (request: ThreadRequest) => {
-  if (request.kind === 'open') open(request);
+  // A module that cannot be loaded is told of when it is opened.
+  if (request.kind === 'load') import(request.module).catch(() => {});
+  else if (request.kind === 'open') open(request);
   else queue(request);
 });
 

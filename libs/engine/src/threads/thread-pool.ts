@@ -17,6 +17,8 @@ export interface ThreadPoolOptions {
  */
 export interface ThreadPool extends AsyncDisposable {
   readonly concurrency: number;
+  /** Starts the threads and has them load a module, for a group that is opened soon. */
+  warm(module: URL): void;
   /** Opens a session in every thread (see ThreadSession); the group is the caller's to close. */
   openGroup<Event = unknown>(options: GroupOptions<Event>): ThreadGroup;
   /** Ends the threads; groups that are still open fail. Calling it twice is no error. */
@@ -59,7 +61,15 @@ class WorkerPool implements ThreadPool {
     this.concurrency = concurrency;
   }
 
+  warm(module: URL): void {
+    for (const thread of this.#start()) thread.post({ kind: 'load', module: module.href });
+  }
+
   openGroup(options: GroupOptions): ThreadGroup {
+    return openThreadGroup(this.#start(), ++this.#sessionCount, options);
+  }
+
+  #start(): PoolThread[] {
     invariant(!this.#isClosed, 'the thread pool is closed');
     const threads: PoolThread[] = [];
     for (let number = 0; number < this.concurrency; number++) {
@@ -68,7 +78,7 @@ class WorkerPool implements ThreadPool {
       if (thread === undefined || thread.hasEnded) thread = this.#threads[number] = new WorkerThread(number);
       threads.push(thread);
     }
-    return openThreadGroup(threads, ++this.#sessionCount, options);
+    return threads;
   }
 
   async close(): Promise<void> {

@@ -34,6 +34,8 @@ export type OpenThreadSession<Data = unknown, Call = unknown> = (
 
 /** To a thread. Sessions and calls are numbered by the pool. */
 export type ThreadRequest =
+  /** Imports a module that a session is soon to be opened with. */
+  | { readonly kind: 'load'; readonly module: string }
   | {
       readonly kind: 'open';
       readonly session: number;

@@ -63,6 +63,7 @@ export const statusByCode = {
   repository_locked: 409,
   repository_damaged: 409,
   repository_unsupported: 409,
+  repository_key_needed: 409,
   snapshot_missing: 409,
   verification_found_damage: 409,
 

@@ -91,8 +91,7 @@ class ArchiveWalk {
   async #beginNode(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
     if (node.type === 'file') return await this.#beginFile(path, node, before);
     if (node.type === 'dir') return await this.#beginFolder(path, node, before);
-    // A socket is nothing without its process; restic leaves it out as well.
-    return node.type === 'socket' ? null : { node: encodeSourceNode(node) };
+    return { node: encodeSourceNode(node) };
   }
 
   async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {

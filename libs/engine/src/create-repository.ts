@@ -2,14 +2,14 @@ import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error'
 import { randomPolynomial } from '@holdfast/restic-format/chunker';
 import { createCipher, generateMasterKeys, type MasterKeys } from '@holdfast/restic-format/cipher';
 import { decodeConfigFile, encodeConfigFile } from '@holdfast/restic-format/config-file';
-import { defaultKdf, makeKeyFile, type KdfParameters } from '@holdfast/restic-format/key-file';
+import { defaultKdf, equalMasterKeys, makeKeyFile, type KdfParameters } from '@holdfast/restic-format/key-file';
 import { configName, keyName } from '@holdfast/restic-format/layout';
 import { hashOf } from '@holdfast/restic-format/object-id';
 import type { RandomBytes } from '@holdfast/restic-format/random-bytes';
 import { randomBytes } from 'node:crypto';
 import { systemClock, type Clock } from './clock.ts';
 import { listKeyNames, makeRepository, openKeys, openRepository, withSignal } from './repository.ts';
-import type { OpenRepositoryOptions, Repository } from './repository.ts';
+import type { OpenedKey, OpenRepositoryOptions, Repository } from './repository.ts';
 
 export interface CreateRepositoryOptions extends OpenRepositoryOptions {
   /** Written into the key file, in the clear. */
@@ -18,6 +18,8 @@ export interface CreateRepositoryOptions extends OpenRepositoryOptions {
   readonly clock?: Clock;
   readonly random?: RandomBytes;
   readonly kdf?: KdfParameters;
+  /** Of another repository: files then are cut alike, and what is copied between the two is not stored twice. Default: a new one. */
+  readonly chunkerPolynomial?: bigint;
 }
 
 /**
@@ -31,9 +33,13 @@ export async function createRepository(options: CreateRepositoryOptions): Promis
 
   // A crash before the config leaves a key. It is taken up, not deleted: its maker may be alive and about to write the config.
   const leftKey = await firstKey(options);
-  const masterKeys = leftKey ?? generateMasterKeys(random);
+  const masterKeys = leftKey?.masterKeys ?? generateMasterKeys(random);
   const ownKey = leftKey === null ? await writeKey(options, masterKeys, random) : null;
-  const config = { version: 2, id: Buffer.from(random(32)).toString('hex'), chunkerPolynomial: randomPolynomial(random) } as const;
+  const config = {
+    version: 2,
+    id: Buffer.from(random(32)).toString('hex'),
+    chunkerPolynomial: options.chunkerPolynomial ?? randomPolynomial(random),
+  } as const;
   try {
     await storage.put(configName, encodeConfigFile(config, createCipher(masterKeys, random)), withSignal(signal));
   } catch (error) {
@@ -43,7 +49,7 @@ export async function createRepository(options: CreateRepositoryOptions): Promis
     throw existsError(options, error);
   }
   await removeStrayKeys(options, masterKeys);
-  return makeRepository(storage, masterKeys, config);
+  return makeRepository(storage, masterKeys, config, ownKey ?? leftKey?.name);
 }
 
 /** Opens the repository, or makes it when there is none; the way of callers that may race. Errors: as openRepository. */
@@ -61,10 +67,10 @@ export async function openOrCreateRepository(options: CreateRepositoryOptions): 
   }
 }
 
-async function firstKey(options: CreateRepositoryOptions): Promise<MasterKeys | null> {
+async function firstKey(options: CreateRepositoryOptions): Promise<OpenedKey | null> {
   if ((await listKeyNames(options.storage, options.signal)).length === 0) return null;
   try {
-    for await (const key of openKeys(options)) return key.masterKeys;
+    for await (const key of openKeys(options)) return key;
   } catch (error) {
     // Nothing but torn keys: nobody can have written a config for them.
     if (!isHoldfastError(error, 'repository_damaged')) throw error;
@@ -85,12 +91,8 @@ async function writeKey(options: CreateRepositoryOptions, masterKeys: MasterKeys
 async function removeStrayKeys(options: CreateRepositoryOptions, masterKeys: MasterKeys): Promise<void> {
   if ((await listKeyNames(options.storage, options.signal)).length === 1) return;
   for await (const key of openKeys(options)) {
-    if (!equalKeys(key.masterKeys, masterKeys)) await options.storage.delete(key.name, withSignal(options.signal));
+    if (!equalMasterKeys(key.masterKeys, masterKeys)) await options.storage.delete(key.name, withSignal(options.signal));
   }
-}
-
-function equalKeys(a: MasterKeys, b: MasterKeys): boolean {
-  return Buffer.compare(a.encrypt, b.encrypt) === 0 && Buffer.compare(a.macK, b.macK) === 0 && Buffer.compare(a.macR, b.macR) === 0;
 }
 
 async function hasConfig({ storage, signal }: CreateRepositoryOptions): Promise<boolean> {

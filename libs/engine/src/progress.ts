@@ -20,6 +20,7 @@ export type EnginePhase =
   | 'comparing'
   | 'marking'
   | 'repacking'
+  | 'copying'
   | 'deleting';
 
 export type OnProgress = (progress: EngineProgress) => void;

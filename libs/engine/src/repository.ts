@@ -14,6 +14,8 @@ export interface Repository extends AsyncDisposable {
   /** For a thread to make a cipher of its own from. */
   readonly masterKeys: MasterKeys;
   readonly chunkerPolynomial: bigint;
+  /** The key file that opened it, and after a change of password the one that would; undefined when it was not opened by one. */
+  keyId: ObjectId | undefined;
   /** Closes the storage too. Calling it twice is no error. */
   close(): Promise<void>;
 }
@@ -32,7 +34,7 @@ export interface OpenedKey {
 }
 
 /** Each key costs a deliberately slow derivation, so a folder full of them must not keep us busy for hours. restic's own limit. */
-const maxKeysTried = 20;
+export const maxKeysTried = 20;
 
 /**
  * Opens the repository at `storage`, which the repository owns from then on; when it throws, the caller still does.
@@ -44,7 +46,7 @@ export async function openRepository(options: OpenRepositoryOptions): Promise<Re
   for await (const key of openKeys(options)) {
     // A key that opens but does not fit was left by a creator that lost a race: look on.
     try {
-      return makeRepository(options.storage, key.masterKeys, decodeConfigFile(sealedConfig, createCipher(key.masterKeys)));
+      return makeRepository(options.storage, key.masterKeys, decodeConfigFile(sealedConfig, createCipher(key.masterKeys)), key.name);
     } catch (error) {
       if (!isHoldfastError(error, 'repository_damaged')) throw error;
       damage = error;
@@ -54,7 +56,7 @@ export async function openRepository(options: OpenRepositoryOptions): Promise<Re
   throw new HoldfastError('repository_password_wrong', `no key of ${options.storage.location} opens with this password`);
 }
 
-export function makeRepository(storage: Storage, masterKeys: MasterKeys, config: RepositoryConfig): Repository {
+export function makeRepository(storage: Storage, masterKeys: MasterKeys, config: RepositoryConfig, keyName?: string): Repository {
   const close = () => storage.close();
   return {
     id: config.id,
@@ -62,6 +64,7 @@ export function makeRepository(storage: Storage, masterKeys: MasterKeys, config:
     cipher: createCipher(masterKeys),
     masterKeys,
     chunkerPolynomial: config.chunkerPolynomial,
+    keyId: keyName === undefined ? undefined : (idOfName(keyName) ?? undefined),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -2,7 +2,7 @@ import type { TreeNode } from '@holdfast/restic-format/node';
 import { openLocalStorage } from '@holdfast/storage/local-storage';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
-import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { archive, type ArchiveResult } from './archiver.ts';
@@ -162,22 +162,6 @@ describe.each(found)('with $name ($version)', (restic) => {
     expect(await restic.run(path, ['check', '--read-data'])).toContain('no errors were found');
     await expectClean(repository);
     await expectRestored(repository, snapshots.at(-1)?.id ?? '');
-  });
-
-  it('a name in it that is not UTF-8 is named as not restored, not altered', async () => {
-    const folder = newPath('latin');
-    await mkdir(folder);
-    await writeFile(Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0xe9])]), 'x');
-    await writeFile(`${folder}/plain`, 'x');
-    const path = newPath('theirs');
-    await restic.run(path, ['init']);
-    await restic.run(path, ['backup', folder]);
-    await using repository = await openAt(path);
-    const [snapshot] = await listSnapshots(repository);
-    const target = openFileSystemTarget({ path: newPath('restored'), roots: [place], overwrite: false });
-    const result = await restore({ repository, snapshotId: snapshot?.id ?? '', target });
-    expect(result).toMatchObject({ filesRestored: 1, failedCount: 1 });
-    await expectClean(repository);
   });
 
   it('its forget and prune leave our repository whole', async () => {

@@ -72,9 +72,7 @@ export class RestoreWalk {
       const part = this.#options.selection.partOf(nodePath);
       if (part === 'none' || (part === 'through' && node.type !== 'dir')) continue;
       const targetNode = decodeTargetNode(node);
-      // Targets take names as text; such a name, made whole, would be another one and might replace its neighbour.
-      if (!node.name.isWellFormed()) this.#options.onFailed(nodePath, 'the name is not UTF-8, which cannot be written yet');
-      else if (targetNode === undefined) this.#options.onFailed(nodePath, `a node of type ${node.type} cannot be restored`);
+      if (targetNode === undefined) this.#options.onFailed(nodePath, `a node of type ${node.type} cannot be restored`);
       else if (node.type === 'dir') await this.#restoreFolder(nodePath, node, targetNode, folder);
       else if (node.type === 'file') await this.#restoreFile(nodePath, node, targetNode, folder);
       else await this.#restoreOther(nodePath, targetNode);

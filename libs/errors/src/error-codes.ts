@@ -58,6 +58,7 @@ export const errorCodes = {
   repository_locked: entry('environment', 'later', 'another process works on the repository; it is tried again'),
   repository_damaged: entry('damage', 'never', 'run a verification; copy what is still whole to a new repository'),
   repository_unsupported: entry('operator', 'never', 'migrate the repository to format version 2 with restic'),
+  repository_key_needed: entry('input', 'never', 'open the repository with another key, or add one, before this one goes'),
   snapshot_missing: entry('input', 'never', 'choose another backup; this snapshot is gone'),
   verification_found_damage: entry('damage', 'never', 'see the findings; back up again and keep older snapshots until that is verified'),
 

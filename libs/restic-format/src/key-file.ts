@@ -46,6 +46,31 @@ export interface NewKeyFile {
   readonly random: RandomBytes;
 }
 
+/** What a key file says in the clear. */
+export interface KeyFileInfo {
+  /** Nanoseconds since 1970. */
+  readonly createdNs: bigint;
+  readonly username: string;
+  readonly hostname: string;
+  readonly kdf: KdfParameters;
+}
+
+/** Needs no password. Errors: repository_damaged. */
+export function describeKeyFile(bytes: Uint8Array): KeyFileInfo {
+  const fields = keyFileFields(bytes);
+  return {
+    createdNs: fields.timestamp('created').ns,
+    username: fields.string('username'),
+    hostname: fields.string('hostname'),
+    kdf: { N: fields.uint('N'), r: fields.uint('r'), p: fields.uint('p') },
+  };
+}
+
+/** Whether both open the same repository. */
+export function equalMasterKeys(a: MasterKeys, b: MasterKeys): boolean {
+  return Buffer.compare(a.encrypt, b.encrypt) === 0 && Buffer.compare(a.macK, b.macK) === 0 && Buffer.compare(a.macR, b.macR) === 0;
+}
+
 /** The bytes of a new key file. Errors: internal for parameters that openKeyFile would refuse. */
 export async function makeKeyFile(input: NewKeyFile): Promise<Uint8Array> {
   const { masterKeys, kdf, random } = input;
@@ -75,8 +100,7 @@ export async function makeKeyFile(input: NewKeyFile): Promise<Uint8Array> {
  * Errors: repository_damaged; repository_unsupported for another KDF, or one that costs more than the limits.
  */
 export async function openKeyFile(bytes: Uint8Array, password: string): Promise<MasterKeys | null> {
-  if (bytes.length > limitBytes) throw new HoldfastError('repository_damaged', `a key file has ${bytes.length} bytes`);
-  const fields = new JsonFields(parseJson(bytes, 'a key file'), 'a key file');
+  const fields = keyFileFields(bytes);
   const kdf = { N: fields.uint('N'), r: fields.uint('r'), p: fields.uint('p') };
   const problem = fields.string('kdf') === 'scrypt' ? kdfProblem(kdf) : 'its key derivation is not scrypt';
   if (problem !== null) {
@@ -90,6 +114,11 @@ export async function openKeyFile(bytes: Uint8Array, password: string): Promise<
   if (data.length < overheadBytes) throw fields.damaged('data', 'sealed bytes');
   const plain = openOrNull(await deriveKeys(password, salt, kdf), data);
   return plain && decodeMasterKeys(plain);
+}
+
+function keyFileFields(bytes: Uint8Array): JsonFields {
+  if (bytes.length > limitBytes) throw new HoldfastError('repository_damaged', `a key file has ${bytes.length} bytes`);
+  return new JsonFields(parseJson(bytes, 'a key file'), 'a key file');
 }
 
 function openOrNull(keys: MasterKeys, sealed: Uint8Array): Uint8Array | null {

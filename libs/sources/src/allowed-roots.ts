@@ -1,7 +1,9 @@
-import { lstat, realpath } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { toSystemPath } from './system-path.ts';
+import { realPathOf } from './verified-folder.ts';
 
 /**
  * Which folders a request may name. Two halves: a lexical one for the API, which does not see the worker's disk, and one
@@ -50,7 +52,7 @@ export async function resolveInsideRoots(path: string, roots: readonly string[])
 
 async function realpathOfExisting(path: string): Promise<string> {
   try {
-    return await realpath(path);
+    return await realPathOf(path);
   } catch (error) {
     const code = errnoCode(error);
     const isMissing = code === 'ENOENT' && path !== '/' && !(await isThere(path));
@@ -65,7 +67,7 @@ async function realpathOfExisting(path: string): Promise<string> {
 
 async function isThere(path: string): Promise<boolean> {
   try {
-    await lstat(path);
+    await lstat(toSystemPath(path));
     return true;
   } catch (error) {
     if (errnoCode(error) === 'ENOENT') return false;

@@ -87,15 +87,20 @@ describe('file system source', () => {
     );
   });
 
-  it('lists names that are not UTF-8 as skipped, never mangled', async () => {
+  it('shows names and link targets that are not UTF-8 byte for byte', async () => {
     const base = await scratch();
     await writeFile(Buffer.concat([Buffer.from(`${base}/caf`), Buffer.from([0xe9])]), 'x');
     await symlink(Buffer.from([0x61, 0xff]), join(base, 'link'));
     const source = await openFileSystemSource({ paths: [base], roots: [base] });
-    expect(await source.readDirectory(base)).toEqual([
-      { kind: 'skipped', skipped: { path: `${base}/caf\\xe9`, reason: 'the name is not UTF-8' } },
-      { kind: 'skipped', skipped: { path: `${base}/link`, reason: 'the symlink leads to a name that is not UTF-8' } },
+    expect(await source.readDirectory(base)).toMatchObject([
+      { node: { name: 'caf\udce9', type: 'file' } },
+      { node: { name: 'link', linkTarget: 'a\udcff' } },
     ]);
+    const file = await source.openFile(`${base}/caf\udce9`);
+    const bytes = new Uint8Array(1);
+    expect(await file.read(bytes, 0)).toBe(1);
+    await file.close();
+    expect(await source.estimate?.()).toEqual({ files: 1, bytes: 1 });
   });
 
   it('takes what was swapped for a symlink while it is read for gone', async () => {

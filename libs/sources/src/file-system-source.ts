@@ -9,7 +9,8 @@ import { readingError } from './file-system-error.ts';
 import { listFolder, measureFolder, readNode, type ListingOptions } from './folder-listing.ts';
 import { loadOwnerNames, type OwnerNames } from './owner-names.ts';
 import type { Source, SourceEntry, SourceFile } from './source.ts';
-import { openVerifiedFolder, verifyPath } from './verified-folder.ts';
+import { pathToBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
+import { isWithinOneCall, openVerifiedFolder, verifyPath } from './verified-folder.ts';
 
 export interface FileSystemSourceOptions {
   /** Absolute; a path inside another one is dropped, a symlink among them stands for what it leads to. */
@@ -31,7 +32,7 @@ export async function openFileSystemSource(options: FileSystemSourceOptions): Pr
   for (const path of options.paths) {
     const resolved = await resolveInsideRoots(path, options.roots);
     try {
-      await lstat(resolved);
+      await lstat(toSystemPath(resolved));
     } catch (error) {
       throw readingError(error, path);
     }
@@ -77,9 +78,8 @@ class FileSystemSource implements Source {
   async openFile(path: string): Promise<SourceFile> {
     if (!this.#holds(path)) throw outsideOfSource(path);
     try {
-      const handle = await openForReading(path);
+      const handle = await openVerifiedFile(path);
       try {
-        await verifyPath(handle, path);
         if ((await handle.stat()).isFile()) return new FileSystemFile(handle, path);
         throw new HoldfastError('path_not_found', `${JSON.stringify(path)} is no longer a regular file`, { context: { path } });
       } catch (error) {
@@ -99,7 +99,7 @@ class FileSystemSource implements Source {
     };
     const folders: string[] = [];
     for (const path of this.paths) {
-      const found = await lstat(path).catch((error: unknown) => Promise.reject(readingError(error, path)));
+      const found = await lstat(toSystemPath(path)).catch((error: unknown) => Promise.reject(readingError(error, path)));
       if (found.isFile()) add(found.size);
       if (found.isDirectory()) folders.push(path);
     }
@@ -133,9 +133,10 @@ class FileSystemSource implements Source {
     if (names.size === 0) throw outsideOfSource(path);
     const entries: SourceEntry[] = [];
     for (const name of [...names].toSorted(compareBytes)) {
-      const { node, problem } = await readNode(posix.join(path, name), name, this.#owners);
+      const { node, problem } = await readNode(toSystemPath(posix.join(path, name)), name, this.#owners);
       if (node !== undefined) entries.push({ kind: 'node', node });
-      if (problem !== undefined) entries.push({ kind: 'skipped', skipped: { path: posix.join(path, name), reason: problem } });
+      if (problem !== undefined)
+        entries.push({ kind: 'skipped', skipped: { path: printablePath(posix.join(path, name)), reason: problem } });
     }
     return entries;
   }
@@ -173,7 +174,23 @@ class FileSystemFile implements SourceFile {
   }
 }
 
-async function openForReading(path: string): Promise<FileHandle> {
+/** Two calls for a path that one call takes; else through its folder. */
+async function openVerifiedFile(path: string): Promise<FileHandle> {
+  if (!isWithinOneCall(path)) {
+    await using folder = await openVerifiedFolder(posix.dirname(path));
+    return await openForReading(folder.at(posix.basename(path)));
+  }
+  const handle = await openForReading(toSystemPath(path));
+  try {
+    await verifyPath(handle, path);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+async function openForReading(path: SystemPath): Promise<FileHandle> {
   try {
     return await open(path, readFlags | noAccessTime);
   } catch (error) {
@@ -203,5 +220,5 @@ function isAtOrBelow(path: string, root: string): boolean {
 }
 
 function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  return Buffer.compare(pathToBytes(a), pathToBytes(b));
 }

@@ -62,17 +62,19 @@ describe('recovering a tree', () => {
     );
   });
 
-  it.skipIf(loadSystemCalls() === undefined)('recovers fifos and extended attributes, and says what it leaves', async () => {
+  it.skipIf(loadSystemCalls() === undefined)('recovers fifos, sockets and extended attributes', async () => {
     const base = await scratch();
     const target = await openTarget(base, 'to');
     const extendedAttributes = new Map([['user.colour', Buffer.from('red')]]);
     await (await target.openFile('/file', { ...fileNode('file'), extendedAttributes })).close();
     await target.makeNode('/fifo', { ...fileNode('fifo'), type: 'fifo', mode: 0o622 });
-    await target.makeNode('/socket', { ...fileNode('socket'), type: 'socket' });
+    await target.makeNode('/socket', { ...fileNode('socket'), type: 'socket', mode: 0o640 });
     expect(Buffer.from(loadSystemCalls()?.getAttribute(join(base, 'to', 'file'), 'user.colour') ?? []).toString()).toBe('red');
     const fifo = await stat(join(base, 'to', 'fifo'));
     expect([fifo.isFIFO(), fifo.mode & 0o777]).toEqual([true, 0o622]);
-    expect(target.warnings).toEqual([{ path: '/socket', reason: 'a socket is not recovered here' }]);
+    const socket = await lstat(join(base, 'to', 'socket'));
+    expect([socket.isSocket(), socket.mode & 0o777]).toEqual([true, 0o640]);
+    expect(target.warnings).toEqual([]);
   });
 });
 

@@ -9,6 +9,7 @@ import { writingError } from './file-system-error.ts';
 import { setMetadata, typeBitsOf } from './restored-metadata.ts';
 import { placeBelow } from './snapshot-path.ts';
 import { loadSystemCalls } from './system-calls.ts';
+import { printablePath, toSystemPath, type SystemPath } from './system-path.ts';
 import type { Target, TargetFile, TargetNode, TargetWarning } from './target.ts';
 import { openVerifiedFolder, type VerifiedFolder } from './verified-folder.ts';
 
@@ -53,8 +54,8 @@ class FileSystemTarget implements Target {
   async open(): Promise<void> {
     const root = await resolveInsideRoots(this.#options.path, this.#options.roots);
     try {
-      if (await this.#isFolderToUse(root)) await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
-      else await mkdir(root, { recursive: true, mode: unfinishedFolderMode });
+      if (await this.#isFolderToUse(root)) await access(toSystemPath(root), constants.R_OK | constants.W_OK | constants.X_OK);
+      else await mkdir(toSystemPath(root), { recursive: true, mode: unfinishedFolderMode });
       await using folder = await openVerifiedFolder(root);
       this.#root = folder.path;
     } catch (error) {
@@ -134,7 +135,7 @@ class FileSystemTarget implements Target {
   async #isFolderToUse(root: string): Promise<boolean> {
     try {
       // opendir, not readdir: the folder may be one of a million names.
-      await using folder = await opendir(root);
+      await using folder = await opendir(toSystemPath(root));
       const isEmpty = (await folder.read()) === null;
       if (isEmpty || this.#options.overwrite) return true;
       throw new HoldfastError('target_not_empty', `${JSON.stringify(root)} is not empty`, { context: { path: root } });
@@ -161,7 +162,7 @@ class FileSystemTarget implements Target {
     folder: VerifiedFolder,
     name: string,
     path: string,
-    create: (place: string) => Promise<T>,
+    create: (place: SystemPath) => Promise<T>,
   ): Promise<T | undefined> {
     const place = folder.at(name);
     try {
@@ -175,24 +176,24 @@ class FileSystemTarget implements Target {
     return create(place);
   }
 
-  #makerOf(node: TargetNode): ((place: string) => Promise<true>) | undefined {
+  #makerOf(node: TargetNode): ((place: SystemPath) => Promise<true>) | undefined {
     const { linkTarget } = node;
     if (node.type === 'symlink' && linkTarget !== undefined) {
       return async (place) => {
-        await symlink(linkTarget, place);
+        await symlink(toSystemPath(linkTarget), place);
         return true;
       };
     }
     const [typeBits, calls] = [typeBitsOf(node.type), loadSystemCalls()];
     if (typeBits === undefined || calls === undefined) return undefined;
-    if (node.type !== 'fifo' && !this.#isRoot) return undefined;
+    if ((node.type === 'dev' || node.type === 'chardev') && !this.#isRoot) return undefined;
     return async (place) => {
       calls.makeNode(place, typeBits | unfinishedFileMode, node.device ?? 0n);
       return true;
     };
   }
 
-  async #setMetadata(path: string, node: TargetNode, place: string, handle?: FileHandle): Promise<void> {
+  async #setMetadata(path: string, node: TargetNode, place: SystemPath, handle?: FileHandle): Promise<void> {
     const isOurs = node.uid === process.geteuid?.() && node.gid === process.getegid?.();
     if (!this.#isRoot && !isOurs && !this.#hasWarnedOfOwners) {
       this.#hasWarnedOfOwners = true;
@@ -203,7 +204,7 @@ class FileSystemTarget implements Target {
   }
 
   #warn(path: string, reason: string): void {
-    if (this.warnings.length < maxWarningsListed) this.warnings.push({ path, reason });
+    if (this.warnings.length < maxWarningsListed) this.warnings.push({ path: printablePath(path), reason });
     else if (this.warnings.length === maxWarningsListed)
       this.warnings.push({ path: '/', reason: 'there are more warnings than are listed' });
   }

@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer';
 import type { BigIntStats } from 'node:fs';
 import { constants } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
@@ -8,6 +7,7 @@ import { isVanished } from './file-system-error.ts';
 import type { OwnerNames } from './owner-names.ts';
 import type { NodeType, SourceEntry, SourceNode } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
+import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
 
 /** Names of one folder that are looked at together: enough to keep the thread pool busy. */
@@ -27,11 +27,6 @@ const nodeTypes: ReadonlyMap<bigint, NodeType> = new Map(
     ] as const
   ).map(([bits, type]) => [BigInt(bits), type]),
 );
-
-/** Bytes of a name that are no UTF-8 as `\xff`, for people. */
-function printableName(name: Buffer): string {
-  return name.toString('latin1').replaceAll(/[^\x20-\x7e]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, '0')}`);
-}
 
 export interface ListingOptions {
   /** Which absolute paths to leave out. */
@@ -57,17 +52,19 @@ export async function measureFolder(
   folder: VerifiedFolder,
   isExcluded: (path: string) => boolean,
 ): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
-  const entries = (await readdir(folder.itself, { withFileTypes: true })).filter(({ name }) => !isExcluded(posix.join(folder.path, name)));
-  const files = entries.filter((entry) => entry.isFile());
+  const entries = (await readdir(folder.itself, { encoding: 'buffer', withFileTypes: true }))
+    .map((entry) => ({ name: pathFromBytes(entry.name), isFile: entry.isFile(), isFolder: entry.isDirectory() }))
+    .filter(({ name }) => !isExcluded(posix.join(folder.path, name)));
+  const files = entries.filter(({ isFile }) => isFile);
   const fileSizesBytes: number[] = [];
   for (let begin = 0; begin < files.length; begin += batchSize) {
     const sizes = await Promise.all(files.slice(begin, begin + batchSize).map(({ name }) => sizeIfThere(folder.at(name))));
     fileSizesBytes.push(...sizes.filter((sizeBytes) => sizeBytes !== undefined));
   }
-  return { fileSizesBytes, folders: entries.filter((entry) => entry.isDirectory()).map(({ name }) => posix.join(folder.path, name)) };
+  return { fileSizesBytes, folders: entries.filter(({ isFolder }) => isFolder).map(({ name }) => posix.join(folder.path, name)) };
 }
 
-async function sizeIfThere(path: string): Promise<number | undefined> {
+async function sizeIfThere(path: SystemPath): Promise<number | undefined> {
   try {
     return (await lstat(path)).size;
   } catch (error) {
@@ -79,10 +76,9 @@ async function sizeIfThere(path: string): Promise<number | undefined> {
 async function entriesOf(folder: VerifiedFolder, rawName: Buffer, options: ListingOptions): Promise<SourceEntry[]> {
   const skipped = (name: string, reason: string): SourceEntry => ({
     kind: 'skipped',
-    skipped: { path: posix.join(folder.path, name), reason },
+    skipped: { path: printablePath(posix.join(folder.path, name)), reason },
   });
-  if (!isUtf8(rawName)) return [skipped(printableName(rawName), 'the name is not UTF-8')];
-  const name = rawName.toString();
+  const name = pathFromBytes(rawName);
   if (options.isExcluded(posix.join(folder.path, name))) return [];
   try {
     const { node, problem } = await readNode(folder.at(name), name, options.owners);
@@ -102,7 +98,7 @@ async function entriesOf(folder: VerifiedFolder, rawName: Buffer, options: Listi
  * that was its essence. Errors: those of lstat(2) and readlink(2).
  */
 export async function readNode(
-  path: string,
+  path: SystemPath,
   name: string,
   owners: OwnerNames,
 ): Promise<{ readonly node?: SourceNode; readonly problem?: string }> {
@@ -111,9 +107,7 @@ export async function readNode(
   if (type === undefined) return { problem: 'is of no known type' };
   const node = nodeOf(name, type, found, owners);
   if (type === 'symlink') {
-    const linkTarget = await readlink(path, { encoding: 'buffer' });
-    if (!isUtf8(linkTarget)) return { problem: 'the symlink leads to a name that is not UTF-8' };
-    return { node: { ...node, linkTarget: linkTarget.toString() } };
+    return { node: { ...node, linkTarget: pathFromBytes(await readlink(path, { encoding: 'buffer' })) } };
   }
   const { attributes, problem } = readAttributes(path);
   return {
@@ -144,13 +138,15 @@ function nodeOf(name: string, type: NodeType, found: BigIntStats, owners: OwnerN
   };
 }
 
-function readAttributes(path: string): { attributes: Map<string, Uint8Array>; problem?: string } {
+function readAttributes(path: SystemPath): { attributes: Map<string, Uint8Array>; problem?: string } {
   const attributes = new Map<string, Uint8Array>();
   const calls = loadSystemCalls();
   if (calls === undefined) return { attributes };
   try {
-    for (const name of calls.listAttributes(path)) attributes.set(name, calls.getAttribute(path, name));
-    return { attributes };
+    const { names, unnamableCount } = calls.listAttributes(path);
+    for (const name of names) attributes.set(name, calls.getAttribute(path, name));
+    if (unnamableCount === 0) return { attributes };
+    return { attributes, problem: `stored without ${unnamableCount} extended attributes whose names are not UTF-8` };
   } catch (error) {
     const errno = errnoCode(error);
     if (errno === undefined) throw error;

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { chmod, lchown, lutimes, type FileHandle } from 'node:fs/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { loadSystemCalls } from './system-calls.ts';
+import type { SystemPath } from './system-path.ts';
 import type { TargetNode } from './target.ts';
 
 /**
@@ -11,7 +12,7 @@ import type { TargetNode } from './target.ts';
  */
 export interface MetadataPlace {
   /** Of the entry itself; no call here follows a symlink at its end, but for the mode of a fifo or device. */
-  readonly path: string;
+  readonly path: SystemPath;
   /** Of a regular file or a folder. */
   readonly handle?: FileHandle;
   readonly isRoot: boolean;
@@ -89,5 +90,5 @@ export function nsOf(seconds: number): bigint {
 
 /** The type bits of a node that mknod(2) makes, or undefined for any other. */
 export function typeBitsOf(type: TargetNode['type']): number | undefined {
-  return { fifo: constants.S_IFIFO, dev: constants.S_IFBLK, chardev: constants.S_IFCHR }[type as string];
+  return { fifo: constants.S_IFIFO, socket: constants.S_IFSOCK, dev: constants.S_IFBLK, chardev: constants.S_IFCHR }[type as string];
 }

@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { pathToBytes } from './system-path.ts';
 
 /** NAME_MAX of every file system that matters here. */
 const maxNameLengthBytes = 255;
@@ -22,5 +23,7 @@ export function placeBelow(root: string, path: string, nodeName?: string): strin
 }
 
 function isPlainName(name: string): boolean {
-  return name !== '' && name !== '.' && name !== '..' && !name.includes('\0') && Buffer.byteLength(name) <= maxNameLengthBytes;
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('\0') && lengthBytes(name) <= maxNameLengthBytes;
 }
+
+const lengthBytes = (name: string): number => (name.isWellFormed() ? Buffer.byteLength(name) : pathToBytes(name).byteLength);

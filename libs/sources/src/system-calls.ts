@@ -1,5 +1,7 @@
 import type { DynamicLibraryResult } from 'node:ffi';
+import { isUtf8 } from 'node:buffer';
 import { getSystemErrorName } from 'node:util';
+import type { SystemPath } from './system-path.ts';
 
 /**
  * Calls of the C library that node:fs does not have: times to the nanosecond, device nodes and fifos, extended attributes.
@@ -8,13 +10,14 @@ import { getSystemErrorName } from 'node:util';
  */
 export interface SystemCalls {
   /** Errors: an Error with the errno's name as its code, here and below. */
-  setTimes(path: string, accessedNs: bigint, modifiedNs: bigint): void;
+  setTimes(path: SystemPath, accessedNs: bigint, modifiedNs: bigint): void;
   setOpenFileTimes(fileDescriptor: number, accessedNs: bigint, modifiedNs: bigint): void;
   /** `mode` with its type bits. */
-  makeNode(path: string, mode: number, device: bigint): void;
-  listAttributes(path: string): string[];
-  getAttribute(path: string, name: string): Uint8Array;
-  setAttribute(path: string, name: string, value: Uint8Array): void;
+  makeNode(path: SystemPath, mode: number, device: bigint): void;
+  /** Names that are not UTF-8, which a tree cannot hold, are counted apart. */
+  listAttributes(path: SystemPath): { names: string[]; unnamableCount: number };
+  getAttribute(path: SystemPath, name: string): Uint8Array;
+  setAttribute(path: SystemPath, name: string, value: Uint8Array): void;
 }
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of Linux. */
@@ -77,10 +80,9 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
     listAttributes: (path) => {
       const names = Buffer.alloc(maxAttributeSizeBytes);
       const lengthBytes = checked(functions.llistxattr(cString(path), names, BigInt(names.byteLength)), 'llistxattr');
-      return names
-        .toString('utf8', 0, lengthBytes)
-        .split('\0')
-        .filter((name) => name !== '');
+      const parts = splitAtNul(names.subarray(0, lengthBytes));
+      const readable = parts.filter((part) => isUtf8(part));
+      return { names: readable.map((part) => part.toString('utf8')), unnamableCount: parts.length - readable.length };
     },
     getAttribute: (path, name) => {
       const value = Buffer.alloc(maxAttributeSizeBytes);
@@ -106,6 +108,17 @@ function timespecs(...timesNs: readonly bigint[]): Buffer {
   return bytes;
 }
 
-function cString(text: string): Buffer {
-  return Buffer.from(`${text}\0`);
+function splitAtNul(bytes: Buffer): Buffer[] {
+  const parts: Buffer[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const end = bytes.indexOf(0, start);
+    const stop = end === -1 ? bytes.length : end;
+    if (stop > start) parts.push(bytes.subarray(start, stop));
+    start = stop + 1;
+  }
+  return parts;
+}
+
+function cString(text: SystemPath): Buffer {
+  return typeof text === 'string' ? Buffer.from(`${text}\0`) : Buffer.concat([text, Buffer.alloc(1)]);
 }

@@ -48,11 +48,10 @@ export async function restoreTree(repository: Repository, snapshotId: string): P
   return target;
 }
 
-/** What a restore of the tree must give: paths to content, link target or type. Sockets are not backed up. */
+/** What a restore of the tree must give: paths to content, link target or type. */
 export function expectedContents(tree: MemoryFolder, folder = ''): Map<string, string> {
   const contents = new Map<string, string>();
   for (const [name, entry] of Object.entries(tree)) {
-    if (entry.type === 'socket') continue;
     const path = `${folder}/${name}`;
     contents.set(path, contentOf(entry));
     if (entry.type === 'dir') for (const [below, content] of expectedContents(entry.entries, path)) contents.set(below, content);

@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Source, SourceNode } from '../source.ts';
+import { pathToBytes } from '../system-path.ts';
 
 /** The promises of source.ts as tests. The source must hold at least one file that is not empty, and nothing may change it meanwhile. */
 export interface SourceFixture {
@@ -129,5 +130,5 @@ function namesIn(entries: Awaited<ReturnType<Source['readDirectory']>>): string[
 }
 
 function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  return Buffer.compare(pathToBytes(a), pathToBytes(b));
 }

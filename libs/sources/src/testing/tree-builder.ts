@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, link, lstat, lutimes, mkdir, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import fc from 'fast-check';
+import { pathFromBytes, toSystemPath } from '../system-path.ts';
 
 /** A tree of files for tests: what it holds, in order, paths relative to its root. A folder comes before what is in it. */
 export type TreeEntry =
@@ -53,15 +54,15 @@ export const sampleTree: readonly TreeEntry[] = [
 export async function buildTree(root: string, entries: readonly TreeEntry[]): Promise<void> {
   await mkdir(root, { recursive: true });
   for (const entry of entries) {
-    const path = posix.join(root, entry.path);
+    const path = toSystemPath(posix.join(root, entry.path));
     if (entry.type === 'dir') await mkdir(path);
-    else if (entry.type === 'symlink') await symlink(entry.linkTarget, path);
-    else if (entry.type === 'hard-link') await link(posix.join(root, entry.existing), path);
+    else if (entry.type === 'symlink') await symlink(toSystemPath(entry.linkTarget), path);
+    else if (entry.type === 'hard-link') await link(toSystemPath(posix.join(root, entry.existing)), path);
     else await writeFile(path, entry.content);
   }
   for (const entry of entries.toReversed()) {
     if (entry.type === 'hard-link') continue;
-    const path = posix.join(root, entry.path);
+    const path = toSystemPath(posix.join(root, entry.path));
     if (entry.type !== 'symlink' && entry.mode !== undefined) await chmod(path, entry.mode);
     if (entry.modifiedSeconds === undefined) continue;
     const setTimes = entry.type === 'symlink' ? lutimes : utimes;
@@ -72,9 +73,9 @@ export async function buildTree(root: string, entries: readonly TreeEntry[]): Pr
 /** Removes a tree, folders that keep their own owner out among it. */
 export async function removeTree(root: string): Promise<void> {
   const open = async (folder: string): Promise<void> => {
-    await chmod(folder, 0o700);
-    for (const entry of await readdir(folder, { withFileTypes: true })) {
-      if (entry.isDirectory()) await open(posix.join(folder, entry.name));
+    await chmod(toSystemPath(folder), 0o700);
+    for (const entry of await readdir(toSystemPath(folder), { encoding: 'buffer', withFileTypes: true })) {
+      if (entry.isDirectory()) await open(posix.join(folder, pathFromBytes(entry.name)));
     }
   };
   await open(root);
@@ -90,11 +91,11 @@ export async function describeTree(root: string, timeStepNs = 1n): Promise<strin
   const lines: string[] = [];
   const firstPathOf = new Map<bigint, string>();
   const visit = async (relative: string): Promise<void> => {
-    const names = (await readdir(posix.join(root, relative))).toSorted();
-    for (const name of names) {
-      const path = posix.join(relative, name);
+    const names = await readdir(toSystemPath(posix.join(root, relative)), { encoding: 'buffer' });
+    for (const name of names.toSorted((a, b) => Buffer.compare(a, b))) {
+      const path = posix.join(relative, pathFromBytes(name));
       lines.push(await describeEntry(root, path, firstPathOf, timeStepNs));
-      if ((await lstat(posix.join(root, path))).isDirectory()) await visit(path);
+      if ((await lstat(toSystemPath(posix.join(root, path)))).isDirectory()) await visit(path);
     }
   };
   await visit('');
@@ -102,7 +103,7 @@ export async function describeTree(root: string, timeStepNs = 1n): Promise<strin
 }
 
 async function describeEntry(root: string, relative: string, firstPathOf: Map<bigint, string>, timeStepNs: bigint): Promise<string> {
-  const path = posix.join(root, relative);
+  const path = toSystemPath(posix.join(root, relative));
   const found = await lstat(path, { bigint: true });
   const parts = [
     JSON.stringify(relative),
@@ -110,7 +111,7 @@ async function describeEntry(root: string, relative: string, firstPathOf: Map<bi
     `${String(found.uid)}:${String(found.gid)}`,
     String(found.mtimeNs / timeStepNs),
   ];
-  if (found.isSymbolicLink()) parts.push(`-> ${await readlink(path)}`);
+  if (found.isSymbolicLink()) parts.push(`-> ${(await readlink(path, { encoding: 'buffer' })).toString('latin1')}`);
   if (found.isFile()) {
     const first = firstPathOf.get(found.ino);
     firstPathOf.set(found.ino, first ?? relative);
@@ -124,17 +125,21 @@ async function describeEntry(root: string, relative: string, firstPathOf: Map<bi
   return parts.join(' ');
 }
 
-/** Any small tree. Names are distinct within a folder, modes leave the owner a way in, times are of this century or the last. */
+/** Any small tree. Names are any bytes, distinct within a folder, modes leave the owner a way in, times are of this century or the last. */
 export function treeArbitrary(): fc.Arbitrary<TreeEntry[]> {
   const name = fc
-    .oneof(fc.stringMatching(/^[a-z]{1,4}$/), fc.string({ minLength: 1, maxLength: 8, unit: 'grapheme' }))
-    .filter((text) => text !== '.' && text !== '..' && !/[/\0]/.test(text) && text.isWellFormed());
+    .oneof(
+      fc.stringMatching(/^[a-z]{1,4}$/),
+      fc.string({ minLength: 1, maxLength: 8, unit: 'grapheme' }).filter((text) => text.isWellFormed()),
+      fc.uint8Array({ minLength: 1, maxLength: 6 }).map(pathFromBytes),
+    )
+    .filter((text) => text !== '.' && text !== '..' && !/[/\0]/.test(text));
   const modifiedSeconds = fc.integer({ min: 0, max: 4_000_000_000 }).map((eighths) => eighths / 8);
   const mode = fc.integer({ min: 0, max: 0o7777 });
   const content = fc.uint8Array({ maxLength: 3_000 });
   const leaf = fc.oneof(
     fc.record({ type: fc.constant('file' as const), content, mode: mode.map((bits) => bits | 0o400), modifiedSeconds }),
-    fc.record({ type: fc.constant('symlink' as const), linkTarget: fc.stringMatching(/^[a-z./]{1,20}$/), modifiedSeconds }),
+    fc.record({ type: fc.constant('symlink' as const), linkTarget: fc.oneof(fc.stringMatching(/^[a-z./]{1,20}$/), name), modifiedSeconds }),
     fc.record({ type: fc.constant('hard-link' as const) }),
     fc.record({ type: fc.constant('dir' as const), mode: mode.map((bits) => bits | 0o700), modifiedSeconds }),
   );

@@ -9,7 +9,7 @@ import { createBlobLoader } from './blob-loader.ts';
 import { systemClock } from './clock.ts';
 import { createFileStorer } from './file-storer.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
-import { loadIndex } from './load-index.ts';
+import { openIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
 import { createPacker } from './packer.ts';
@@ -77,7 +77,7 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
   const startedAt = clock.now();
   const tally = new ArchiveTally(options);
   tally.report('opening');
-  const { index } = await loadIndex(repository, { signal });
+  const index = await openIndex(repository, { signal });
   const sink = createPacker({ repository, index, compression, clock, signal });
   const scanning = tally.needsScan ? scanAhead(source, tally, signal) : Promise.resolve();
   try {

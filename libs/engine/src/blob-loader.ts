@@ -21,11 +21,6 @@ const windowBytes = 1024 * 1024;
 const maxWindows = 32;
 
 export function createBlobLoader(repository: Repository, index: BlobIndex): BlobLoader {
-  const packEnds = new Map<ObjectId, number>();
-  for (const { packId, entries } of index.packs()) {
-    const last = entries.at(-1);
-    if (last !== undefined) packEnds.set(packId, endOf(index.at(last)));
-  }
   /** Least recently used first. */
   const windows = new Map<string, Promise<Uint8Array>>();
 
@@ -44,10 +39,11 @@ export function createBlobLoader(repository: Repository, index: BlobIndex): Blob
   };
 
   const load = async (type: BlobType, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array> => {
-    const blob = index.lookup(type, id);
-    if (blob === null) throw new HoldfastError('repository_damaged', `${type} blob ${id} is in no index`);
+    const entry = index.find(type, id);
+    if (entry === -1) throw new HoldfastError('repository_damaged', `${type} blob ${id} is in no index`);
+    const blob = index.at(entry);
     const start = Math.floor(blob.offset / windowBytes) * windowBytes;
-    const end = Math.max(endOf(blob), Math.min(start + windowBytes, packEnds.get(blob.packId) ?? 0));
+    const end = Math.max(endOf(blob), Math.min(start + windowBytes, index.packEndBytes(entry)));
     const window = await loadWindow(blob.packId, start, end - start, signal);
     return openBlob(repository.cipher, window.subarray(blob.offset - start, endOf(blob) - start), blob);
   };

@@ -17,6 +17,8 @@ export interface ArchiveWalkOptions {
   readonly loader: BlobLoader;
   readonly storer: FileStorer;
   readonly sink: BlobSink;
+  /** Files in hand at once. */
+  readonly concurrentFiles: number;
   readonly parentTreeId?: ObjectId;
   readonly signal: AbortSignal;
   readonly onFile: (kind: 'new' | 'changed' | 'unmodified', sizeBytes: number) => void;
@@ -26,8 +28,6 @@ export interface ArchiveWalkOptions {
   readonly onWarning: (message: string) => void;
 }
 
-/** Files that are read at once. Two hide the latency of a disk, more than four gain nothing while one thread cuts and seals. */
-const concurrentFiles = 4;
 /** Folders that are listed but wait for their files: bounds the memory of the walk, which runs ahead of the reading. */
 const maxUnfinishedFolders = 256;
 
@@ -41,7 +41,7 @@ export async function walkSource(options: ArchiveWalkOptions): Promise<ObjectId>
 
 class ArchiveWalk {
   readonly #options: ArchiveWalkOptions;
-  readonly #fileSlots = new Slots(concurrentFiles);
+  readonly #fileSlots: Slots;
   readonly #folderSlots = new Slots(maxUnfinishedFolders);
   /** Ends the walk and its tasks together, at the first failure of any. */
   readonly #failed = new AbortController();
@@ -50,6 +50,7 @@ class ArchiveWalk {
 
   constructor(options: ArchiveWalkOptions) {
     this.#options = options;
+    this.#fileSlots = new Slots(options.concurrentFiles);
     this.#signal = AbortSignal.any([options.signal, this.#failed.signal]);
   }
 
@@ -109,7 +110,7 @@ class ArchiveWalk {
   async #storeFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<TreeNode | null> {
     const { storer, onFile, onSkipped, onBytes } = this.#options;
     this.#signal.throwIfAborted();
-    const stored = await storer.store(path, { signal: this.#signal, onBytes });
+    const stored = await storer.store(path, { signal: this.#signal, onBytes, sizeBytes: node.sizeBytes });
     if (stored.kind === 'skipped') {
       onSkipped({ path, reason: stored.reason });
       return null;

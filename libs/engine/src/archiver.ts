@@ -4,20 +4,23 @@ import { encodeSnapshotFile } from '@holdfast/restic-format/snapshot-file';
 import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
+import { ArchiveThreads } from './archive-threads/archive-threads.ts';
 import { walkSource } from './archive-walk.ts';
 import { createBlobLoader } from './blob-loader.ts';
+import type { BlobSink } from './blob-sink.ts';
 import { systemClock } from './clock.ts';
-import { createFileStorer } from './file-storer.ts';
+import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
 import { openIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
-import { createPacker } from './packer.ts';
+import { createPacker, type PackerOptions } from './packer.ts';
 
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 import { scanSource } from './scan.ts';
 import type { Snapshot } from './snapshots.ts';
+import { openThreadPool, type ThreadPool } from './threads/thread-pool.ts';
 
 export interface ArchiveOptions extends LockOptions {
   readonly repository: Repository;
@@ -38,6 +41,12 @@ export interface ArchiveOptions extends LockOptions {
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
+  /**
+   * Threads that read and store files of a source that allows it: one a core by default, 0 for none. They live as long as the call,
+   * unless `threads` gives it a pool of the caller's.
+   */
+  readonly concurrency?: number;
+  readonly threads?: ThreadPool;
   /**
    * Called once, when packs and index are durable: it must call `write`, which writes the snapshot file, and return its id.
    * Here the caller fences the commit; throwing leaves no snapshot.
@@ -78,7 +87,8 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
   const tally = new ArchiveTally(options);
   tally.report('opening');
   const index = await openIndex(repository, { signal });
-  const sink = createPacker({ repository, index, compression, clock, signal });
+  await using pool = isThreaded(options) && options.threads === undefined ? openThreadPool(options) : undefined;
+  const { sink, storer, concurrentFiles } = openStorer(options, { index, compression, clock, signal, pool: options.threads ?? pool });
   const scanning = tally.needsScan ? scanAhead(source, tally, signal) : Promise.resolve();
   try {
     const treeId = await walkSource({
@@ -86,7 +96,8 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
       index,
       sink,
       loader: createBlobLoader(repository, index),
-      storer: createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial }),
+      storer,
+      concurrentFiles,
       ...(options.parent === undefined ? {} : { parentTreeId: options.parent.tree }),
       signal,
       onFile: (kind, sizeBytes) => tally.addFile(kind, sizeBytes),
@@ -112,6 +123,34 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
     await scanning;
     await sink.settle();
   }
+}
+
+/** Files in hand at once: enough to fill the threads' batches; each costs the walk a few hundred bytes. */
+const filesForThreads = 4096;
+/** Two hide the latency of a disk, more than four gain nothing while one thread cuts and seals. */
+const filesWithoutThreads = 4;
+
+/** Threads open files by themselves, which only some sources allow. */
+function isThreaded({ source, concurrency }: ArchiveOptions): boolean {
+  return source.threadOptions !== undefined && concurrency !== 0;
+}
+
+interface StorerOptions extends Omit<PackerOptions, 'repository'> {
+  readonly pool: ThreadPool | undefined;
+}
+
+function openStorer(
+  options: ArchiveOptions,
+  { pool, ...rest }: StorerOptions,
+): { sink: BlobSink; storer: FileStorer; concurrentFiles: number } {
+  const { repository, source } = options;
+  if (pool !== undefined && isThreaded(options)) {
+    const threads = new ArchiveThreads({ repository, pool, ...rest });
+    return { sink: threads, storer: threads, concurrentFiles: filesForThreads };
+  }
+  const sink = createPacker({ repository, ...rest });
+  const storer = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
+  return { sink, storer, concurrentFiles: filesWithoutThreads };
 }
 
 /** Never rejects: a scan that fails leaves the total unknown, and the backup meets the same trouble and reports it. */

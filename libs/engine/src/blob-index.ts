@@ -1,6 +1,7 @@
 import type { IndexedPack } from '@holdfast/restic-format/index-file';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobType, PackedBlob } from '@holdfast/restic-format/pack';
+import { PackedEntries } from './packed-entries.ts';
 
 export interface BlobLocation extends PackedBlob {
   readonly packId: ObjectId;
@@ -17,6 +18,10 @@ export interface BlobIndex {
   /** The number of the blob's first entry, or -1. */
   find(type: BlobType, id: ObjectId): number;
   at(entry: number): BlobLocation;
+  /** As `find`, for an id as it stands in 32 bytes of `ids` from `position` on. */
+  findBytes(type: BlobType, ids: Uint8Array, position: number): number;
+  /** Several entries as a thread takes them. */
+  pack(entries: readonly number[]): PackedEntries;
   /** An entry that is there already (same blob, pack and offset) is not added again. */
   add(pack: IndexedPack): void;
   /** Every pack once, with the numbers of its entries. */
@@ -25,6 +30,16 @@ export interface BlobIndex {
   packEndBytes(entry: number): number;
   /** What the index takes of the memory, near enough. */
   readonly heldBytes: number;
+  /** The index as it is now, for other threads to look into: see openSharedIndex. No copy is made. */
+  share(): SharedBlobIndex;
+}
+
+/** The columns that say which blobs are known. Entries from `entryCount` on are not to be looked at: they may be half written. */
+export interface SharedBlobIndex {
+  readonly entryCount: number;
+  readonly slots: SharedArrayBuffer;
+  readonly ids: SharedArrayBuffer;
+  readonly isTree: SharedArrayBuffer;
 }
 
 export interface IndexPackEntries {
@@ -51,15 +66,15 @@ export function createBlobIndex(): BlobIndex {
 
 class ColumnIndex implements BlobIndex {
   entryCount = 0;
-  #ids = Buffer.alloc(firstCapacity * idBytes);
-  #isTree = new Uint8Array(firstCapacity);
+  #ids = Buffer.from(new SharedArrayBuffer(firstCapacity * idBytes));
+  #isTree = new Uint8Array(new SharedArrayBuffer(firstCapacity));
   #packs = new Uint32Array(firstCapacity);
   #offsets = new Uint32Array(firstCapacity);
   #lengths = new Uint32Array(firstCapacity);
   /** 0 for a blob that is not compressed. */
   #plainLengths = new Uint32Array(firstCapacity);
   /** Entry number + 1; 0 is free. */
-  #slots = new Int32Array(firstCapacity * 2);
+  #slots = sharedSlots(firstCapacity * 2);
   readonly #packIds: ObjectId[] = [];
   readonly #packNumbers = new Map<ObjectId, number>();
   /** For each pack the runs of its entries: first and count in turn. One run, unless index files disagree. */
@@ -88,6 +103,32 @@ class ColumnIndex implements BlobIndex {
       length: this.#lengths[entry] ?? 0,
       ...(plainLength ? { uncompressedLength: plainLength } : {}),
     };
+  }
+
+  findBytes(type: BlobType, ids: Uint8Array, position: number): number {
+    const isTree = type === 'tree' ? 1 : 0;
+    const mask = this.#slots.length - 1;
+    const first =
+      ((ids[position] ?? 0) << 24) | ((ids[position + 1] ?? 0) << 16) | ((ids[position + 2] ?? 0) << 8) | (ids[position + 3] ?? 0);
+    for (let slot = first & mask; ; slot = (slot + 1) & mask) {
+      const entry = (this.#slots[slot] ?? 0) - 1;
+      if (entry === -1) return -1;
+      if (this.#isTree[entry] === isTree && this.#hasId(entry, ids, position)) return entry;
+    }
+  }
+
+  pack(entries: readonly number[]): PackedEntries {
+    const packed = PackedEntries.allocate(entries.length);
+    entries.forEach((entry, nth) => {
+      const columns = {
+        offset: this.#offsets[entry] ?? 0,
+        length: this.#lengths[entry] ?? 0,
+        plainLength: this.#plainLengths[entry] ?? 0,
+        isTree: this.#isTree[entry] === 1,
+      };
+      packed.set(nth, columns, this.#ids.subarray(entry * idBytes, (entry + 1) * idBytes));
+    });
+    return packed;
   }
 
   add(pack: IndexedPack): void {
@@ -132,6 +173,10 @@ class ColumnIndex implements BlobIndex {
     return columnBytes + this.#slots.byteLength + this.#packIds.length * packHeldBytes;
   }
 
+  share(): SharedBlobIndex {
+    return { entryCount: this.entryCount, slots: this.#slots.buffer, ids: this.#ids.buffer, isTree: this.#isTree.buffer };
+  }
+
   #hasCopy(packNumber: number, blob: PackedBlob): boolean {
     return this.#probe(blob.type, blob.id, (entry) => this.#packs[entry] === packNumber && this.#offsets[entry] === blob.offset) !== -1;
   }
@@ -145,6 +190,12 @@ class ColumnIndex implements BlobIndex {
       if (entry === -1) return -1;
       if (this.#isTree[entry] === isTree && this.#idAt(entry) === id && wanted(entry)) return entry;
     }
+  }
+
+  #hasId(entry: number, ids: Uint8Array, position: number): boolean {
+    const at = entry * idBytes;
+    for (let nth = 0; nth < idBytes; nth++) if (this.#ids[at + nth] !== ids[position + nth]) return false;
+    return true;
   }
 
   #idAt(entry: number): ObjectId {
@@ -173,10 +224,10 @@ class ColumnIndex implements BlobIndex {
 
   #growColumns(): void {
     const capacity = Math.ceil(this.#offsets.length * (this.#offsets.length < smallCapacity ? 2 : growthFactor));
-    const ids = Buffer.alloc(capacity * idBytes);
+    const ids = Buffer.from(new SharedArrayBuffer(capacity * idBytes));
     ids.set(this.#ids);
     this.#ids = ids;
-    this.#isTree = grown(this.#isTree, new Uint8Array(capacity));
+    this.#isTree = grown(this.#isTree, new Uint8Array(new SharedArrayBuffer(capacity)));
     this.#packs = grown(this.#packs, new Uint32Array(capacity));
     this.#offsets = grown(this.#offsets, new Uint32Array(capacity));
     this.#lengths = grown(this.#lengths, new Uint32Array(capacity));
@@ -184,10 +235,35 @@ class ColumnIndex implements BlobIndex {
   }
 
   #growSlots(): void {
-    this.#slots = new Int32Array(this.#slots.length * 2);
+    this.#slots = sharedSlots(this.#slots.length * 2);
     // In their order, so that the first entry of a blob stays the first to be found.
     for (let entry = 0; entry < this.entryCount; entry++) this.#takeSlot(this.#idAt(entry), entry);
   }
+}
+
+function sharedSlots(count: number): Int32Array<SharedArrayBuffer> {
+  return new Int32Array(new SharedArrayBuffer(count * Int32Array.BYTES_PER_ELEMENT));
+}
+
+/** Whether the shared index has a data blob; `id` are 32 bytes. */
+export function openSharedIndex({ entryCount, slots, ids, isTree }: SharedBlobIndex): { hasData(id: Uint8Array): boolean } {
+  const [slotWords, idWords, treeMarks] = [new Int32Array(slots), new Int32Array(ids), new Uint8Array(isTree)];
+  const mask = slotWords.length - 1;
+  const isAt = (entry: number, id: Int32Array): boolean => {
+    for (let word = 0; word < id.length; word++) if (idWords[entry * id.length + word] !== id[word]) return false;
+    return true;
+  };
+  return {
+    hasData(id) {
+      const words = new Int32Array(id.buffer, id.byteOffset, idBytes / Int32Array.BYTES_PER_ELEMENT);
+      const first = ((id[0] ?? 0) << 24) | ((id[1] ?? 0) << 16) | ((id[2] ?? 0) << 8) | (id[3] ?? 0);
+      for (let slot = first & mask; ; slot = (slot + 1) & mask) {
+        const entry = (slotWords[slot] ?? 0) - 1;
+        if (entry === -1) return false;
+        if (entry < entryCount && treeMarks[entry] === 0 && isAt(entry, words)) return true;
+      }
+    },
+  };
 }
 
 /** Ids are hashes already: their first 32 bits do. */
@@ -195,7 +271,7 @@ function slotHash(id: ObjectId): number {
   return Number.parseInt(id.slice(0, 8), 16) | 0;
 }
 
-function grown<T extends Uint8Array | Uint32Array>(from: T, into: T): T {
+function grown<T extends Uint8Array<SharedArrayBuffer> | Uint32Array>(from: T, into: T): T {
   into.set(from);
   return into;
 }

@@ -1,103 +1,191 @@
+import { createHash } from 'node:crypto';
+import type { Cipher } from '@holdfast/restic-format/cipher';
 import { packName } from '@holdfast/restic-format/layout';
-import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
-import { openPackTail, type PackedBlob } from '@holdfast/restic-format/pack';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { openPackTail, packTailBytes, packTailLength, type PackedBlob } from '@holdfast/restic-format/pack';
+import { decodeTree } from '@holdfast/restic-format/tree';
+import type { OpenObject } from '@holdfast/storage/local-object';
+import { segmentBytes, type BlobUnpacker } from './blob-unpacker.ts';
 import { isDamage } from './damage.ts';
-import type { FindingList } from './finding-list.ts';
-import type { Repository } from './repository.ts';
-import { openBlob } from './sealed-blob.ts';
+import type { NewFinding } from './finding-list.ts';
+import { PackedEntries } from './packed-entries.ts';
+import { TreeReferenceWriter } from './tree-references.ts';
+
+export interface PackToCheck {
+  readonly packId: ObjectId;
+  /** What the index says lies in it; none for a pack that is in no index, whose damage costs nothing and is a warning. */
+  readonly indexed: PackedEntries;
+  /** Whether the trees in it are to be read. */
+  readonly readsTrees: boolean;
+}
 
 export interface CheckedPack {
   readonly bytesRead: number;
   readonly blobsChecked: number;
+  readonly findings: readonly NewFinding[];
+  /** See tree-references.ts. */
+  readonly trees?: Uint8Array<ArrayBuffer>;
+}
+
+export interface PackCheckTools {
+  readonly unpacker: BlobUnpacker;
+  readonly cipher: Cipher;
+  /** Called before each piece of work that may take a tenth of a second. */
+  readonly throwIfAborted: () => void;
+}
+
+/** A pack that cannot be read at all, as its result. */
+export function unreadablePack({ packId, indexed }: PackToCheck, reason: string): CheckedPack {
+  const severity = indexed.count === 0 ? 'warning' : 'damage';
+  const finding = { kind: 'pack_missing', severity, message: reason, objectName: packName(packId), packId, hitsWholePack: true } as const;
+  return { bytesRead: 0, blobsChecked: 0, findings: [finding] };
 }
 
 /**
- * Reads a pack and checks all of it: its hash, its header, every blob. `indexed` is what the index says lies in it; empty for a
- * pack that is in no index, whose damage costs nothing and is a warning.
+ * Reads a pack once from its beginning to its end and checks all of it: its hash, its header, every blob. Segment by segment, so
+ * that it needs the memory of one segment, or of the longest blob.
  */
-export async function checkPack(
-  repository: Repository,
-  packId: ObjectId,
-  indexed: readonly PackedBlob[],
-  findings: FindingList,
-  signal: AbortSignal,
-): Promise<CheckedPack> {
-  const objectName = packName(packId);
-  const severity = indexed.length === 0 ? 'warning' : 'damage';
-  let bytes: Uint8Array;
-  try {
-    bytes = await repository.storage.get(objectName, { signal });
-  } catch (error) {
-    if (!isDamage(error)) throw error;
-    findings.add({ kind: 'pack_missing', severity, message: error.message, objectName, packId, hitsWholePack: true });
-    return { bytesRead: 0, blobsChecked: 0 };
-  }
-  if (hashOf(bytes) !== packId) {
-    findings.add({
-      kind: 'object_hash_wrong',
-      severity,
-      message: `${objectName} does not have the content that its name says`,
-      objectName,
-      packId,
-    });
-  }
-  const header = readHeader(repository, packId, bytes, severity, findings);
-  const blobs = indexed.length > 0 ? indexed : header;
-  if (indexed.length > 0 && header.length > 0) compareWithIndex(packId, header, indexed, findings);
-  for (const blob of blobs) {
-    signal.throwIfAborted();
-    checkBlob(repository, packId, bytes, blob, severity, findings);
-    // Half a gigabyte a second is hashed at best: a pause at each blob lets an abort through.
-    await new Promise(setImmediate);
-  }
-  return { bytesRead: bytes.length, blobsChecked: blobs.length };
+export function checkPack(pack: PackToCheck, object: OpenObject, tools: PackCheckTools): CheckedPack {
+  return new PackCheck(pack, object, tools).run();
 }
 
-function readHeader(
-  repository: Repository,
-  packId: ObjectId,
-  bytes: Uint8Array,
-  severity: 'damage' | 'warning',
-  findings: FindingList,
-): PackedBlob[] {
-  try {
-    return openPackTail(bytes, bytes.length, repository.cipher);
-  } catch (error) {
-    if (!isDamage(error)) throw error;
-    const message = `the header of pack ${packId} cannot be read: ${error.message}`;
-    findings.add({ kind: 'pack_header_wrong', severity, message, objectName: packName(packId), packId });
-    return [];
+class PackCheck {
+  readonly #pack: PackToCheck;
+  readonly #object: OpenObject;
+  readonly #tools: PackCheckTools;
+  readonly #findings: NewFinding[] = [];
+  readonly #trees = new TreeReferenceWriter();
+  readonly #severity: NewFinding['severity'];
+
+  constructor(pack: PackToCheck, object: OpenObject, tools: PackCheckTools) {
+    this.#pack = pack;
+    this.#object = object;
+    this.#tools = tools;
+    this.#severity = pack.indexed.count === 0 ? 'warning' : 'damage';
+  }
+
+  run(): CheckedPack {
+    const { packId, indexed } = this.#pack;
+    const header = this.#readHeader();
+    if (indexed.count > 0 && header !== undefined && !header.equals(indexed.sorted())) this.#compareWithIndex(header);
+    const blobs = indexed.count > 0 ? indexed.sorted() : (header ?? indexed);
+    if (this.#readAll(blobs) !== packId) {
+      this.#add({ kind: 'object_hash_wrong', message: `${packName(packId)} does not have the content that its name says` });
+    }
+    const trees = this.#trees.take();
+    const result = { bytesRead: this.#object.sizeBytes, blobsChecked: blobs.count, findings: this.#findings };
+    return trees === undefined ? result : { ...result, trees };
+  }
+
+  #readHeader(): PackedEntries | undefined {
+    const { sizeBytes } = this.#object;
+    try {
+      let tail = this.#read(Math.max(0, sizeBytes - packTailBytes), sizeBytes);
+      const tailLength = packTailLength(tail, sizeBytes);
+      if (tailLength > tail.length) tail = this.#read(sizeBytes - tailLength, sizeBytes);
+      return PackedEntries.of(openPackTail(tail, sizeBytes, this.#tools.cipher));
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.#add({ kind: 'pack_header_wrong', message: `the header of pack ${this.#pack.packId} cannot be read: ${error.message}` });
+      return undefined;
+    }
+  }
+
+  #read(start: number, end: number): Uint8Array<ArrayBuffer> {
+    const bytes = this.#tools.unpacker.window(end - start).subarray(0, end - start);
+    this.#object.read(bytes, start);
+    return bytes;
+  }
+
+  /** Checks the blobs, which are in the order of their offsets, and gives the hash of the whole pack. */
+  #readAll(blobs: PackedEntries): ObjectId {
+    const { sizeBytes } = this.#object;
+    const hash = createHash('sha256');
+    let next = 0;
+    for (let start = 0; start < sizeBytes;) {
+      this.#tools.throwIfAborted();
+      // Those that another one overlaps, or that reach beyond the end: the index is wrong, and each is looked at by itself.
+      while (next < blobs.count && (blobs.offsetAt(next) < start || endOf(blobs, next) > sizeBytes)) this.#checkAlone(blobs.at(next++));
+      const { end, behind } = segmentAt(blobs, next, start, sizeBytes);
+      hash.update(this.#read(start, end));
+      for (; next < behind; next++) this.#checkBlob(blobs, next, start);
+      start = end;
+    }
+    while (next < blobs.count) this.#checkAlone(blobs.at(next++));
+    return hash.digest('hex');
+  }
+
+  #checkBlob(blobs: PackedEntries, nth: number, start: number): void {
+    const id = blobs.idAt(nth);
+    const isTree = blobs.isTreeAt(nth);
+    try {
+      const plain = this.#tools.unpacker.unpack(blobs.offsetAt(nth) - start, blobs.lengthAt(nth), blobs.plainLengthAt(nth), id);
+      if (isTree && this.#pack.readsTrees) this.#readTree(id, plain);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.#addDamagedBlob(blobs.at(nth), error.message);
+    }
+  }
+
+  #checkAlone(blob: PackedBlob): void {
+    const { id, type, offset, length, uncompressedLength = 0 } = blob;
+    try {
+      this.#read(offset, Math.min(offset + length, Math.max(offset, this.#object.sizeBytes)));
+      const plain = this.#tools.unpacker.unpack(0, Math.max(0, Math.min(length, this.#object.sizeBytes - offset)), uncompressedLength, id);
+      if (type === 'tree' && this.#pack.readsTrees) this.#readTree(id, plain);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.#addDamagedBlob(blob, error.message);
+    }
+  }
+
+  /** A tree that has its hash and is none: the program that made it was wrong. The walk of the snapshots comes upon it if it is in use. */
+  #readTree(id: ObjectId, plain: Uint8Array): void {
+    try {
+      this.#trees.add(id, decodeTree(plain));
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+  }
+
+  #compareWithIndex(header: PackedEntries): void {
+    const { packId, indexed } = this.#pack;
+    const inPack = new Set(Array.from({ length: header.count }, (_, nth) => describe(header.at(nth))));
+    for (let nth = 0; nth < indexed.count; nth++) {
+      const blob = indexed.at(nth);
+      if (inPack.delete(describe(blob))) continue;
+      const message = `the index has ${blob.type} blob ${blob.id} in pack ${packId} otherwise than the pack's own header`;
+      this.#add({ kind: 'index_entry_wrong', message });
+    }
+    if (inPack.size === 0) return;
+    this.#add({ kind: 'index_entry_wrong', message: `${inPack.size} blobs of pack ${packId} are in no index` }, 'warning');
+  }
+
+  #addDamagedBlob({ type, id }: PackedBlob, reason: string): void {
+    const message = `${type} blob ${id} in pack ${this.#pack.packId} is damaged: ${reason}`;
+    this.#add({ kind: 'blob_damaged', message, blobId: id, blobType: type });
+  }
+
+  #add(finding: Omit<NewFinding, 'severity'>, severity = this.#severity): void {
+    const { packId } = this.#pack;
+    this.#findings.push({ ...finding, severity, objectName: packName(packId), packId });
   }
 }
 
-function compareWithIndex(packId: ObjectId, header: readonly PackedBlob[], indexed: readonly PackedBlob[], findings: FindingList): void {
-  const inPack = new Set(header.map(describe));
-  const objectName = packName(packId);
-  for (const blob of indexed) {
-    if (inPack.delete(describe(blob))) continue;
-    const message = `the index has ${blob.type} blob ${blob.id} in pack ${packId} otherwise than the pack's own header`;
-    findings.add({ kind: 'index_entry_wrong', severity: 'damage', message, objectName, packId });
-  }
-  if (inPack.size === 0) return;
-  const message = `${inPack.size} blobs of pack ${packId} are in no index`;
-  findings.add({ kind: 'index_entry_wrong', severity: 'warning', message, objectName, packId });
+function endOf(blobs: PackedEntries, nth: number): number {
+  return blobs.offsetAt(nth) + blobs.lengthAt(nth);
 }
 
-function checkBlob(
-  repository: Repository,
-  packId: ObjectId,
-  bytes: Uint8Array,
-  blob: PackedBlob,
-  severity: 'damage' | 'warning',
-  findings: FindingList,
-): void {
-  try {
-    openBlob(repository.cipher, bytes.subarray(blob.offset, blob.offset + blob.length), blob);
-  } catch (error) {
-    if (!isDamage(error)) throw error;
-    const message = `${blob.type} blob ${blob.id} in pack ${packId} is damaged: ${error.message}`;
-    findings.add({ kind: 'blob_damaged', severity, message, objectName: packName(packId), packId, blobId: blob.id, blobType: blob.type });
-  }
+/** How far to read from `start` on: whole blobs up to a segment's size, or one that is longer. `behind` is the first blob after them. */
+function segmentAt(blobs: PackedEntries, next: number, start: number, sizeBytes: number): { end: number; behind: number } {
+  const limit = Math.min(start + segmentBytes, sizeBytes);
+  let [end, behind] = [start, next];
+  while (behind < blobs.count && blobs.offsetAt(behind) >= end && endOf(blobs, behind) <= limit) end = endOf(blobs, behind++);
+  if (behind > next) return { end, behind };
+  if (next === blobs.count) return { end: limit, behind };
+  // What lies before the blob belongs to none; it counts for the hash of the pack alone.
+  const offset = blobs.offsetAt(next);
+  return offset > start ? { end: Math.min(limit, offset), behind } : { end: endOf(blobs, next), behind: next + 1 };
 }
 
 function describe({ id, type, offset, length, uncompressedLength = 0 }: PackedBlob): string {

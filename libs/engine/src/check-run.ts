@@ -6,19 +6,18 @@ import { noteAffectedPaths } from './affected-paths.ts';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import type { CheckOptions, CheckResult } from './checker.ts';
-import { checkPack } from './check-pack.ts';
+import type { CheckedPack, PackToCheck } from './check-pack.ts';
+import { checkPacks } from './check-packs.ts';
 import { isDamage } from './damage.ts';
 import { FindingList } from './finding-list.ts';
 import { loadIndex } from './load-index.ts';
 import { loadNamedFile } from './named-file.ts';
 import { listPackSizes } from './pack-list.ts';
 import type { EnginePhase } from './progress.ts';
-import { forEachConcurrently } from './slots.ts';
+import { PackedEntries } from './packed-entries.ts';
 import { listSnapshotIds, loadSnapshot, type Snapshot } from './snapshots.ts';
+import { TreeGraph } from './tree-references.ts';
 import { markUsedBlobs, type UsedBlobs } from './used-blobs.ts';
-
-/** Packs in memory at once, 16 MiB each as a rule. */
-const concurrentPacks = 3;
 
 /** One check from its beginning to its result. */
 export class CheckRun {
@@ -43,13 +42,18 @@ export class CheckRun {
     });
     const loader = createBlobLoader(repository, index);
     const isWholeRepository = snapshotIds === undefined;
-    const used = level === 'integrity' || !isWholeRepository ? await this.#checkTrees(snapshots, index, loader) : null;
+    const readsPacks = level !== 'integrity';
+    const walksFirst = level === 'integrity' || !isWholeRepository;
+    // Where all packs are read anyway, the trees in them are read on the way and walked afterwards.
+    let used = walksFirst ? await this.#checkTrees(snapshots, index, loader) : null;
     const wanted = isWholeRepository ? null : packsInUse(index, used);
-    this.#comparePacks(index, packSizes, used, wanted);
-    if (level === 'checksum') {
+    if (readsPacks) {
       await this.#checkKeys();
-      await this.#checkPacks(index, packSizes, wanted);
+      const graph = level === 'full' && !walksFirst ? new TreeGraph() : null;
+      await this.#checkPacks({ index, sizes: packSizes, wanted, graph });
+      if (graph !== null) used = await this.#checkTrees(snapshots, index, loader, graph);
     }
+    this.#comparePacks(index, packSizes, used, wanted);
     if (this.#findings.damageCount > 0) {
       await noteAffectedPaths(snapshots, { index, loader, findings: this.#findings, signal: this.#signal });
     }
@@ -79,12 +83,13 @@ export class CheckRun {
     return snapshots;
   }
 
-  async #checkTrees(snapshots: readonly Snapshot[], index: BlobIndex, loader: BlobLoader): Promise<UsedBlobs> {
+  async #checkTrees(snapshots: readonly Snapshot[], index: BlobIndex, loader: BlobLoader, graph?: TreeGraph): Promise<UsedBlobs> {
     const used = await markUsedBlobs(
       snapshots.map((snapshot) => snapshot.tree),
       {
         index,
         loader,
+        ...(graph === undefined ? {} : { graph }),
         signal: this.#signal,
         onMissing: (blobType, blobId) => {
           const message = `${blobType} blob ${blobId} is needed and in no index`;
@@ -124,7 +129,7 @@ export class CheckRun {
       const place = { severity: isUsed ? 'damage' : 'warning', objectName: packName(packId), packId } as const;
       if (actual === undefined) {
         // The reading of packs comes upon it too.
-        if (this.#options.level === 'checksum') continue;
+        if (this.#options.level !== 'integrity') continue;
         this.#findings.add({
           kind: 'pack_missing',
           message: `pack ${packId} is in the index and not in the storage`,
@@ -164,18 +169,25 @@ export class CheckRun {
     }
   }
 
-  async #checkPacks(index: BlobIndex, sizes: ReadonlyMap<ObjectId, number>, wanted: ReadonlySet<ObjectId> | null): Promise<void> {
-    const indexed = new Map([...index.packs()].map(({ packId, entries }) => [packId, entries]));
-    const packIds = [...(wanted ?? new Set([...indexed.keys(), ...sizes.keys()]))];
+  async #checkPacks({ index, sizes, wanted, graph }: PacksToRead): Promise<void> {
+    const { repository, pool, concurrency } = this.#options;
+    const packIds = [...(wanted ?? new Set([...indexedIds(index), ...sizes.keys()]))];
     const bytesTotal = packIds.reduce((sum, packId) => sum + (sizes.get(packId) ?? 0), 0);
-    await forEachConcurrently(packIds, concurrentPacks, async (packId) => {
-      this.#signal.throwIfAborted();
-      const blobs = (indexed.get(packId) ?? []).map((entry) => index.at(entry));
-      const { bytesRead, blobsChecked } = await checkPack(this.#options.repository, packId, blobs, this.#findings, this.#signal);
+    const onChecked = ({ findings, bytesRead, blobsChecked, trees }: CheckedPack): void => {
+      for (const finding of findings) this.#findings.add(finding);
+      if (trees !== undefined) graph?.add(trees);
       this.#counts.packsChecked++;
       this.#counts.bytesRead += bytesRead;
       this.#counts.blobsChecked += blobsChecked;
       this.#report('checking_packs', this.#counts.packsChecked, packIds.length, bytesTotal);
+    };
+    await checkPacks(packsToCheck(index, packIds, graph !== null), {
+      repository,
+      signal: this.#signal,
+      bytesTotal,
+      onChecked,
+      ...(pool === undefined ? {} : { pool }),
+      ...(concurrency === undefined ? {} : { concurrency }),
     });
   }
 
@@ -185,6 +197,29 @@ export class CheckRun {
 
   #report(phase: EnginePhase, filesDone: number, filesTotal: number | null, bytesTotal: number | null = null): void {
     this.#options.onProgress?.({ phase, filesDone, filesTotal, bytesDone: this.#counts.bytesRead, bytesTotal });
+  }
+}
+
+interface PacksToRead {
+  readonly index: BlobIndex;
+  readonly sizes: ReadonlyMap<ObjectId, number>;
+  /** Only these; null for all. */
+  readonly wanted: ReadonlySet<ObjectId> | null;
+  /** Takes what the trees in the packs point to; null when nobody asks. */
+  readonly graph: TreeGraph | null;
+}
+
+function* indexedIds(index: BlobIndex): Generator<ObjectId> {
+  for (const { packId } of index.packs()) yield packId;
+}
+
+/** Each with what the index has of it, made when it is asked for. */
+function* packsToCheck(index: BlobIndex, packIds: readonly ObjectId[], readsTrees: boolean): Generator<PackToCheck> {
+  const entriesOf = new Map([...index.packs()].map(({ packId, entries }) => [packId, entries]));
+  for (const packId of packIds) {
+    const entries = entriesOf.get(packId);
+    entriesOf.delete(packId);
+    yield { packId, indexed: entries === undefined ? PackedEntries.allocate(0) : index.pack(entries), readsTrees };
   }
 }
 

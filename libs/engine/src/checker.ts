@@ -4,15 +4,17 @@ import type { Finding } from './finding.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
+import type { ThreadOptions } from './threads/borrowed-pool.ts';
 
 /**
  * - `integrity`: every tree of every snapshot walked and hashed, every blob that they name in the index, every indexed pack there
  *   with its right size. Reads trees only.
  * - `checksum`: every pack, index, snapshot and key file hashed against its name, every blob unsealed, unpacked and hashed.
+ * - `full`: both, with one reading of everything.
  */
-export type CheckLevel = 'checksum' | 'integrity';
+export type CheckLevel = 'checksum' | 'integrity' | 'full';
 
-export interface CheckOptions extends LockOptions {
+export interface CheckOptions extends LockOptions, ThreadOptions {
   readonly repository: Repository;
   readonly level: CheckLevel;
   /** Only what these snapshots need. Default: the whole repository. */

@@ -9,8 +9,16 @@ import type { BlobSink } from './blob-sink.ts';
  * no content, so an implementation can do all of it elsewhere, with a packer of its own.
  */
 export interface FileStorer {
-  /** `onBytes` hears of every stored part's size. Throws for the repository's troubles only. */
-  store(path: string, options: { signal: AbortSignal; onBytes: (bytes: number) => void }): Promise<StoredFile>;
+  /** Throws for the repository's troubles only. */
+  store(path: string, options: StoreOptions): Promise<StoredFile>;
+}
+
+export interface StoreOptions {
+  readonly signal: AbortSignal;
+  /** Hears of every stored part's size. */
+  readonly onBytes: (bytes: number) => void;
+  /** What the file had when it was looked at. */
+  readonly sizeBytes: number;
 }
 
 export type StoredFile =

@@ -3,6 +3,7 @@ import type { BlobType } from '@holdfast/restic-format/pack';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import { isDamage } from './damage.ts';
+import { idAt, referencesOf, type TreeGraph } from './tree-references.ts';
 
 export interface UsedBlobs {
   /** 1 for every index entry that is the first of a blob in use. */
@@ -14,6 +15,8 @@ export interface UsedBlobs {
 export interface UsedBlobsOptions {
   readonly index: BlobIndex;
   readonly loader: BlobLoader;
+  /** Trees that were read already; the others are loaded. */
+  readonly graph?: TreeGraph;
   readonly signal: AbortSignal;
   /** A blob that a tree or snapshot names and no index has. */
   readonly onMissing: (type: BlobType, id: ObjectId) => void;
@@ -24,16 +27,16 @@ export interface UsedBlobsOptions {
 
 /** Follows the trees to every blob that they need, each tree once. */
 export async function markUsedBlobs(treeIds: readonly ObjectId[], options: UsedBlobsOptions): Promise<UsedBlobs> {
-  const { index, loader, signal, onMissing, onDamagedTree, onTree } = options;
+  const { index, loader, graph, signal, onMissing, onDamagedTree, onTree } = options;
   const marks = new Uint8Array(index.entryCount);
   const missing = new Set<string>();
   let treeCount = 0;
   let blobCount = 0;
 
   /** True when the blob is there and met for the first time. */
-  const mark = (type: BlobType, id: ObjectId): boolean => {
-    const entry = index.find(type, id);
+  const mark = (type: BlobType, entry: number, idOf: () => ObjectId): boolean => {
     if (entry === -1) {
+      const id = idOf();
       if (!missing.has(type + id)) onMissing(type, id);
       missing.add(type + id);
       return false;
@@ -48,17 +51,24 @@ export async function markUsedBlobs(treeIds: readonly ObjectId[], options: UsedB
   const todo = treeIds.toReversed();
   for (let treeId = todo.pop(); treeId !== undefined; treeId = todo.pop()) {
     signal.throwIfAborted();
-    if (!mark('tree', treeId)) continue;
+    const id = treeId;
+    if (!mark('tree', index.find('tree', id), () => id)) continue;
     try {
-      const nodes = await loader.loadTree(treeId, signal);
-      for (const { content } of nodes) for (const id of content ?? []) mark('data', id);
-      for (const { subtree } of nodes.toReversed()) if (subtree !== undefined) todo.push(subtree);
+      const { bytes, position, subtreeCount, blobCount: dataCount } = graph?.get(id) ?? referencesOf(id, await loader.loadTree(id, signal));
+      const firstBlob = position + subtreeCount * idBytes;
+      for (let nth = 0; nth < dataCount; nth++) {
+        const at = firstBlob + nth * idBytes;
+        mark('data', index.findBytes('data', bytes, at), () => idAt(bytes, at));
+      }
+      for (let nth = subtreeCount - 1; nth >= 0; nth--) todo.push(idAt(bytes, position + nth * idBytes));
     } catch (error) {
       if (!isDamage(error)) throw error;
-      onDamagedTree(treeId, error.message);
+      onDamagedTree(id, error.message);
     }
     treeCount++;
     onTree?.(treeCount);
   }
   return { marks, treeCount, blobCount };
 }
+
+const idBytes = 32;

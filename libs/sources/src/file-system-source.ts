@@ -53,6 +53,7 @@ const noAccessTime = process.platform === 'linux' ? constants.O_NOATIME : 0;
 const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 class FileSystemSource implements Source {
+  readonly threadOptions = { kind: 'file_system' } as const;
   readonly paths: readonly string[];
   readonly #isExcluded: (path: string) => boolean;
   readonly #owners: OwnerNames;

@@ -9,6 +9,9 @@ export interface Source {
   /** What the snapshot says it holds: absolute paths, sorted. */
   readonly paths: readonly string[];
 
+  /** Present where any thread can open the files at once, with openThreadFolder; else only `openFile` does. */
+  readonly threadOptions?: ThreadSourceOptions;
+
   /**
    * The entries of one folder, sorted by the bytes of their names. What cannot be read is in the list with its reason,
    * so that nothing is left out in silence. Throws path_not_found or path_not_readable when the folder itself cannot be listed.
@@ -23,6 +26,11 @@ export interface Source {
 
   /** Ends what the source holds (connections, exported database snapshots). Calling it twice is no error. */
   close(): Promise<void>;
+}
+
+/** Plain data, good for a structured clone. */
+export interface ThreadSourceOptions {
+  readonly kind: 'file_system';
 }
 
 export type SourceEntry =

@@ -9,7 +9,7 @@ import { localError } from './local-error.ts';
 import { listLocalObjects, temporaryPrefix } from './local-listing.ts';
 import { assertListPrefix, assertObjectName } from './object-name.ts';
 import { readExactly, writeFully } from './local-bytes.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject } from './storage.ts';
+import type { ByteRange, CallOptions, Storage, StoredObject, ThreadStorageOptions } from './storage.ts';
 import { untilAborted } from './until-aborted.ts';
 
 /**
@@ -24,7 +24,7 @@ export interface LocalStorageOptions {
 }
 
 /** Nobody but the worker's user reads objects; what they hold is sealed all the same. */
-const fileMode = 0o600;
+export const objectFileMode = 0o600;
 
 /** Opens a folder as a storage. Nothing is made yet. Errors: storage_denied, storage_unreachable. */
 export async function openLocalStorage({ path }: LocalStorageOptions): Promise<Storage> {
@@ -40,6 +40,7 @@ export async function openLocalStorage({ path }: LocalStorageOptions): Promise<S
 
 class LocalStorage implements Storage {
   readonly location: string;
+  readonly threadOptions: ThreadStorageOptions;
   readonly #path: string;
   /** Puts whose caller may have gone after an abort; they still remove their temporary file. */
   readonly #unsettled = new Set<Promise<unknown>>();
@@ -47,6 +48,7 @@ class LocalStorage implements Storage {
   constructor(path: string) {
     this.#path = path;
     this.location = `local:${path}`;
+    this.threadOptions = { kind: 'local', path };
   }
 
   async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options: CallOptions = {}): Promise<void> {
@@ -145,11 +147,11 @@ class LocalStorage implements Storage {
   async #createIn(folder: string, temporary: string): ReturnType<typeof open> {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     try {
-      return await open(temporary, flags, fileMode);
+      return await open(temporary, flags, objectFileMode);
     } catch (error) {
       if (errnoCode(error) !== 'ENOENT') throw error;
       await makeDurableFolder(folder);
-      return open(temporary, flags, fileMode);
+      return open(temporary, flags, objectFileMode);
     }
   }
 

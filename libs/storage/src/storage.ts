@@ -9,6 +9,12 @@ export interface Storage {
   readonly location: string;
 
   /**
+   * What openThreadStorage needs to open the same storage in another thread. Absent where only this thread can use it: bytes are
+   * then handed over to it.
+   */
+  readonly threadOptions?: ThreadStorageOptions;
+
+  /**
    * Writes an object whole. When it returns, the bytes are durable (fsync of file and folder, or the server's word) and every
    * later `get`, `stat` and `list` sees them. Until then no reader sees anything of it: not a part, not an empty object.
    * A failed or aborted put leaves nothing that `list` shows.
@@ -36,6 +42,12 @@ export interface Storage {
 
   /** Ends connections. Calling it twice is no error. */
   close(): Promise<void>;
+}
+
+/** Plain data, good for a structured clone. */
+export interface ThreadStorageOptions {
+  readonly kind: 'local';
+  readonly path: string;
 }
 
 export interface StoredObject {

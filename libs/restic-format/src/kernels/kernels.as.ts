@@ -1,5 +1,6 @@
 /**
- * The two inner loops of the format in AssemblyScript: Poly1305 and the Rabin fingerprint. Built by build-kernels.ts.
+ * The inner loops of the format in AssemblyScript: Poly1305, counter mode round a block cipher, and the Rabin fingerprint.
+ * Built by build-kernels.ts.
  *
  * Memory is imported and laid out by hand; nothing is allocated. The addresses are repeated in kernels.ts.
  *    1024   256 × u64  modulus: what the top 8 bits of a digest turn into, with those bits set so that xor clears them
@@ -234,6 +235,37 @@ export function macEnd(at: usize, size: usize): void {
   store<u32>(TAG, <u32>t, 8);
   t = h3 + <u64>load<u32>(KEY_S, 12) + (t >> 32);
   store<u32>(TAG, <u32>t, 12);
+}
+
+// Counter mode ---------------------------------------------------------------------------------------------------------------
+
+/** Fills [at, at + 16·count) with the counter blocks that follow from the IV at `iv`: 128-bit integers, big-endian, counting up. */
+export function counterBlocks(iv: usize, at: usize, count: usize): void {
+  let high = bswap<u64>(load<u64>(iv));
+  let low = bswap<u64>(load<u64>(iv, 8));
+  const end = at + (count << 4);
+  while (at < end) {
+    store<u64>(at, bswap<u64>(high));
+    store<u64>(at, bswap<u64>(low), 8);
+    low++;
+    if (low == 0) high++;
+    at += 16;
+  }
+}
+
+/** [at, at + size) ^= [key, key + size). */
+export function mask(at: usize, key: usize, size: usize): void {
+  const end = at + size, lastWhole = at + (size & ~15);
+  while (at < lastWhole) {
+    v128.store(at, v128.xor(v128.load(at), v128.load(key)));
+    at += 16;
+    key += 16;
+  }
+  while (at < end) {
+    store<u8>(at, load<u8>(at) ^ load<u8>(key));
+    at++;
+    key++;
+  }
 }
 
 // Rabin fingerprint ----------------------------------------------------------------------------------------------------------

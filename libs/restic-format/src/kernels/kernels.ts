@@ -6,6 +6,8 @@ export interface Kernels {
   macBegin(): void;
   macUpdate(at: number, sizeBytes: number): void;
   macEnd(at: number, sizeBytes: number): void;
+  counterBlocks(iv: number, at: number, count: number): void;
+  mask(at: number, key: number, sizeBytes: number): void;
   chunkSetPolynomial(polynomial: bigint): void;
   chunkScan(at: number, laneBytes: number): number;
   chunkScanRest(at: number, sizeBytes: number): number;

@@ -1,0 +1,127 @@
+import { openArena } from '@holdfast/restic-format/arena';
+import { objectIdBytes } from '@holdfast/restic-format/object-id';
+import { closeSync } from 'node:fs';
+import { hash } from 'node:crypto';
+import { openSharedIndex } from '../blob-index.ts';
+import { openBlobClaims } from '../threads/blob-claims.ts';
+import type { Answer, OpenThreadSession, SessionContext, ThreadSession } from '../threads/thread-session.ts';
+import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData } from './archive-calls.ts';
+import { handingOutput, writingOutput } from './pack-output.ts';
+import { readRegionBytes, ThreadFiles } from './thread-files.ts';
+import { ThreadPacker, threadPackerBytes } from './thread-packer.ts';
+
+/**
+ * What one thread does in a backup: it reads files, cuts, hashes, compresses, seals and packs them inside its own memory. Paths
+ * come in; ids, and word of packs, go out.
+ */
+export const openThreadSession: OpenThreadSession<ArchiveThreadData, ArchiveCall> = (data, context) => new ArchiveSession(data, context);
+
+class ArchiveSession implements ThreadSession<ArchiveCall> {
+  readonly #context: SessionContext;
+  readonly #counters: Int32Array;
+  readonly #arena = openArena(readRegionBytes + threadPackerBytes);
+  readonly #files: ThreadFiles;
+  readonly #packer: ThreadPacker;
+  readonly #isNew: (id: Uint8Array) => boolean;
+  /** Files that other threads read from. */
+  readonly #descriptors = new Set<number>();
+  #groupCount = 0;
+  /** Of its own, so that it can be looked at as words too. */
+  readonly #id = new Uint8Array(objectIdBytes);
+
+  constructor(
+    { masterKeys, chunkerPolynomial, compression, index, claims, storage, counters: shared }: ArchiveThreadData,
+    context: SessionContext,
+  ) {
+    this.#context = context;
+    this.#counters = new Int32Array(shared);
+    const [known, claimed] = [openSharedIndex(index), openBlobClaims(claims)];
+    this.#isNew = (id) => !known.hasData(id) && claimed.claim(id);
+    const arena = this.#arena;
+    this.#packer = new ThreadPacker({
+      arena,
+      address: arena.firstAddress + readRegionBytes,
+      masterKeys,
+      compression,
+      openOutput: storage === null ? handingOutput(context, shared) : writingOutput(storage, context),
+    });
+    this.#files = new ThreadFiles({
+      arena,
+      address: arena.firstAddress,
+      polynomial: chunkerPolynomial,
+      save: (address, sizeBytes) => this.#save(address, sizeBytes),
+      throwIfAborted: () => context.throwIfAborted(),
+    });
+  }
+
+  async handle(call: ArchiveCall): Promise<Answer> {
+    return { output: await this.#answer(call) };
+  }
+
+  async close(): Promise<void> {
+    for (const descriptor of this.#descriptors) closeSync(descriptor);
+    await this.#packer.close();
+  }
+
+  async #answer(call: ArchiveCall): Promise<unknown> {
+    switch (call.kind) {
+      case 'batch':
+        return await this.#files.storeBatch(call.folders);
+      case 'file':
+        return await this.#storeLarge(call);
+      case 'group':
+        return await this.#files.storeGroup(call.descriptor, call.cuts);
+      case 'release':
+        if (this.#descriptors.delete(call.descriptor)) closeSync(call.descriptor);
+        return undefined;
+      case 'trees':
+        return await this.#storeTrees(call);
+      case 'finish':
+        return await this.#packer.finish();
+    }
+    return undefined;
+  }
+
+  async #save(address: number, sizeBytes: number): Promise<Uint8Array> {
+    this.#id.set(hash('sha256', this.#arena.memory.subarray(address, address + sizeBytes), 'buffer'));
+    if (this.#isNew(this.#id)) await this.#packer.save('data', this.#id, address, sizeBytes);
+    return this.#id;
+  }
+
+  async #storeLarge({ file, folder, name, mayShare }: ArchiveCall & { kind: 'file' }): Promise<unknown> {
+    const share = (descriptor: number, cuts: Float64Array): number | null => {
+      if (!mayShare || !this.#takeWanted()) return null;
+      const group = this.#groupCount++;
+      this.#tell({ kind: 'group', file, group, descriptor, cuts });
+      return group;
+    };
+    const answer = await this.#files.storeLarge(folder, name, share, (bytes) => this.#tell({ kind: 'bytes', file, bytes }));
+    if (answer.descriptor !== -1 && answer.segments.some((segment) => typeof segment === 'number'))
+      this.#descriptors.add(answer.descriptor);
+    return answer;
+  }
+
+  async #storeTrees({ bytes, lengths, ids }: ArchiveCall & { kind: 'trees' }): Promise<undefined> {
+    const { memory, firstAddress } = this.#arena;
+    memory.set(bytes, firstAddress);
+    let at = firstAddress;
+    for (const [nth, length] of lengths.entries()) {
+      await this.#packer.save('tree', ids.subarray(nth * objectIdBytes, (nth + 1) * objectIdBytes), at, length);
+      at += length;
+    }
+    return undefined;
+  }
+
+  /** True when another thread has time for a group of chunks. */
+  #takeWanted(): boolean {
+    for (;;) {
+      const wanted = Atomics.load(this.#counters, counters.wantedGroups);
+      if (wanted <= 0) return false;
+      if (Atomics.compareExchange(this.#counters, counters.wantedGroups, wanted, wanted - 1) === wanted) return true;
+    }
+  }
+
+  #tell(event: ArchiveEvent): void {
+    this.#context.emit(event);
+  }
+}

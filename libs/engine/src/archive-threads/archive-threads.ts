@@ -1,0 +1,215 @@
+import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { overheadBytes } from '@holdfast/restic-format/cipher';
+import { packName } from '@holdfast/restic-format/layout';
+import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
+import { decodePackHeader, type BlobType } from '@holdfast/restic-format/pack';
+import { posix } from 'node:path';
+import type { BlobIndex } from '../blob-index.ts';
+import type { BlobCounts, BlobSink, SavedBlob } from '../blob-sink.ts';
+import type { Clock } from '../clock.ts';
+import type { FileStorer, StoredFile, StoreOptions } from '../file-storer.ts';
+import { createIndexWriter } from '../index-writer.ts';
+import { createPacker } from '../packer.ts';
+import type { Repository } from '../repository.ts';
+import { plainLengthOf } from '../sealed-blob.ts';
+import { makeSharedClaims } from '../threads/blob-claims.ts';
+import type { ThreadGroup } from '../threads/thread-group.ts';
+import type { ThreadPool } from '../threads/thread-pool.ts';
+import { counters, type ArchiveEvent, type ArchiveThreadData, type PackRest } from './archive-calls.ts';
+import { CallQueue } from './call-queue.ts';
+import { FileBatch } from './file-batches.ts';
+import { LargeFiles } from './large-files.ts';
+import { TreeBatches } from './tree-batches.ts';
+
+export interface ArchiveThreadsOptions {
+  readonly pool: ThreadPool;
+  readonly repository: Repository;
+  readonly index: BlobIndex;
+  readonly compression: boolean;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Larger files are read by a thread of their own. */
+const largeFileBytes = 8 * 1024 * 1024;
+/** Packs that were handed over and are on their way, each up to 24 MiB of memory. */
+const maxUploads = 2;
+
+/**
+ * Leads the threads of a backup. As a FileStorer it deals files out to them, as a BlobSink it takes trees: their ids are made here,
+ * since the folders above wait for them; the rest of the work is the threads'.
+ */
+export class ArchiveThreads implements FileStorer, BlobSink {
+  readonly counts: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0, packBytes: 0 };
+  readonly #options: ArchiveThreadsOptions;
+  readonly #indexWriter;
+  readonly #counters = new Int32Array(new SharedArrayBuffer(counters.count * Int32Array.BYTES_PER_ELEMENT));
+  /** Puts the rests of the threads together. */
+  readonly #restPacker: BlobSink;
+  readonly #trees: TreeBatches;
+  readonly #landings = new Set<Promise<void>>();
+  #threads: { group: ThreadGroup; queue: CallQueue; large: LargeFiles } | undefined;
+  #batch = new FileBatch();
+  #isBatchDue = false;
+  #failure: { error: unknown } | undefined;
+
+  constructor(options: ArchiveThreadsOptions) {
+    this.#options = options;
+    const { repository, clock, signal, index } = options;
+    this.#indexWriter = createIndexWriter(repository, clock, signal);
+    this.#restPacker = createPacker(options);
+    this.#trees = new TreeBatches({ index, call: (call) => this.#open().queue.call('trees', call) });
+    Atomics.store(this.#counters, counters.uploadPlaces, maxUploads);
+  }
+
+  async store(path: string, { onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
+    this.#throwIfFailed();
+    const [folder, name] = [posix.dirname(path), posix.basename(path)];
+    if (sizeBytes > largeFileBytes) return await this.#open().large.store(folder, name, onBytes);
+    const stored = this.#batch.add(folder, name, sizeBytes);
+    if (this.#batch.isFull) this.#sendBatch();
+    else if (!this.#isBatchDue) {
+      this.#isBatchDue = true;
+      setImmediate(() => this.#onDue());
+    }
+    const result = await stored;
+    if (result.kind === 'stored') onBytes(result.sizeBytes);
+    return result;
+  }
+
+  async save(type: BlobType, plain: Uint8Array): Promise<SavedBlob> {
+    this.#throwIfFailed();
+    const id = hashOf(plain);
+    return { id, isNew: await this.#trees.save(id, plain, () => this.#restPacker.save(type, plain)) };
+  }
+
+  async saveSealed(type: BlobType, blob: { id: ObjectId; bytes: Uint8Array; uncompressedLength?: number }): Promise<void> {
+    await this.#restPacker.saveSealed(type, blob);
+  }
+
+  async finish(): Promise<void> {
+    await this.#trees.flush();
+    if (this.#threads !== undefined) {
+      const rests = await this.#threads.queue.callAll({ kind: 'finish' });
+      for (const rest of rests.flat()) await this.#takeRest(rest);
+    }
+    await this.#settleLandings();
+    this.#throwIfFailed();
+    await this.#restPacker.finish();
+    const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes, packBytes } = this.#restPacker.counts;
+    this.#addCounts({ dataBlobs, treeBlobs, addedBytes, addedPackedBytes, packBytes });
+    await this.#indexWriter.finish();
+  }
+
+  async settle(): Promise<void> {
+    await this.#threads?.group.close();
+    await this.#settleLandings();
+    await this.#restPacker.settle();
+  }
+
+  /** The threads begin with the first work for them: a backup in which nothing has changed does without. */
+  #open(): { group: ThreadGroup; queue: CallQueue; large: LargeFiles } {
+    return (this.#threads ??= this.#openGroup());
+  }
+
+  #openGroup(): { group: ThreadGroup; queue: CallQueue; large: LargeFiles } {
+    const { pool, repository, index, compression, signal } = this.#options;
+    const data: ArchiveThreadData = {
+      masterKeys: repository.masterKeys,
+      chunkerPolynomial: repository.chunkerPolynomial,
+      compression,
+      index: index.share(),
+      claims: makeSharedClaims(),
+      storage: repository.storage.threadOptions ?? null,
+      counters: this.#counters.buffer,
+    };
+    const module = new URL('archive-session.ts', import.meta.url);
+    const group = pool.openGroup<ArchiveEvent>({ module, data, signal, onEvent: (event) => this.#onEvent(event) });
+    const queue = new CallQueue(group, () => this.#onIdle());
+    return { group, queue, large: new LargeFiles(queue) };
+  }
+
+  #onEvent(event: ArchiveEvent): void {
+    if (event.kind === 'pack') {
+      const landing = this.#land(event).catch((error: unknown) => {
+        this.#failure ??= { error: asHoldfastError(error) };
+      });
+      this.#landings.add(landing);
+      void landing.then(() => this.#landings.delete(landing));
+    } else if (event.kind === 'group') this.#threads?.large.onGroup(event);
+    else this.#threads?.large.onBytes(event);
+  }
+
+  async #land({ id, header, sizeBytes, parts }: ArchiveEvent & { kind: 'pack' }): Promise<void> {
+    if (parts !== null) {
+      const { repository, signal } = this.#options;
+      try {
+        if (this.#failure === undefined) await repository.storage.put(packName(id), parts, { signal });
+      } finally {
+        Atomics.add(this.#counters, counters.uploadPlaces, 1);
+        Atomics.notify(this.#counters, counters.uploadPlaces);
+      }
+    }
+    const blobs = decodePackHeader(header);
+    this.#addCounts(countsOf(blobs, sizeBytes));
+    await this.#indexWriter.add({ id, blobs });
+  }
+
+  async #takeRest({ header, blobs }: PackRest): Promise<void> {
+    const entries = decodePackHeader(header);
+    this.#addCounts(countsOf(entries, 0));
+    for (const { id, type, offset, length, uncompressedLength } of entries) {
+      const bytes = blobs.subarray(offset, offset + length);
+      await this.#restPacker.saveSealed(type, { id, bytes, ...(uncompressedLength === undefined ? {} : { uncompressedLength }) });
+    }
+  }
+
+  /** What has gathered goes out when a thread has nothing better to do. */
+  #onDue(): void {
+    this.#isBatchDue = false;
+    if (this.#batch.folders.length > 0 && this.#open().queue.roomCount > 0) this.#sendBatch();
+  }
+
+  #onIdle(): void {
+    if (this.#batch.folders.length > 0) this.#sendBatch();
+    Atomics.store(this.#counters, counters.wantedGroups, Math.max(0, this.#threads?.queue.roomCount ?? 0));
+  }
+
+  #sendBatch(): void {
+    const batch = this.#batch;
+    this.#batch = new FileBatch();
+    this.#open()
+      .queue.call('batch', { kind: 'batch', folders: batch.folders })
+      .then(
+        (answer) => batch.settle(answer),
+        (error: unknown) => batch.fail(error),
+      );
+  }
+
+  async #settleLandings(): Promise<void> {
+    while (this.#landings.size > 0) await Promise.all(this.#landings);
+  }
+
+  #addCounts(added: BlobCounts): void {
+    this.counts.dataBlobs += added.dataBlobs;
+    this.counts.treeBlobs += added.treeBlobs;
+    this.counts.addedBytes += added.addedBytes;
+    this.counts.addedPackedBytes += added.addedPackedBytes;
+    this.counts.packBytes += added.packBytes;
+  }
+
+  #throwIfFailed(): void {
+    this.#options.signal.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}
+
+function countsOf(blobs: ReturnType<typeof decodePackHeader>, packBytes: number): BlobCounts {
+  const counts: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0, packBytes };
+  for (const blob of blobs) {
+    counts[blob.type === 'tree' ? 'treeBlobs' : 'dataBlobs']++;
+    counts.addedBytes += plainLengthOf(blob, overheadBytes);
+    counts.addedPackedBytes += blob.length;
+  }
+  return counts;
+}

@@ -1,0 +1,27 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { OpenThreadSession } from '../threads/thread-session.ts';
+
+export type EchoCall =
+  | { readonly do: 'echo'; readonly text: string }
+  | { readonly do: 'fail' }
+  | { readonly do: 'spin' }
+  | { readonly do: 'hang' }
+  | { readonly do: 'exit' };
+
+/** A session for tests of the pool: says what it hears, fails, works until it is told to stop, or never looks up. */
+export const openThreadSession: OpenThreadSession = (data, context) => ({
+  handle(input) {
+    const call = input as EchoCall;
+    if (call.do === 'echo') {
+      context.emit(`heard ${call.text}`);
+      return { output: `${String(data)} ${context.threadNumber} ${call.text}` };
+    }
+    if (call.do === 'fail') {
+      const cause = new TypeError('deeper');
+      throw new HoldfastError('storage_full', 'no room', { hint: 'make room', context: { object: 'data/ab' }, cause });
+    }
+    if (call.do === 'exit') process.exit(3);
+    for (;;) if (call.do === 'spin') context.throwIfAborted();
+  },
+  close() {},
+});

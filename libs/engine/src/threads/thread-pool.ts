@@ -1,0 +1,150 @@
+import { HoldfastError, asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
+import { availableParallelism } from 'node:os';
+import { Worker, type Transferable } from 'node:worker_threads';
+import { decodeError } from './thread-error.ts';
+import { openThreadGroup, type GroupOptions, type ThreadGroup } from './thread-group.ts';
+import type { ThreadReply, ThreadRequest } from './thread-session.ts';
+
+export interface ThreadPoolOptions {
+  /** By default one a core. */
+  readonly concurrency?: number;
+}
+
+/**
+ * Threads that wait for work. They start with the first piece of work and stay until the pool is closed, so a process that has
+ * many pieces to do keeps one pool. Several pieces may use it at once.
+ */
+export interface ThreadPool extends AsyncDisposable {
+  readonly concurrency: number;
+  /** Opens a session in every thread (see ThreadSession); the group is the caller's to close. */
+  openGroup<Event = unknown>(options: GroupOptions<Event>): ThreadGroup;
+  /** Ends the threads; groups that are still open fail. Calling it twice is no error. */
+  close(): Promise<void>;
+}
+
+/** More would only cost memory. */
+const maxThreads = 64;
+
+/**
+ * Memory of a thread's JavaScript heap. What threads work on lies outside of it, and what they leave behind is short-lived: a
+ * small nursery keeps the process small.
+ */
+const resourceLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 };
+
+export function openThreadPool(options: ThreadPoolOptions = {}): ThreadPool {
+  return new WorkerPool(Math.max(1, Math.min(options.concurrency ?? availableParallelism(), maxThreads)));
+}
+
+/** One thread and the calls that it has not answered. */
+export interface PoolThread {
+  readonly number: number;
+  readonly pendingCount: number;
+  post(request: ThreadRequest, transfer?: readonly Transferable[]): void;
+  /** Rejects when the call fails, or the thread ends before it has answered. */
+  call(request: CallRequest, transfer?: readonly Transferable[]): Promise<unknown>;
+  onEvent(session: number, listener: ((event: unknown) => void) | undefined): void;
+  terminate(): Promise<void>;
+}
+
+type CallRequest = { readonly session: number } & ({ readonly kind: 'call'; readonly input: unknown } | { readonly kind: 'close' });
+
+class WorkerPool implements ThreadPool {
+  readonly concurrency: number;
+  #threads: (WorkerThread | undefined)[] = [];
+  #sessionCount = 0;
+  #isClosed = false;
+
+  constructor(concurrency: number) {
+    this.concurrency = concurrency;
+  }
+
+  openGroup(options: GroupOptions): ThreadGroup {
+    invariant(!this.#isClosed, 'the thread pool is closed');
+    const threads: PoolThread[] = [];
+    for (let number = 0; number < this.concurrency; number++) {
+      let thread = this.#threads[number];
+      // One that has ended (out of memory, given up on) is replaced.
+      if (thread === undefined || thread.hasEnded) thread = this.#threads[number] = new WorkerThread(number);
+      threads.push(thread);
+    }
+    return openThreadGroup(threads, ++this.#sessionCount, options);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const threads = this.#threads;
+    this.#threads = [];
+    await Promise.all(threads.filter((thread) => thread !== undefined).map((thread) => thread.terminate()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+let callCount = 0;
+
+class WorkerThread implements PoolThread {
+  readonly number: number;
+  hasEnded = false;
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #listeners = new Map<number, (event: unknown) => void>();
+
+  constructor(number: number) {
+    this.number = number;
+    this.#worker = new Worker(new URL('thread-main.ts', import.meta.url), { resourceLimits, name: `holdfast-${number}` });
+    this.#worker.on('message', (reply: ThreadReply) => this.#onReply(reply));
+    this.#worker.on('error', (error) => this.#fail(error));
+    this.#worker.on('exit', () => this.#fail(new HoldfastError('internal', 'a thread has ended')));
+    // An idle pool that its owner forgot does not keep the process alive; a call that waits does.
+    this.#worker.unref();
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  post(request: ThreadRequest, transfer: readonly Transferable[] = []): void {
+    this.#worker.postMessage(request, [...transfer]);
+  }
+
+  async call(request: CallRequest, transfer?: readonly Transferable[]): Promise<unknown> {
+    if (this.hasEnded) throw new HoldfastError('internal', 'a thread has ended');
+    const call = ++callCount;
+    const answer = Promise.withResolvers<unknown>();
+    this.post({ ...request, call }, transfer);
+    if (this.#pending.size === 0) this.#worker.ref();
+    this.#pending.set(call, answer);
+    return await answer.promise;
+  }
+
+  onEvent(session: number, listener: ((event: unknown) => void) | undefined): void {
+    if (listener === undefined) this.#listeners.delete(session);
+    else this.#listeners.set(session, listener);
+  }
+
+  async terminate(): Promise<void> {
+    this.#fail(new HoldfastError('internal', 'a thread was ended'));
+    await this.#worker.terminate();
+  }
+
+  #onReply(reply: ThreadReply): void {
+    if (reply.kind === 'event') {
+      this.#listeners.get(reply.session)?.(reply.event);
+      return;
+    }
+    const answer = this.#pending.get(reply.call);
+    this.#pending.delete(reply.call);
+    if (this.#pending.size === 0) this.#worker.unref();
+    if (reply.kind === 'answer') answer?.resolve(reply.output);
+    else answer?.reject(decodeError(reply.error));
+  }
+
+  #fail(error: unknown): void {
+    this.hasEnded = true;
+    for (const answer of this.#pending.values()) answer.reject(asHoldfastError(error));
+    this.#pending.clear();
+  }
+}

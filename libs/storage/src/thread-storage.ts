@@ -1,0 +1,19 @@
+import { GrowingObject } from './growing-object.ts';
+import { openLocalStorage } from './local-storage.ts';
+import { openLocalObject, type OpenObject } from './local-object.ts';
+import type { Storage, ThreadStorageOptions } from './storage.ts';
+
+/** Opens, in a thread, the storage that gave these `threadOptions`. Errors: as openLocalStorage. */
+export async function openThreadStorage({ path }: ThreadStorageOptions): Promise<Storage> {
+  return openLocalStorage({ path });
+}
+
+/** Begins an object that is written as it grows and gets its name at the end; it is going to lie below `folder`, such as `data`. */
+export function beginObject({ path }: ThreadStorageOptions, folder: string): Promise<GrowingObject> {
+  return GrowingObject.begin(path, folder);
+}
+
+/** An object to read; see OpenObject. Errors: those of Storage.get. */
+export function openObject(options: ThreadStorageOptions, name: string): OpenObject {
+  return openLocalObject(options.path, name);
+}

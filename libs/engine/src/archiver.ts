@@ -9,6 +9,7 @@ import { walkSource } from './archive-walk.ts';
 import { createBlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
 import { systemClock } from './clock.ts';
+import { FewFiles } from './few-files.ts';
 import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
 import { openIndex } from './load-index.ts';
@@ -144,13 +145,12 @@ function openStorer(
   { pool, ...rest }: StorerOptions,
 ): { sink: BlobSink; storer: FileStorer; concurrentFiles: number } {
   const { repository, source } = options;
-  if (pool !== undefined && isThreaded(options)) {
-    const threads = new ArchiveThreads({ repository, pool, ...rest });
-    return { sink: threads, storer: threads, concurrentFiles: filesForThreads };
-  }
-  const sink = createPacker({ repository, ...rest });
-  const storer = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
-  return { sink, storer, concurrentFiles: filesWithoutThreads };
+  const packer = createPacker({ repository, ...rest });
+  const storer = createFileStorer({ source, sink: packer, polynomial: repository.chunkerPolynomial });
+  if (pool === undefined || !isThreaded(options)) return { sink: packer, storer, concurrentFiles: filesWithoutThreads };
+  const openThreads = (): ArchiveThreads => new ArchiveThreads({ repository, pool, packer, ...rest });
+  const few = new FewFiles({ storer, packer, openThreads });
+  return { sink: few, storer: few, concurrentFiles: filesForThreads };
 }
 
 /** Never rejects: a scan that fails leaves the total unknown, and the backup meets the same trouble and reports it. */

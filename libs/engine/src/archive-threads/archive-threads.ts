@@ -9,7 +9,6 @@ import type { BlobCounts, BlobSink, SavedBlob } from '../blob-sink.ts';
 import type { Clock } from '../clock.ts';
 import type { FileStorer, StoredFile, StoreOptions } from '../file-storer.ts';
 import { createIndexWriter } from '../index-writer.ts';
-import { createPacker } from '../packer.ts';
 import type { Repository } from '../repository.ts';
 import { plainLengthOf } from '../sealed-blob.ts';
 import { makeSharedClaims } from '../threads/blob-claims.ts';
@@ -22,6 +21,8 @@ import { LargeFiles } from './large-files.ts';
 import { TreeBatches } from './tree-batches.ts';
 
 export interface ArchiveThreadsOptions {
+  /** What the backup has begun with; it is finished and settled with the threads. */
+  readonly packer: BlobSink;
   readonly pool: ThreadPool;
   readonly repository: Repository;
   readonly index: BlobIndex;
@@ -57,7 +58,7 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     this.#options = options;
     const { repository, clock, signal, index } = options;
     this.#indexWriter = createIndexWriter(repository, clock, signal);
-    this.#restPacker = createPacker(options);
+    this.#restPacker = options.packer;
     this.#trees = new TreeBatches({ index, call: (call) => this.#open().queue.call('trees', call) });
     Atomics.store(this.#counters, counters.uploadPlaces, maxUploads);
   }

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { withAdvisoryLock } from '@holdfast/database/advisory-lock';
 import { assertMigrated } from '@holdfast/database/migrate';
 import { openDatabase } from '@holdfast/database/open-database';
-import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
@@ -67,7 +66,6 @@ export async function startWorkers(
   const workerId = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const log = logger.child({ workerId });
   const timing = { ...productionTiming, ...options.timing };
-  const masterKey = parseMasterKey(config.masterKey);
   const onError = createErrorLog(log);
   const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, nextTick });
 
@@ -81,7 +79,7 @@ export async function startWorkers(
     hostname: hostname(),
     username: userInfo().username,
     config,
-    masterKey,
+    masterKey: config.masterKey,
     database,
     queues,
     inHand: createRunsInHand(),

@@ -3,11 +3,12 @@ import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
+import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
 import type { FileStorer } from './file-storer.ts';
-import { loadParentFolder, unchangedContent } from './parent.ts';
+import { loadParentFolder, unchangedContent, type ParentFolder } from './parent.ts';
 import { Slots } from './slots.ts';
 import { encodeSourceNode, joinPath } from './source-node.ts';
 
@@ -31,6 +32,14 @@ export interface ArchiveWalkOptions {
 /** Folders that are listed but wait for their files: bounds the memory of the walk, which runs ahead of the reading. */
 const maxUnfinishedFolders = 256;
 
+/** An abort is to be seen within a second, and threads are to be fed; a breath costs microseconds. */
+const breathIntervalMs = 10;
+
+interface ListedFolder {
+  readonly entries: readonly SourceEntry[];
+  readonly parent: ParentFolder;
+}
+
 type PendingNode = TreeNode | null | Promise<TreeNode | null>;
 
 /** Walks the source, stores its files and trees, and returns the id of the top tree. */
@@ -47,6 +56,7 @@ class ArchiveWalk {
   readonly #failed = new AbortController();
   readonly #signal: AbortSignal;
   readonly #tasks = new Set<Promise<unknown>>();
+  #breathedAtMs = performance.now();
 
   constructor(options: ArchiveWalkOptions) {
     this.#options = options;
@@ -56,8 +66,7 @@ class ArchiveWalk {
 
   async run(): Promise<ObjectId> {
     try {
-      const entries = await this.#options.source.readDirectory('/', { signal: this.#signal });
-      const { treeId } = await this.#walkFolder('/', entries, this.#options.parentTreeId);
+      const { treeId } = await this.#walkFolder('/', await this.#list('/', this.#options.parentTreeId));
       return await treeId;
     } catch (error) {
       this.#failed.abort(error);
@@ -68,11 +77,24 @@ class ArchiveWalk {
     }
   }
 
-  /** Resolves when the folder and all below have been listed; `treeId` does when they are stored. */
-  async #walkFolder(path: string, entries: readonly SourceEntry[], parentTreeId?: ObjectId): Promise<{ treeId: Promise<ObjectId> }> {
-    const { loader, onSkipped, onWarning } = this.#options;
+  async #list(path: string, parentTreeId: ObjectId | undefined): Promise<ListedFolder> {
+    const { source, loader, onWarning } = this.#options;
+    await this.#breathe();
     const onDamaged = (reason: string) => onWarning(`the parent's ${path} is not used: ${reason}`);
     const parent = await loadParentFolder(loader, parentTreeId, { signal: this.#signal, onDamaged });
+    return { parent, entries: await source.readDirectory(path, { signal: this.#signal, before: parent }) };
+  }
+
+  /** Sources that block the thread leave no room for timers, messages and an abort by themselves. */
+  async #breathe(): Promise<void> {
+    if (performance.now() - this.#breathedAtMs < breathIntervalMs) return;
+    await setImmediate();
+    this.#breathedAtMs = performance.now();
+  }
+
+  /** Resolves when the folder and all below have been listed; `treeId` does when they are stored. */
+  async #walkFolder(path: string, { entries, parent }: ListedFolder): Promise<{ treeId: Promise<ObjectId> }> {
+    const { onSkipped } = this.#options;
     const nodes: PendingNode[] = [];
     for (const entry of entries) {
       this.#signal.throwIfAborted();
@@ -121,16 +143,15 @@ class ArchiveWalk {
   }
 
   async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
-    const { source, onSkipped } = this.#options;
-    let entries: readonly SourceEntry[];
+    let listed: ListedFolder;
     try {
-      entries = await source.readDirectory(path, { signal: this.#signal });
+      listed = await this.#list(path, before?.subtree);
     } catch (error) {
       if (!isHoldfastError(error, 'path_not_found') && !isHoldfastError(error, 'path_not_readable')) throw error;
-      onSkipped({ path, reason: error.message });
+      this.#options.onSkipped({ path, reason: error.message });
       return null;
     }
-    const { treeId } = await this.#walkFolder(path, entries, before?.subtree);
+    const { treeId } = await this.#walkFolder(path, listed);
     return { node: this.#track(treeId.then((subtree) => this.#folderNode(node, subtree, before))) };
   }
 

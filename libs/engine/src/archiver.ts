@@ -148,7 +148,7 @@ function openStorer(
   const packer = createPacker({ repository, ...rest });
   const storer = createFileStorer({ source, sink: packer, polynomial: repository.chunkerPolynomial });
   if (pool === undefined || !isThreaded(options)) return { sink: packer, storer, concurrentFiles: filesWithoutThreads };
-  const openThreads = (): ArchiveThreads => new ArchiveThreads({ repository, pool, packer, ...rest });
+  const openThreads = (): ArchiveThreads => new ArchiveThreads({ repository, pool, packer, storer, ...rest });
   const few = new FewFiles({ storer, packer, openThreads });
   return { sink: few, storer: few, concurrentFiles: filesForThreads };
 }

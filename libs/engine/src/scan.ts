@@ -9,6 +9,7 @@ export interface SourceTotals {
 
 /** Counts what a source shows, ahead of the backup that reads it: for the progress only. Aborts with the signal's reason. */
 export async function scanSource(source: Source, signal: AbortSignal): Promise<SourceTotals> {
+  if (source.estimate !== undefined) return await source.estimate({ signal });
   let files = 0;
   let bytes = 0;
   const folders = ['/'];

@@ -1,14 +1,16 @@
 import { constants } from 'node:fs';
 import { lstat, open, type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from './allowed-roots.ts';
 import { compileExcludes } from './exclude-patterns.ts';
 import { readingError } from './file-system-error.ts';
-import { listFolder, measureFolder, readNode, type ListingOptions } from './folder-listing.ts';
+import { listFolder, listScan, measureFolder, measureScan, readNode, type ListingOptions } from './folder-listing.ts';
 import { loadOwnerNames, type OwnerNames } from './owner-names.ts';
-import type { Source, SourceEntry, SourceFile } from './source.ts';
+import { scanFolder } from './folder-scan.ts';
+import type { ReadDirectoryOptions, Source, SourceEntry, SourceFile } from './source.ts';
 import { pathToBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
 import { isWithinOneCall, openVerifiedFolder, verifyPath } from './verified-folder.ts';
 
@@ -64,11 +66,13 @@ class FileSystemSource implements Source {
     this.#owners = owners;
   }
 
-  async readDirectory(path: string, options: { signal?: AbortSignal } = {}): Promise<SourceEntry[]> {
+  async readDirectory(path: string, options: ReadDirectoryOptions = {}): Promise<SourceEntry[]> {
     options.signal?.throwIfAborted();
     try {
       if (!this.#holds(path)) return await this.#readFolderAbove(path);
-      const listing: ListingOptions = { isExcluded: this.#isExcluded, owners: this.#owners, signal: options.signal };
+      const listing: ListingOptions = { isExcluded: this.#isExcluded, owners: this.#owners, ...options };
+      using scan = scanFolder(path);
+      if (scan !== undefined) return await listScan(path, scan, listing);
       await using folder = await openVerifiedFolder(path);
       return await listFolder(folder, listing);
     } catch (error) {
@@ -105,6 +109,8 @@ class FileSystemSource implements Source {
       if (found.isDirectory()) folders.push(path);
     }
     for (let path = folders.pop(); path !== undefined; path = folders.pop()) {
+      // Before it goes on, whoever waits for this thread: a scan blocks it.
+      await setImmediate();
       options.signal?.throwIfAborted();
       const measured = await this.#measure(path);
       measured.fileSizesBytes.forEach(add);
@@ -118,6 +124,8 @@ class FileSystemSource implements Source {
   /** A folder that cannot be read counts nothing: the backup itself says so, with the reason. */
   async #measure(path: string): ReturnType<typeof measureFolder> {
     try {
+      using scan = scanFolder(path);
+      if (scan !== undefined) return measureScan(path, scan, this.#isExcluded);
       await using folder = await openVerifiedFolder(path);
       return await measureFolder(folder, this.#isExcluded);
     } catch (error) {

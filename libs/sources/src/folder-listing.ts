@@ -1,11 +1,13 @@
 import type { BigIntStats } from 'node:fs';
-import { constants } from 'node:fs';
+import { constants, readlinkSync } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { posix } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { isVanished } from './file-system-error.ts';
+import type { FolderScan, ScannedStat } from './folder-scan.ts';
 import type { OwnerNames } from './owner-names.ts';
-import type { NodeType, SourceEntry, SourceNode } from './source.ts';
+import type { EarlierLook, NodeType, SourceEntry, SourceNode } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
@@ -13,22 +15,19 @@ import type { VerifiedFolder } from './verified-folder.ts';
 /** Names of one folder that are looked at together: enough to keep the thread pool busy. */
 const batchSize = 32;
 
-const typeBits = BigInt(constants.S_IFMT);
-const nodeTypes: ReadonlyMap<bigint, NodeType> = new Map(
-  (
-    [
-      [constants.S_IFREG, 'file'],
-      [constants.S_IFDIR, 'dir'],
-      [constants.S_IFLNK, 'symlink'],
-      [constants.S_IFBLK, 'dev'],
-      [constants.S_IFCHR, 'chardev'],
-      [constants.S_IFIFO, 'fifo'],
-      [constants.S_IFSOCK, 'socket'],
-    ] as const
-  ).map(([bits, type]) => [BigInt(bits), type]),
-);
+const nodeTypes: ReadonlyMap<number, NodeType> = new Map([
+  [constants.S_IFREG, 'file'],
+  [constants.S_IFDIR, 'dir'],
+  [constants.S_IFLNK, 'symlink'],
+  [constants.S_IFBLK, 'dev'],
+  [constants.S_IFCHR, 'chardev'],
+  [constants.S_IFIFO, 'fifo'],
+  [constants.S_IFSOCK, 'socket'],
+]);
 
 export interface ListingOptions {
+  /** By name. */
+  readonly before?: ReadonlyMap<string, EarlierLook> | undefined;
   /** Which absolute paths to leave out. */
   readonly isExcluded: (path: string) => boolean;
   readonly owners: OwnerNames;
@@ -47,6 +46,52 @@ export async function listFolder(folder: VerifiedFolder, options: ListingOptions
   return entries;
 }
 
+/** A scan keeps the thread for so many names at most. */
+const scanBatchSize = 1024;
+
+/** As listFolder, of a folder that is scanned. */
+export async function listScan(path: string, scan: FolderScan, options: ListingOptions): Promise<SourceEntry[]> {
+  const entries: SourceEntry[] = [];
+  for (let begin = 0; begin < scan.names.length; begin += scanBatchSize) {
+    if (begin > 0) await setImmediate();
+    options.signal?.throwIfAborted();
+    for (const name of scan.names.slice(begin, begin + scanBatchSize)) {
+      if (!options.isExcluded(posix.join(path, name))) addScanned(entries, path, scan, name, options);
+    }
+  }
+  return entries;
+}
+
+function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name: string, options: ListingOptions): void {
+  const skip = (reason: string): void => {
+    entries.push({ kind: 'skipped', skipped: { path: printablePath(posix.join(path, name)), reason } });
+  };
+  try {
+    const found = scan.statAt(name);
+    const type = nodeTypes.get(found.mode & constants.S_IFMT);
+    if (type === undefined) return skip('is of no known type');
+    const node = nodeOf(name, type, found, options.owners);
+    if (type === 'symlink') {
+      const linkTarget = pathFromBytes(readlinkSync(scan.at(name), { encoding: 'buffer' }));
+      entries.push({ kind: 'node', node: { ...node, linkTarget } });
+      return;
+    }
+    const earlier = options.before?.get(name);
+    const isSame = earlier?.inode === found.inode && earlier.changedNs === found.changedNs;
+    const { attributes, problem } = isSame ? { attributes: earlier.extendedAttributes } : readAttributes(scan.at(name));
+    entries.push({
+      kind: 'node',
+      node: attributes === undefined || attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
+    });
+    if (problem !== undefined) skip(problem);
+  } catch (error) {
+    if (isVanished(error)) return;
+    const errno = errnoCode(error);
+    if (errno === undefined) throw error;
+    skip(`cannot be looked at (${errno})`);
+  }
+}
+
 /** Sizes of the regular files in a folder, and the names of its folders: what an estimate needs, and no more. */
 export async function measureFolder(
   folder: VerifiedFolder,
@@ -62,6 +107,29 @@ export async function measureFolder(
     fileSizesBytes.push(...sizes.filter((sizeBytes) => sizeBytes !== undefined));
   }
   return { fileSizesBytes, folders: entries.filter(({ isFolder }) => isFolder).map(({ name }) => posix.join(folder.path, name)) };
+}
+
+/** As measureFolder, of a folder that is scanned. */
+export function measureScan(
+  path: string,
+  scan: FolderScan,
+  isExcluded: (path: string) => boolean,
+): { fileSizesBytes: number[]; folders: string[] } {
+  const fileSizesBytes: number[] = [];
+  const folders: string[] = [];
+  for (const name of scan.names) {
+    const place = posix.join(path, name);
+    if (isExcluded(place)) continue;
+    try {
+      const { mode, sizeBytes } = scan.statAt(name);
+      const type = mode & constants.S_IFMT;
+      if (type === constants.S_IFREG) fileSizesBytes.push(sizeBytes);
+      if (type === constants.S_IFDIR) folders.push(place);
+    } catch (error) {
+      if (!isVanished(error) && errnoCode(error) !== 'EACCES') throw error;
+    }
+  }
+  return { fileSizesBytes, folders };
 }
 
 async function sizeIfThere(path: SystemPath): Promise<number | undefined> {
@@ -102,8 +170,8 @@ export async function readNode(
   name: string,
   owners: OwnerNames,
 ): Promise<{ readonly node?: SourceNode; readonly problem?: string }> {
-  const found = await lstat(path, { bigint: true });
-  const type = nodeTypes.get(found.mode & typeBits);
+  const found = scannedOf(await lstat(path, { bigint: true }));
+  const type = nodeTypes.get(found.mode & constants.S_IFMT);
   if (type === undefined) return { problem: 'is of no known type' };
   const node = nodeOf(name, type, found, owners);
   if (type === 'symlink') {
@@ -116,25 +184,41 @@ export async function readNode(
   };
 }
 
-function nodeOf(name: string, type: NodeType, found: BigIntStats, owners: OwnerNames): SourceNode {
-  const [uid, gid] = [Number(found.uid), Number(found.gid)];
+function scannedOf(found: BigIntStats): ScannedStat {
+  return {
+    mode: Number(found.mode),
+    linkCount: Number(found.nlink),
+    uid: Number(found.uid),
+    gid: Number(found.gid),
+    inode: found.ino,
+    sizeBytes: Number(found.size),
+    accessedNs: found.atimeNs,
+    changedNs: found.ctimeNs,
+    modifiedNs: found.mtimeNs,
+    device: found.rdev,
+    deviceId: found.dev,
+  };
+}
+
+function nodeOf(name: string, type: NodeType, found: ScannedStat, owners: OwnerNames): SourceNode {
+  const { mode, uid, gid, modifiedNs, accessedNs, changedNs, inode, deviceId, device, sizeBytes, linkCount } = found;
   const [user, group] = [owners.users.get(uid), owners.groups.get(gid)];
   return {
     name,
     type,
-    mode: Number(found.mode & 0o7777n),
-    modifiedNs: found.mtimeNs,
-    accessedNs: found.atimeNs,
-    changedNs: found.ctimeNs,
+    mode: mode & 0o7777,
+    modifiedNs,
+    accessedNs,
+    changedNs,
     uid,
     gid,
     ...(user === undefined ? {} : { user }),
     ...(group === undefined ? {} : { group }),
-    inode: found.ino,
-    deviceId: found.dev,
-    sizeBytes: type === 'file' ? Number(found.size) : 0,
-    linkCount: found.nlink,
-    ...(type === 'dev' || type === 'chardev' ? { device: found.rdev } : {}),
+    inode,
+    deviceId,
+    sizeBytes: type === 'file' ? sizeBytes : 0,
+    linkCount: BigInt(linkCount),
+    ...(type === 'dev' || type === 'chardev' ? { device } : {}),
   };
 }
 

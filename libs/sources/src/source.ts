@@ -16,7 +16,7 @@ export interface Source {
    * The entries of one folder, sorted by the bytes of their names. What cannot be read is in the list with its reason,
    * so that nothing is left out in silence. Throws path_not_found or path_not_readable when the folder itself cannot be listed.
    */
-  readDirectory(path: string, options?: { signal?: AbortSignal }): Promise<SourceEntry[]>;
+  readDirectory(path: string, options?: ReadDirectoryOptions): Promise<SourceEntry[]>;
 
   /** Opens a regular file. Throws path_not_found when it has vanished, path_not_readable when it is denied. */
   openFile(path: string): Promise<SourceFile>;
@@ -26,6 +26,19 @@ export interface Source {
 
   /** Ends what the source holds (connections, exported database snapshots). Calling it twice is no error. */
   close(): Promise<void>;
+}
+
+export interface ReadDirectoryOptions {
+  readonly signal?: AbortSignal;
+  /** What an earlier look found, by name: spares questions about what has not changed since. */
+  readonly before?: ReadonlyMap<string, EarlierLook>;
+}
+
+/** While inode and change time of an entry are the same, so are its extended attributes. */
+export interface EarlierLook {
+  readonly changedNs: bigint;
+  readonly inode?: bigint;
+  readonly extendedAttributes?: ReadonlyMap<string, Uint8Array>;
 }
 
 /** Plain data, good for a structured clone. */

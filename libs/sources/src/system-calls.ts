@@ -18,6 +18,10 @@ export interface SystemCalls {
   listAttributes(path: SystemPath): { names: string[]; unnamableCount: number };
   getAttribute(path: SystemPath, name: string): Uint8Array;
   setAttribute(path: SystemPath, name: string, value: Uint8Array): void;
+  /** Fills `into` with the next entries of an open folder as the kernel has them (linux_dirent64); returns their bytes, 0 at the end. */
+  readEntries(fileDescriptor: number, into: Uint8Array): number;
+  /** Fills `into`, 256 bytes, with the struct statx of `name` in an open folder. `name` ends in a NUL. */
+  statAt(folderDescriptor: number, name: Uint8Array, into: Uint8Array): void;
 }
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of Linux. */
@@ -25,6 +29,8 @@ const maxAttributeSizeBytes = 64 * 1024;
 /** AT_FDCWD and AT_SYMLINK_NOFOLLOW of Linux. */
 const currentFolder = -100;
 const doNotFollow = 0x100;
+/** STATX_BASIC_STATS: all that stat(2) has. */
+const basicStats = 0x7ff;
 const nsPerSecond = 1_000_000_000n;
 
 const definitions = {
@@ -34,6 +40,8 @@ const definitions = {
   llistxattr: { arguments: ['buffer', 'buffer', 'u64'], return: 'i64' },
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
+  getdents64: { arguments: ['i32', 'buffer', 'u64'], return: 'i64' },
+  statx: { arguments: ['i32', 'buffer', 'i32', 'u32', 'buffer'], return: 'i32' },
   __errno_location: { arguments: [], return: 'pointer' },
 } as const;
 
@@ -67,6 +75,8 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
     const code = getSystemErrorName(-readInt32(functions['__errno_location']()));
     throw Object.assign(new Error(`${code}: ${call}`), { code, syscall: call });
   };
+  // No call goes on beyond another, so one buffer does for what they answer.
+  const scratch = Buffer.allocUnsafeSlow(maxAttributeSizeBytes);
   return {
     setTimes: (path, accessedNs, modifiedNs) => {
       checked(functions.utimensat(currentFolder, cString(path), timespecs(accessedNs, modifiedNs), doNotFollow), 'utimensat');
@@ -78,21 +88,25 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       checked(functions.mknod(cString(path), mode, device), 'mknod');
     },
     listAttributes: (path) => {
-      const names = Buffer.alloc(maxAttributeSizeBytes);
-      const lengthBytes = checked(functions.llistxattr(cString(path), names, BigInt(names.byteLength)), 'llistxattr');
+      const lengthBytes = checked(functions.llistxattr(cString(path), scratch, BigInt(scratch.byteLength)), 'llistxattr');
+      if (lengthBytes === 0) return { names: [], unnamableCount: 0 };
+      const names = scratch;
       const parts = splitAtNul(names.subarray(0, lengthBytes));
       const readable = parts.filter((part) => isUtf8(part));
       return { names: readable.map((part) => part.toString('utf8')), unnamableCount: parts.length - readable.length };
     },
     getAttribute: (path, name) => {
-      const value = Buffer.alloc(maxAttributeSizeBytes);
-      const lengthBytes = checked(functions.lgetxattr(cString(path), cString(name), value, BigInt(value.byteLength)), 'lgetxattr');
-      return Uint8Array.from(value.subarray(0, lengthBytes));
+      const lengthBytes = checked(functions.lgetxattr(cString(path), cString(name), scratch, BigInt(scratch.byteLength)), 'lgetxattr');
+      return Uint8Array.from(scratch.subarray(0, lengthBytes));
     },
     setAttribute: (path, name, value) => {
       // The interface takes no empty buffer, so a spare byte stands behind the value.
       const bytes = Buffer.concat([value, Buffer.alloc(1)]);
       checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
+    },
+    readEntries: (fileDescriptor, into) => checked(functions.getdents64(fileDescriptor, into, BigInt(into.byteLength)), 'getdents64'),
+    statAt: (folderDescriptor, name, into) => {
+      checked(functions.statx(folderDescriptor, name, doNotFollow, basicStats, into), 'statx');
     },
   };
 }

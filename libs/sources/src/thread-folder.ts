@@ -3,6 +3,7 @@ import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { readingError } from './file-system-error.ts';
+import { pathFromBytes, toSystemPath } from './system-path.ts';
 
 /** One folder of a file system source, open in a thread that reads its files with blocking calls. */
 export interface ThreadFolder {
@@ -21,7 +22,9 @@ const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
 
 /** Opens the folder at a real, absolute path; whoever swaps a folder for a symlink meanwhile leads nobody elsewhere. */
 export function openThreadFolder(path: string): ThreadFolder {
-  const descriptor = translated(path, () => openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW));
+  const descriptor = translated(path, () =>
+    openSync(toSystemPath(path), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW),
+  );
   try {
     const base = translated(path, () => verifiedBase(descriptor, path));
     return {
@@ -40,8 +43,13 @@ function verifiedBase(descriptor: number, path: string): string {
   const kernelPath = pathByKernel(byDescriptor);
   if (kernelPath === path) return byDescriptor;
   if (kernelPath === undefined) {
-    const [opened, named] = [fstatSync(descriptor, { bigint: true }), lstatSync(path, { bigint: true })];
-    if (opened.dev === named.dev && opened.ino === named.ino && realpathSync(path) === path) return path === '/' ? '' : path;
+    const [opened, named] = [fstatSync(descriptor, { bigint: true }), lstatSync(toSystemPath(path), { bigint: true })];
+    if (
+      opened.dev === named.dev &&
+      opened.ino === named.ino &&
+      pathFromBytes(realpathSync(toSystemPath(path), { encoding: 'buffer' })) === path
+    )
+      return path === '/' ? '' : path;
   }
   throw replaced(path);
 }
@@ -49,7 +57,7 @@ function verifiedBase(descriptor: number, path: string): string {
 function pathByKernel(link: string): string | undefined {
   if (process.platform !== 'linux') return undefined;
   try {
-    return readlinkSync(link);
+    return pathFromBytes(readlinkSync(link, { encoding: 'buffer' }));
   } catch (error) {
     // A container without /proc.
     if (errnoCode(error) === 'ENOENT') return undefined;
@@ -71,11 +79,11 @@ function openRegularFile(path: string, shownPath: string): number {
 
 function openForReading(path: string): number {
   try {
-    return openSync(path, readFlags | noAccessTime);
+    return openSync(toSystemPath(path), readFlags | noAccessTime);
   } catch (error) {
     // Only the owner and root may leave the access time alone.
     if (errnoCode(error) !== 'EPERM' || noAccessTime === 0) throw error;
-    return openSync(path, readFlags);
+    return openSync(toSystemPath(path), readFlags);
   }
 }
 

@@ -21,8 +21,9 @@ import { LargeFiles } from './large-files.ts';
 import { TreeBatches } from './tree-batches.ts';
 
 export interface ArchiveThreadsOptions {
-  /** What the backup has begun with; it is finished and settled with the threads. */
+  /** What the backup has begun with, in this thread; they are finished and settled with the threads. */
   readonly packer: BlobSink;
+  readonly storer: FileStorer;
   readonly pool: ThreadPool;
   readonly repository: Repository;
   readonly index: BlobIndex;
@@ -33,6 +34,10 @@ export interface ArchiveThreadsOptions {
 
 /** Larger files are read by a thread of their own. */
 const largeFileBytes = 8 * 1024 * 1024;
+/** A thread opens a folder with one call, which takes no path beyond PATH_MAX; only the source itself knows a way on. */
+const maxThreadPathBytes = 3800;
+/** Of one UTF-16 unit in UTF-8. */
+const maxCharacterBytes = 3;
 /** Packs that were handed over and are on their way, each up to 24 MiB of memory. */
 const maxUploads = 2;
 
@@ -47,6 +52,8 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   readonly #counters = new Int32Array(new SharedArrayBuffer(counters.count * Int32Array.BYTES_PER_ELEMENT));
   /** Puts the rests of the threads together. */
   readonly #restPacker: BlobSink;
+  /** Stores what threads cannot. */
+  readonly #storeHere: FileStorer;
   readonly #trees: TreeBatches;
   readonly #landings = new Set<Promise<void>>();
   #threads: { group: ThreadGroup; queue: CallQueue; large: LargeFiles } | undefined;
@@ -59,12 +66,14 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     const { repository, clock, signal, index } = options;
     this.#indexWriter = createIndexWriter(repository, clock, signal);
     this.#restPacker = options.packer;
+    this.#storeHere = options.storer;
     this.#trees = new TreeBatches({ index, call: (call) => this.#open().queue.call('trees', call) });
     Atomics.store(this.#counters, counters.uploadPlaces, maxUploads);
   }
 
-  async store(path: string, { onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
+  async store(path: string, { signal, onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
     this.#throwIfFailed();
+    if (path.length * maxCharacterBytes > maxThreadPathBytes) return await this.#storeHere.store(path, { signal, onBytes, sizeBytes });
     const [folder, name] = [posix.dirname(path), posix.basename(path)];
     if (sizeBytes > largeFileBytes) return await this.#open().large.store(folder, name, onBytes);
     const stored = this.#batch.add(folder, name, sizeBytes);

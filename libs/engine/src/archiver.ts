@@ -6,9 +6,10 @@ import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
 import { ArchiveThreads } from './archive-threads/archive-threads.ts';
 import { walkSource } from './archive-walk.ts';
+import { createBlockingStorer } from './blocking-storer.ts';
 import { createBlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
-import { systemClock } from './clock.ts';
+import { systemClock, type Clock } from './clock.ts';
 import { FewFiles } from './few-files.ts';
 import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
@@ -90,7 +91,7 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
   const index = await openIndex(repository, { signal });
   await using pool = isThreaded(options) && options.threads === undefined ? openThreadPool(options) : undefined;
   const { sink, storer, concurrentFiles } = openStorer(options, { index, compression, clock, signal, pool: options.threads ?? pool });
-  const scanning = tally.needsScan ? scanAhead(source, tally, signal) : Promise.resolve();
+  const scanning = tally.needsScan ? scanAhead(source, tally, clock, signal) : Promise.resolve();
   try {
     const treeId = await walkSource({
       source,
@@ -149,13 +150,17 @@ function openStorer(
   const storer = createFileStorer({ source, sink: packer, polynomial: repository.chunkerPolynomial });
   if (pool === undefined || !isThreaded(options)) return { sink: packer, storer, concurrentFiles: filesWithoutThreads };
   const openThreads = (): ArchiveThreads => new ArchiveThreads({ repository, pool, packer, storer, ...rest });
-  const few = new FewFiles({ storer, packer, openThreads });
+  const few = new FewFiles({ storer: createBlockingStorer({ sink: packer, others: storer }), packer, openThreads });
   return { sink: few, storer: few, concurrentFiles: filesForThreads };
 }
 
+/** A backup that is done by then needs nobody to count ahead of it. */
+const scanDelayMs = 250;
+
 /** Never rejects: a scan that fails leaves the total unknown, and the backup meets the same trouble and reports it. */
-async function scanAhead(source: Source, tally: ArchiveTally, signal: AbortSignal): Promise<void> {
+async function scanAhead(source: Source, tally: ArchiveTally, clock: Clock, signal: AbortSignal): Promise<void> {
   try {
+    await clock.sleep(scanDelayMs, signal);
     tally.totals = await scanSource(source, signal);
   } catch (error) {
     if (!signal.aborted) tally.addWarning(`the source could not be counted ahead: ${String(error)}`);

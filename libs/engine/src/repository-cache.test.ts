@@ -2,15 +2,17 @@ import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { openLocalStorage } from '@holdfast/storage/local-storage';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
-import { openFaultyStorage, type FaultyStorage } from '@holdfast/storage/testing/faulty-storage';
+import { faultAt, openFaultyStorage, type FaultyStorage } from '@holdfast/storage/testing/faulty-storage';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { ArchiveOptions } from './archiver.ts';
 import { createBlobIndex } from './blob-index.ts';
 import { check } from './checker.ts';
 import { forget } from './forget.ts';
 import { addKey, changePassword } from './keys.ts';
+import { currentHolder } from './lock-holder.ts';
 import { prune } from './pruner.ts';
 import { openRepositoryCache, type RepositoryCache } from './repository-cache.ts';
 import type { Repository } from './repository.ts';
@@ -45,10 +47,10 @@ async function makeRepository(): Promise<Storage> {
   return storage;
 }
 
-async function backUp(cache: RepositoryCache, storage: Storage, what = tree) {
+async function backUp(cache: RepositoryCache, storage: Storage, what = tree, options: Partial<ArchiveOptions> = {}) {
   await using repository = await cache.open({ storage, password: 'secret' });
   const parent = chooseParent(await listSnapshots(repository), { hostname: 'host', paths: ['/data'] });
-  return await archiveTree(repository, what, parent === undefined ? {} : { parent });
+  return await archiveTree(repository, what, { ...(parent === undefined ? {} : { parent }), ...options });
 }
 
 async function expectWhole(storage: Storage, snapshotId: string, what: MemoryFolder): Promise<void> {
@@ -151,6 +153,26 @@ describe('repository cache', () => {
     const { snapshotId, summary } = await backUp(cache, storage);
     expect(summary).toMatchObject({ dataBlobs: 2 });
     await expectWhole(storage, snapshotId, tree);
+  });
+
+  it('trusts nothing too much after a failure, whatever operation it was', async () => {
+    const third = treeOf({ a: noise(30_000, 1), c: noise(50_000, 3) });
+    const deadHolder = { ...currentHolder(), pid: 2 ** 22 + 7 };
+    let isBeyondEnd = false;
+    for (let number = 1; !isBeyondEnd; number++) {
+      isBeyondEnd = true;
+      for (const fault of ['before', 'after', 'crash-before', 'crash-after'] as const) {
+        const storage = await makeRepository();
+        using cache = openRepositoryCache();
+        const first = await backUp(cache, storage);
+        const faulty = openFaultyStorage(storage, faultAt(number, fault));
+        await backUp(cache, faulty, third, { holder: deadHolder }).catch(() => {});
+        isBeyondEnd &&= faulty.operationCount < number;
+        const { snapshotId } = await backUp(cache, storage, third);
+        await expectWhole(storage, snapshotId, third);
+        await expectWhole(storage, first.snapshotId, tree);
+      }
+    }
   });
 
   it('is shared by backups that run at once, which see what the others have made durable', async () => {

@@ -5,8 +5,9 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobType } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
 import type { BlobIndex, BlobLocation } from './blob-index.ts';
-import { withSignal, type Repository } from './repository.ts';
 import { openBlob } from './sealed-blob.ts';
+import { withSignal, type Repository } from './repository.ts';
+import { createBlobUnpacker, type BlobUnpacker } from './blob-unpacker.ts';
 
 /** Loads single blobs, each checked against its hash. */
 export interface BlobLoader {
@@ -17,6 +18,8 @@ export interface BlobLoader {
 
 /** Trees lie side by side in their packs: one read brings those that are wanted next. */
 const windowBytes = 1024 * 1024;
+/** For so few it is not worth having memory to unpack them in. */
+const fewBlobs = 32;
 /** 32 MiB at most. */
 const maxWindows = 32;
 
@@ -38,17 +41,30 @@ export function createBlobLoader(repository: Repository, index: BlobIndex): Blob
     return window;
   };
 
-  const load = async (type: BlobType, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array> => {
+  let unpacker: BlobUnpacker | undefined;
+  let loadCount = 0;
+  const open = (sealed: Uint8Array, blob: BlobLocation): Uint8Array => {
+    if (loadCount++ < fewBlobs) return openBlob(repository.cipher, sealed, blob);
+    unpacker ??= createBlobUnpacker(repository.masterKeys);
+    unpacker.window(sealed.length).set(sealed);
+    return unpacker.unpack(0, sealed.length, blob.uncompressedLength ?? 0, blob.id);
+  };
+
+  /** `use` has to be done with the plaintext when it returns: the next blob takes its place. */
+  const load = async <T>(type: BlobType, id: ObjectId, signal: AbortSignal | undefined, use: (plain: Uint8Array) => T): Promise<T> => {
     const entry = index.find(type, id);
     if (entry === -1) throw new HoldfastError('repository_damaged', `${type} blob ${id} is in no index`);
     const blob = index.at(entry);
     const start = Math.floor(blob.offset / windowBytes) * windowBytes;
     const end = Math.max(endOf(blob), Math.min(start + windowBytes, index.packEndBytes(entry)));
     const window = await loadWindow(blob.packId, start, end - start, signal);
-    return openBlob(repository.cipher, window.subarray(blob.offset - start, endOf(blob) - start), blob);
+    return use(open(window.subarray(blob.offset - start, endOf(blob) - start), blob));
   };
 
-  return { load, loadTree: async (id, signal) => decodeTree(await load('tree', id, signal)) };
+  return {
+    load: (type, id, signal) => load(type, id, signal, (plain) => plain.slice()),
+    loadTree: (id, signal) => load('tree', id, signal, decodeTree),
+  };
 }
 
 function endOf(blob: BlobLocation): number {

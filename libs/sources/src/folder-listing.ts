@@ -7,7 +7,7 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { isVanished } from './file-system-error.ts';
 import type { FolderScan, ScannedStat } from './folder-scan.ts';
 import type { OwnerNames } from './owner-names.ts';
-import type { EarlierLook, NodeType, SourceEntry, SourceNode } from './source.ts';
+import type { NodeType, ReadDirectoryOptions, SourceEntry, SourceNode } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
@@ -26,8 +26,7 @@ const nodeTypes: ReadonlyMap<number, NodeType> = new Map([
 ]);
 
 export interface ListingOptions {
-  /** By name. */
-  readonly before?: ReadonlyMap<string, EarlierLook> | undefined;
+  readonly attributesBefore?: ReadDirectoryOptions['attributesBefore'];
   /** Which absolute paths to leave out. */
   readonly isExcluded: (path: string) => boolean;
   readonly owners: OwnerNames;
@@ -76,12 +75,11 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
       entries.push({ kind: 'node', node: { ...node, linkTarget } });
       return;
     }
-    const earlier = options.before?.get(name);
-    const isSame = earlier?.inode === found.inode && earlier.changedNs === found.changedNs;
-    const { attributes, problem } = isSame ? { attributes: earlier.extendedAttributes } : readAttributes(scan.at(name));
+    const before = options.attributesBefore?.(name, found.inode, found.changedNs) ?? null;
+    const { attributes, problem } = before === null ? readAttributes(scan.at(name)) : { attributes: before };
     entries.push({
       kind: 'node',
-      node: attributes === undefined || attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
+      node: attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
     });
     if (problem !== undefined) skip(problem);
   } catch (error) {
@@ -222,7 +220,7 @@ function nodeOf(name: string, type: NodeType, found: ScannedStat, owners: OwnerN
   };
 }
 
-function readAttributes(path: SystemPath): { attributes: Map<string, Uint8Array>; problem?: string } {
+function readAttributes(path: SystemPath): { attributes: ReadonlyMap<string, Uint8Array>; problem?: string } {
   const attributes = new Map<string, Uint8Array>();
   const calls = loadSystemCalls();
   if (calls === undefined) return { attributes };

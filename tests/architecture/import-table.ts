@@ -33,6 +33,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'sources/file-system-error',
       'sources/thread-target',
       'sources/target-writer',
+      'sources/verified-folder',
       'policy/retention',
     ],
     testsMay: ['sources'],

@@ -91,9 +91,11 @@ export class ArchiveTally {
   report(phase: EnginePhase): void {
     const filesDone = this.counts.totalFilesProcessed;
     const bytesDone = this.#bytesDone;
+    // Once everything is read there is no more to come, whatever was guessed.
+    const totals = phase === 'saving' ? { files: filesDone, bytes: bytesDone } : this.#totals;
     // A guess that turns out too small grows: never more done than there is.
-    const filesTotal = this.#totals === null ? null : Math.max(filesDone, this.#totals.files);
-    const bytesTotal = this.#totals === null ? null : Math.max(bytesDone, this.#totals.bytes);
+    const filesTotal = totals === null ? null : Math.max(filesDone, totals.files);
+    const bytesTotal = totals === null ? null : Math.max(bytesDone, totals.bytes);
     this.#onProgress({ phase, filesDone, filesTotal, bytesDone, bytesTotal });
   }
 }

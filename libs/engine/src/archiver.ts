@@ -9,10 +9,10 @@ import { walkSource } from './archive-walk.ts';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
-import { systemClock } from './clock.ts';
+import { systemClock, type Clock } from './clock.ts';
 import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
-import { loadIndex } from './load-index.ts';
+import { openIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
 import { createPacker, type PackerOptions } from './packer.ts';
@@ -72,8 +72,8 @@ export interface ArchiveResult {
 export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
   return await withSharedLock(
     options,
-    (signal) => loadIndex(options.repository, { signal }),
-    ({ index }, signal) => archiveLocked(options, index, signal),
+    (signal) => openIndex(options.repository, { signal }),
+    (index, signal) => archiveLocked(options, index, signal),
   );
 }
 
@@ -90,7 +90,7 @@ async function archiveLocked(options: ArchiveOptions, index: BlobIndex, outerSig
   tally.report('opening');
   await using borrowed = isThreaded(options) ? borrowPool(options) : undefined;
   const { sink, storer, concurrentFiles } = openStorer(options, { index, compression, clock, signal, pool: borrowed?.pool });
-  const scanning = tally.needsScan ? scanAhead(source, tally, signal) : Promise.resolve();
+  const scanning = tally.needsScan ? scanAhead(source, tally, clock, signal) : Promise.resolve();
   try {
     const treeId = await walkSource({
       source,
@@ -154,9 +154,13 @@ function openStorer(
   return { sink, storer, concurrentFiles: filesWithoutThreads };
 }
 
+/** A backup that is done by then needs nobody to count ahead of it. */
+const scanDelayMs = 250;
+
 /** Never rejects: a scan that fails leaves the total unknown, and the backup meets the same trouble and reports it. */
-async function scanAhead(source: Source, tally: ArchiveTally, signal: AbortSignal): Promise<void> {
+async function scanAhead(source: Source, tally: ArchiveTally, clock: Clock, signal: AbortSignal): Promise<void> {
   try {
+    await clock.sleep(scanDelayMs, signal);
     tally.totals = await scanSource(source, signal);
   } catch (error) {
     if (!signal.aborted) tally.addWarning(`the source could not be counted ahead: ${String(error)}`);

@@ -30,6 +30,10 @@ export interface BlobIndex {
   add(pack: IndexedPack): void;
   /** Every pack once, with the numbers of its entries. */
   packs(): Iterable<IndexPackEntries>;
+  /** Where the last blob of the pack that holds the entry ends: its header begins there. */
+  packEndBytes(entry: number): number;
+  /** What the index takes of the memory, near enough. */
+  readonly heldBytes: number;
   /** The index as it is now, for other threads to look into: see openSharedIndex. No copy is made. */
   share(): SharedBlobIndex;
 }
@@ -55,9 +59,14 @@ export interface IndexPackEntries {
 }
 
 const idBytes = 32;
-const firstCapacity = 1024;
+/** Most repositories are small, and a process may hold the indexes of thousands. */
+const firstCapacity = 128;
 /** Columns grow by a quarter: at most a fifth of them lies idle, which keeps a blob under 80 bytes. */
 const growthFactor = 1.25;
+/** Up to here they double: what lies idle is nothing, the copying is not. */
+const smallCapacity = 16_384;
+/** What a pack takes beside its entries: its id as text, its number in a map, its runs. */
+const packHeldBytes = 300;
 /** Beyond this share of used slots probing gets long. */
 const maxLoad = 0.7;
 
@@ -175,6 +184,22 @@ class ColumnIndex implements BlobIndex {
     }
   }
 
+  packEndBytes(entry: number): number {
+    const runs = this.#packRuns[this.#packs[entry] ?? 0] ?? [];
+    let end = 0;
+    for (let at = 0; at < runs.length; at += 2) {
+      // Blobs of a pack stand in their order, so the last of a run ends last.
+      const last = (runs[at] ?? 0) + (runs[at + 1] ?? 0) - 1;
+      end = Math.max(end, (this.#offsets[last] ?? 0) + (this.#lengths[last] ?? 0));
+    }
+    return end;
+  }
+
+  get heldBytes(): number {
+    const columnBytes = this.#offsets.length * (idBytes + 1 + 4 * Uint32Array.BYTES_PER_ELEMENT);
+    return columnBytes + this.#slots.byteLength + this.#packIds.length * packHeldBytes;
+  }
+
   share(): SharedBlobIndex {
     return { entryCount: this.entryCount, slots: this.#slots.buffer, ids: this.#ids.buffer, isTree: this.#isTree.buffer };
   }
@@ -225,7 +250,7 @@ class ColumnIndex implements BlobIndex {
   }
 
   #growColumns(): void {
-    const capacity = Math.ceil(this.#offsets.length * growthFactor);
+    const capacity = Math.ceil(this.#offsets.length * (this.#offsets.length < smallCapacity ? 2 : growthFactor));
     const ids = Buffer.from(new SharedArrayBuffer(capacity * idBytes));
     ids.set(this.#ids);
     this.#ids = ids;

@@ -5,8 +5,9 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobType } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
 import type { BlobIndex, BlobLocation } from './blob-index.ts';
+import { openBlob } from './sealed-blob.ts';
 import { withSignal, type Repository } from './repository.ts';
-import { createBlobUnpacker } from './blob-unpacker.ts';
+import { createBlobUnpacker, type BlobUnpacker } from './blob-unpacker.ts';
 
 /** Loads single blobs, each checked against its hash. */
 export interface BlobLoader {
@@ -17,15 +18,12 @@ export interface BlobLoader {
 
 /** Trees lie side by side in their packs: one read brings those that are wanted next. */
 const windowBytes = 1024 * 1024;
+/** For so few it is not worth having memory to unpack them in. */
+const fewBlobs = 32;
 /** 32 MiB at most. */
 const maxWindows = 32;
 
 export function createBlobLoader(repository: Repository, index: BlobIndex): BlobLoader {
-  const packEnds = new Map<ObjectId, number>();
-  for (const { packId, entries } of index.packs()) {
-    const last = entries.at(-1);
-    if (last !== undefined) packEnds.set(packId, endOf(index.at(last)));
-  }
   /** Least recently used first. */
   const windows = new Map<string, Promise<Uint8Array>>();
 
@@ -43,18 +41,24 @@ export function createBlobLoader(repository: Repository, index: BlobIndex): Blob
     return window;
   };
 
-  const unpacker = createBlobUnpacker(repository.masterKeys);
+  let unpacker: BlobUnpacker | undefined;
+  let loadCount = 0;
+  const open = (sealed: Uint8Array, blob: BlobLocation): Uint8Array => {
+    if (loadCount++ < fewBlobs) return openBlob(repository.cipher, sealed, blob);
+    unpacker ??= createBlobUnpacker(repository.masterKeys);
+    unpacker.window(sealed.length).set(sealed);
+    return unpacker.unpack(0, sealed.length, blob.uncompressedLength ?? 0, blob.id);
+  };
 
   /** `use` has to be done with the plaintext when it returns: the next blob takes its place. */
   const load = async <T>(type: BlobType, id: ObjectId, signal: AbortSignal | undefined, use: (plain: Uint8Array) => T): Promise<T> => {
-    const blob = index.lookup(type, id);
-    if (blob === null) throw new HoldfastError('repository_damaged', `${type} blob ${id} is in no index`);
+    const entry = index.find(type, id);
+    if (entry === -1) throw new HoldfastError('repository_damaged', `${type} blob ${id} is in no index`);
+    const blob = index.at(entry);
     const start = Math.floor(blob.offset / windowBytes) * windowBytes;
-    const end = Math.max(endOf(blob), Math.min(start + windowBytes, packEnds.get(blob.packId) ?? 0));
+    const end = Math.max(endOf(blob), Math.min(start + windowBytes, index.packEndBytes(entry)));
     const window = await loadWindow(blob.packId, start, end - start, signal);
-    const sealed = window.subarray(blob.offset - start, endOf(blob) - start);
-    unpacker.window(sealed.length).set(sealed);
-    return use(unpacker.unpack(0, sealed.length, blob.uncompressedLength ?? 0, id));
+    return use(open(window.subarray(blob.offset - start, endOf(blob) - start), blob));
   };
 
   return {

@@ -96,7 +96,7 @@ describe('whatever operation fails', () => {
         expect(restoredContents(await restoreTree(repository, snapshotId))).toEqual(expectedContents(third));
       },
     );
-    expect(operations).toBeGreaterThan(15);
+    expect(operations).toBeGreaterThan(10);
   });
 
   it('forget and prune leave the snapshots that stay whole, and go on the next time', async () => {
@@ -121,7 +121,7 @@ describe('whatever operation fails', () => {
         expect((await listSnapshots(repository)).map(({ id }) => id)).toEqual([kept]);
       },
     );
-    expect(operations).toBeGreaterThan(30);
+    expect(operations).toBeGreaterThan(25);
   });
 
   it('what a killed backup has uploaded and indexed is not uploaded again', async () => {

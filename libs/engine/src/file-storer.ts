@@ -1,5 +1,5 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { createChunker, maxChunkBytes } from '@holdfast/restic-format/chunker';
+import { createChunker, maxChunkBytes, minChunkBytes } from '@holdfast/restic-format/chunker';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { Source, SourceFile } from '@holdfast/sources/source';
 import type { BlobSink } from './blob-sink.ts';
@@ -29,16 +29,33 @@ export type StoredFile =
 /** One read; beyond this a larger one gains nothing. */
 const readBytes = 1024 * 1024;
 
-/** Stores in this thread, `concurrency` files at a time, each with 9 MiB of memory. */
+/** Buffers for files that are one chunk in any case, kept for all backups of this thread: making one costs more than storing such a file. */
+const smallBuffers: Uint8Array[] = [];
+/** 8 MiB. */
+const maxSmallBuffers = 16;
+
+/** Stores in this thread, `concurrency` files at a time; those that have to be cut take 9 MiB of memory each. */
 export function createFileStorer(options: { source: Source; sink: BlobSink; polynomial: bigint }): FileStorer {
   const lanes: Lane[] = [];
+  const makeLane = (): Lane => ({
+    chunker: createChunker(options.polynomial),
+    buffer: new Uint8Array(maxChunkBytes + readBytes),
+  });
+  const cutWhole = async (file: SourceFile, { signal, onBytes }: StoreOptions): Promise<StoredFile> => {
+    const lane = lanes.pop() ?? makeLane();
+    try {
+      return await cutAndSave(lane, file, options.sink, signal, onBytes);
+    } finally {
+      lanes.push(lane);
+    }
+  };
   return {
-    async store(path, { signal, onBytes }) {
-      const lane = lanes.pop() ?? { chunker: createChunker(options.polynomial), buffer: new Uint8Array(maxChunkBytes + readBytes) };
+    async store(path, call) {
       try {
         const file = await options.source.openFile(path);
         try {
-          return await cutAndSave(lane, file, options.sink, signal, onBytes);
+          const small = call.sizeBytes < minChunkBytes ? await saveSmall(file, options.sink, call) : null;
+          return small ?? (await cutWhole(file, call));
         } finally {
           await file.close();
         }
@@ -46,11 +63,29 @@ export function createFileStorer(options: { source: Source; sink: BlobSink; poly
         if (isHoldfastError(error, 'path_not_found') || isHoldfastError(error, 'path_not_readable'))
           return { kind: 'skipped', reason: error.message };
         throw error;
-      } finally {
-        lanes.push(lane);
       }
     },
   };
+}
+
+/** A file below the least that is cut is one chunk. Null when it has grown to more since it was looked at. */
+async function saveSmall(file: SourceFile, sink: BlobSink, { signal, onBytes }: StoreOptions): Promise<StoredFile | null> {
+  const buffer = smallBuffers.pop() ?? new Uint8Array(minChunkBytes);
+  try {
+    signal.throwIfAborted();
+    let sizeBytes = 0;
+    for (let read = -1; read !== 0; sizeBytes += read) {
+      if (sizeBytes === buffer.length) return null;
+      read = await file.read(buffer.subarray(sizeBytes), sizeBytes);
+    }
+    if (sizeBytes === 0) return { kind: 'stored', content: [], sizeBytes };
+    signal.throwIfAborted();
+    const { id } = await sink.save('data', buffer.subarray(0, sizeBytes));
+    onBytes(sizeBytes);
+    return { kind: 'stored', content: [id], sizeBytes };
+  } finally {
+    if (smallBuffers.length < maxSmallBuffers) smallBuffers.push(buffer);
+  }
 }
 
 interface Lane {

@@ -16,7 +16,13 @@ export interface IndexWriter {
   finish(): Promise<void>;
 }
 
-export function createIndexWriter(repository: Repository, clock: Clock, signal: AbortSignal): IndexWriter {
+/** `onWritten` hears of the packs of each index file that is durable. */
+export function createIndexWriter(
+  repository: Repository,
+  clock: Clock,
+  signal: AbortSignal,
+  onWritten: (packs: readonly IndexedPack[]) => void = () => {},
+): IndexWriter {
   let waiting: IndexedPack[] = [];
   let waitingSinceMs = 0;
 
@@ -24,7 +30,9 @@ export function createIndexWriter(repository: Repository, clock: Clock, signal: 
     const packs = waiting;
     waiting = [];
     for (const group of splitIndex(packs)) {
-      await saveNamedFile(repository, indexName, encodeIndexFile({ packs: group }, repository.cipher), signal);
+      const id = await saveNamedFile(repository, indexName, encodeIndexFile({ packs: group }, repository.cipher), signal);
+      onWritten(group);
+      repository.indexMirror?.note(id, group);
     }
   };
   return {

@@ -18,43 +18,87 @@ export interface LoadedIndexFile {
   readonly blobCount: number;
 }
 
-/** Enough to hide a network's latency, few enough for the files (up to 8 MiB each) to fit in memory. */
+export interface LoadIndexOptions {
+  readonly signal?: AbortSignal;
+  readonly onDamaged?: (id: ObjectId, error: HoldfastError) => void;
+}
+
+/** Enough to hide a network's latency, few enough for the files (up to 8 MiB each, decoded some 20) to fit in memory. */
 const concurrentLoads = 4;
+
+/** The index for reading and adding to: the one that is kept and brought up to date, or a new one. Call it under the lock. Errors: as loadIndex. */
+export async function openIndex(repository: Repository, options: { signal?: AbortSignal } = {}): Promise<BlobIndex> {
+  if (repository.indexMirror !== undefined) return await repository.indexMirror.refresh(repository, options.signal);
+  return (await loadIndex(repository, options)).index;
+}
 
 /**
  * Reads all index files. List the snapshots before: what they need is then indexed, whatever others write meanwhile.
  * A damaged file goes to `onDamaged`; without it, it is thrown. Errors: repository_damaged, those of the storage.
  */
-export async function loadIndex(
-  repository: Repository,
-  options: { signal?: AbortSignal; onDamaged?: (id: ObjectId, error: HoldfastError) => void } = {},
-): Promise<LoadedIndex> {
-  const ids: ObjectId[] = [];
-  for await (const { name } of repository.storage.list(indexPrefix, withSignal(options.signal))) {
-    const id = idOfName(name);
-    if (id !== null) ids.push(id);
+export async function loadIndex(repository: Repository, options: LoadIndexOptions = {}): Promise<LoadedIndex> {
+  const ids = await listIndexFiles(repository, options.signal);
+  const reported = new Set<ObjectId>();
+  const onDamaged =
+    options.onDamaged &&
+    ((id: ObjectId, error: HoldfastError): void => {
+      if (!reported.has(id)) options.onDamaged?.(id, error);
+      reported.add(id);
+    });
+  for (let superseded = new Set<ObjectId>(); ;) {
+    const before = superseded.size;
+    const loaded = await loadAllBut(superseded, { ...options, ...(onDamaged && { onDamaged }) }, repository, ids);
+    // Only old programs wrote files that stand for others, and only such repositories are read twice.
+    superseded = loaded.superseded;
+    if (superseded.size === before) return loaded;
   }
-  const decoded = new Map<ObjectId, IndexFile>();
-  await forEachConcurrently(ids.toSorted(), concurrentLoads, async (id) => {
-    try {
-      decoded.set(id, decodeIndexFile(await loadNamedFile(repository, indexName(id), id, options.signal), repository.cipher));
-    } catch (error) {
-      if (!isHoldfastError(error, 'repository_damaged') || options.onDamaged === undefined) throw error;
-      options.onDamaged(id, error);
-    }
-  });
+}
 
-  const superseded = new Set([...decoded.values()].flatMap((file) => file.supersedes ?? []));
+async function loadAllBut(
+  known: ReadonlySet<ObjectId>,
+  options: LoadIndexOptions,
+  repository: Repository,
+  ids: readonly ObjectId[],
+): Promise<LoadedIndex & { superseded: Set<ObjectId> }> {
   const index = createBlobIndex();
   const files: LoadedIndexFile[] = [];
-  for (const [id, { packs }] of decoded) {
-    decoded.delete(id);
+  const superseded = new Set<ObjectId>();
+  await loadIndexFiles(repository, ids, options, (id, file) => {
+    for (const other of file.supersedes ?? []) superseded.add(other);
     let blobCount = 0;
-    for (const pack of superseded.has(id) ? [] : packs) {
+    for (const pack of known.has(id) ? [] : file.packs) {
       index.add(pack);
       blobCount += pack.blobs.length;
     }
-    files.push({ id, packIds: packs.map((pack) => pack.id), blobCount });
+    files.push({ id, packIds: file.packs.map((pack) => pack.id), blobCount });
+  });
+  return { index, files, superseded };
+}
+
+/** Reads the files, a few at a time, and gives each to `onFile` at once: decoded, it is larger than what is kept of it. */
+export async function loadIndexFiles(
+  repository: Repository,
+  ids: readonly ObjectId[],
+  { signal, onDamaged }: LoadIndexOptions,
+  onFile: (id: ObjectId, file: IndexFile) => void,
+): Promise<void> {
+  await forEachConcurrently(ids, concurrentLoads, async (id) => {
+    signal?.throwIfAborted();
+    try {
+      onFile(id, decodeIndexFile(await loadNamedFile(repository, indexName(id), id, signal), repository.cipher));
+    } catch (error) {
+      if (!isHoldfastError(error, 'repository_damaged') || onDamaged === undefined) throw error;
+      onDamaged(id, error);
+    }
+  });
+}
+
+/** The names in `index/`, in order. */
+export async function listIndexFiles(repository: Repository, signal?: AbortSignal): Promise<ObjectId[]> {
+  const ids: ObjectId[] = [];
+  for await (const { name } of repository.storage.list(indexPrefix, withSignal(signal))) {
+    const id = idOfName(name);
+    if (id !== null) ids.push(id);
   }
-  return { index, files };
+  return ids.toSorted();
 }

@@ -13,7 +13,6 @@ export interface LockConflict {
 }
 
 interface ListedLock extends LockConflict {
-  readonly id: ObjectId;
   readonly name: string;
 }
 
@@ -24,31 +23,39 @@ export async function findConflict(
   ownId: ObjectId | null,
   signal?: AbortSignal,
 ): Promise<LockConflict | null> {
-  for await (const lock of listLocks(repository, signal)) if (lock.id !== ownId && (exclusive || lock.exclusive)) return lock;
+  for await (const lock of listLocks(repository, ownId, signal)) if (exclusive || lock.exclusive) return lock;
   return null;
 }
 
-/** Removes the locks of holders that are gone. */
-export async function removeStaleLocks(repository: Repository, own: LockHolder, now: Date, signal?: AbortSignal): Promise<void> {
-  for await (const lock of listLocks(repository, signal)) {
+/** As findConflict, before there is a lock of ours; removes the locks of holders that are gone. */
+export async function findLivingConflict(
+  repository: Repository,
+  exclusive: boolean,
+  { own, now, signal }: { own: LockHolder; now: Date; signal?: AbortSignal | undefined },
+): Promise<LockConflict | null> {
+  let conflict: LockConflict | null = null;
+  for await (const lock of listLocks(repository, null, signal)) {
     if (isStale(lock.holder, own, now)) await repository.storage.delete(lock.name, withSignal(signal));
+    else if (exclusive || lock.exclusive) conflict ??= lock;
   }
+  return conflict;
 }
 
-async function* listLocks(repository: Repository, signal?: AbortSignal): AsyncGenerator<ListedLock> {
+/** All locks but `ownId`, of which everything is known. */
+async function* listLocks(repository: Repository, ownId: ObjectId | null, signal?: AbortSignal): AsyncGenerator<ListedLock> {
   const { storage, cipher } = repository;
   const objects = await Array.fromAsync(storage.list(locksPrefix, withSignal(signal)));
   for (const { name, modifiedAt } of objects) {
     const id = idOfName(name);
-    if (id === null) continue;
+    if (id === null || id === ownId) continue;
     try {
       const { timeNs, exclusive, ...holder } = decodeLockFile(await loadNamedFile(repository, name, id, signal), cipher);
-      yield { id, name, exclusive, holder: { ...holder, since: new Date(Number(timeNs / 1_000_000n)) } };
+      yield { name, exclusive, holder: { ...holder, since: new Date(Number(timeNs / 1_000_000n)) } };
     } catch (error) {
       if (isHoldfastError(error, 'storage_object_missing')) continue; // released since it was listed
       if (!isHoldfastError(error, 'repository_damaged')) throw error;
       // Torn: nobody knows whose it is, so it counts as exclusive until it is as old as a stale one.
-      yield { id, name, exclusive: true, holder: { hostname: 'unknown', username: 'unknown', pid: 0, since: modifiedAt } };
+      yield { name, exclusive: true, holder: { hostname: 'unknown', username: 'unknown', pid: 0, since: modifiedAt } };
     }
   }
 }

@@ -5,7 +5,7 @@ import { encodeLockFile } from '@holdfast/restic-format/lock-file';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { systemClock, type Clock } from './clock.ts';
 import { currentHolder, staleAfterMs, type LockHolder } from './lock-holder.ts';
-import { findConflict, removeStaleLocks } from './lock-list.ts';
+import { findConflict, findLivingConflict } from './lock-list.ts';
 import { saveNamedFile } from './named-file.ts';
 import { withSignal, type Repository } from './repository.ts';
 
@@ -58,8 +58,9 @@ export async function acquireLock(repository: Repository, options: AcquireOption
   const waitedFor = new Set<string>();
   for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, lastRetryMs)) {
     signal?.throwIfAborted();
-    await removeStaleLocks(repository, holder, clock.now(), signal);
-    const conflict = (await findConflict(repository, exclusive, null, signal)) ?? (await tryLock(repository, options, holder, clock));
+    const conflict =
+      (await findLivingConflict(repository, exclusive, { own: holder, now: clock.now(), signal })) ??
+      (await tryLock(repository, options, holder, clock));
     if (conflict instanceof HeldLock) return conflict;
     const leftMs = deadline - clock.now().getTime();
     if (leftMs <= 0) throw lockedError(repository, conflict.holder, conflict.exclusive);

@@ -1,3 +1,4 @@
+import type { IndexedPack } from '@holdfast/restic-format/index-file';
 import { packName } from '@holdfast/restic-format/layout';
 import { hashOf } from '@holdfast/restic-format/object-id';
 import type { BlobType } from '@holdfast/restic-format/pack';
@@ -13,7 +14,7 @@ import { Slots } from './slots.ts';
 
 export interface PackerOptions {
   readonly repository: Repository;
-  /** What is known; packs that land are added to it. */
+  /** What is known; packs are added to it once a durable index file names them, so that several calls may share it. */
   readonly index: BlobIndex;
   readonly compression: boolean;
   readonly clock: Clock;
@@ -39,7 +40,7 @@ class Packer implements BlobSink {
   readonly #options: PackerOptions;
   readonly #indexWriter;
   readonly #open: Record<BlobType, (OpenPack | undefined)[]> = { data: [], tree: [] };
-  /** Blobs in packs that have not landed, by type and id. */
+  /** Blobs that no durable index file names yet, by type and id. */
   readonly #inFlight = new Set<string>();
   readonly #uploadSlots = new Slots(maxUploads);
   readonly #uploads = new Set<Promise<void>>();
@@ -47,7 +48,7 @@ class Packer implements BlobSink {
 
   constructor(options: PackerOptions) {
     this.#options = options;
-    this.#indexWriter = createIndexWriter(options.repository, options.clock, options.signal);
+    this.#indexWriter = createIndexWriter(options.repository, options.clock, options.signal, (packs) => this.#onIndexed(packs));
   }
 
   async save(type: BlobType, plain: Uint8Array) {
@@ -117,13 +118,18 @@ class Packer implements BlobSink {
   }
 
   async #put(open: OpenPack): Promise<void> {
-    const { repository, index, signal } = this.#options;
+    const { repository, signal } = this.#options;
     const { parts, pack } = open.close(repository.cipher);
     await repository.storage.put(packName(pack.id), parts, { signal });
     this.counts.packBytes += open.sizeBytes;
-    index.add(pack);
-    for (const { type, id } of pack.blobs) this.#inFlight.delete(key(type, id));
     await this.#indexWriter.add(pack);
+  }
+
+  #onIndexed(packs: readonly IndexedPack[]): void {
+    for (const pack of packs) {
+      this.#options.index.add(pack);
+      for (const { type, id } of pack.blobs) this.#inFlight.delete(key(type, id));
+    }
   }
 
   #throwIfFailed(): void {

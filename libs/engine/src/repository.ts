@@ -5,6 +5,8 @@ import { openKeyFile } from '@holdfast/restic-format/key-file';
 import { configName, idOfName, keysPrefix } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { Storage } from '@holdfast/storage/storage';
+import type { IndexMirror } from './index-mirror.ts';
+import type { KnownSnapshots } from './known-snapshots.ts';
 
 /** An open restic repository of version 2: where it lives, and the keys to it. Safe to use by several calls at once. */
 export interface Repository extends AsyncDisposable {
@@ -16,6 +18,9 @@ export interface Repository extends AsyncDisposable {
   readonly chunkerPolynomial: bigint;
   /** The key file that opened it, and after a change of password the one that would; undefined when it was not opened by one. */
   keyId: ObjectId | undefined;
+  /** Present when a RepositoryCache opened it: the index as it was seen last, and the snapshots that were read before. */
+  readonly indexMirror?: IndexMirror;
+  readonly knownSnapshots?: KnownSnapshots;
   /** Closes the storage too. Calling it twice is no error. */
   close(): Promise<void>;
 }
@@ -36,17 +41,31 @@ export interface OpenedKey {
 /** Each key costs a deliberately slow derivation, so a folder full of them must not keep us busy for hours. restic's own limit. */
 export const maxKeysTried = 20;
 
+/** What it takes to open a repository again. */
+export interface UnlockedRepository {
+  readonly keyName: string;
+  readonly masterKeys: MasterKeys;
+  readonly config: RepositoryConfig;
+  readonly sealedConfig: Uint8Array;
+}
+
 /**
  * Opens the repository at `storage`, which the repository owns from then on; when it throws, the caller still does.
  * Errors: repository_missing, repository_password_wrong, repository_damaged, repository_unsupported, and those of the storage.
  */
 export async function openRepository(options: OpenRepositoryOptions): Promise<Repository> {
+  const { masterKeys, config, keyName } = await unlockRepository(options);
+  return makeRepository(options.storage, masterKeys, config, keyName);
+}
+
+/** Finds the key that the password opens and reads the config with it. Errors: as openRepository. */
+export async function unlockRepository(options: OpenRepositoryOptions): Promise<UnlockedRepository> {
   const sealedConfig = await readConfig(options.storage, options.signal);
   let damage: HoldfastError | undefined;
-  for await (const key of openKeys(options)) {
+  for await (const { name: keyName, masterKeys } of openKeys(options)) {
     // A key that opens but does not fit was left by a creator that lost a race: look on.
     try {
-      return makeRepository(options.storage, key.masterKeys, decodeConfigFile(sealedConfig, createCipher(key.masterKeys)), key.name);
+      return { keyName, masterKeys, config: decodeConfigFile(sealedConfig, createCipher(masterKeys)), sealedConfig };
     } catch (error) {
       if (!isHoldfastError(error, 'repository_damaged')) throw error;
       damage = error;

@@ -19,9 +19,14 @@ export async function listSnapshots(
   options: { signal?: AbortSignal; onUnreadable?: (id: ObjectId, error: HoldfastError) => void } = {},
 ): Promise<Snapshot[]> {
   const snapshots: Snapshot[] = [];
-  for (const id of await listSnapshotIds(repository, options.signal)) {
+  const known = repository.knownSnapshots;
+  const ids = await listSnapshotIds(repository, options.signal);
+  known?.keepOnly(new Set(ids));
+  for (const id of ids) {
     try {
-      snapshots.push(await loadSnapshot(repository, id, options));
+      const snapshot = known?.get(id) ?? (await loadSnapshot(repository, id, options));
+      known?.add(snapshot);
+      snapshots.push(snapshot);
     } catch (error) {
       if (isHoldfastError(error, 'snapshot_missing')) continue; // forgotten since it was listed
       if (!isHoldfastError(error, 'repository_damaged') || options.onUnreadable === undefined) throw error;

@@ -18,7 +18,7 @@ export interface MasterKeys {
   readonly macR: Uint8Array;
 }
 
-/** Seals and opens. It owns its memory, so one belongs to one thread: hand the keys to a worker and make another there. */
+/** Seals and opens. One belongs to one thread: hand the keys to a worker and make another there. */
 export interface Cipher {
   /** Encrypts under a new random IV. `plain` is left as it is; the caller owns the result. */
   seal(plain: Uint8Array): Uint8Array;
@@ -39,6 +39,10 @@ const macBytes = 16;
 /** What sealing adds to the length. */
 export const overheadBytes = ivBytes + macBytes;
 
+/** One for all ciphers of a thread, whose calls end before the next begin: a memory for each would cost more than most of them do. */
+let sharedKernels: ReturnType<typeof instantiateKernels> | undefined;
+let keyInKernels: Uint8Array | undefined;
+
 /** IVs are drawn and encrypted this many at a time: a draw costs as much as sealing a small blob. */
 const ivBatchCount = 128;
 
@@ -51,14 +55,18 @@ export function createCipher(keys: MasterKeys, random: RandomBytes = randomBytes
   const encryptKey = Buffer.from(keys.encrypt);
   // One block a nonce, no chaining: ECB is AES itself.
   const padCipher = createCipheriv('aes-128-ecb', keys.macK, null).setAutoPadding(false);
-  const { kernels, memory } = instantiateKernels(macPieceBytes);
-  memory.set(keys.macR, macKeyAddress);
-  kernels.macSetKey();
+  const macKey = Uint8Array.from(keys.macR);
+  const { kernels, memory } = (sharedKernels ??= instantiateKernels(macPieceBytes));
 
   const ivs = new IvSupply(random);
 
   /** Begins the MAC for an IV, then takes ciphertext piece by piece; `tag` is valid until the next MAC begins. */
   const beginMac = (iv: Uint8Array): void => {
+    if (keyInKernels !== macKey) {
+      memory.set(macKey, macKeyAddress);
+      kernels.macSetKey();
+      keyInKernels = macKey;
+    }
     memory.set(padCipher.update(iv), macPadAddress);
     kernels.macBegin();
   };

@@ -1,9 +1,7 @@
-import { constants, zstdCompressSync } from 'node:zlib';
-
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 import type { Cipher } from './cipher.ts';
-import { decompressUpTo } from './compression.ts';
+import { compressAt, decompressUpTo } from './compression.ts';
 import { parseJson } from './json-fields.ts';
 
 /**
@@ -22,7 +20,7 @@ const usualRatio = 4;
 export function encodeUnpackedFile(json: string, cipher: Cipher, options: { compress: boolean }): Uint8Array {
   const plain = Buffer.from(json, 'utf8');
   if (!options.compress) return cipher.seal(plain);
-  const compressed = zstdCompressSync(plain, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } });
+  const compressed = compressAt(plain, compressionLevel);
   return cipher.seal(Buffer.concat([Uint8Array.of(zstdEncoding), compressed]));
 }
 

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
 
 /**
@@ -11,7 +11,36 @@ export interface OwnerNames {
 }
 
 export async function loadOwnerNames(): Promise<OwnerNames> {
-  return { users: parseOwnerNames(await readIfThere('/etc/passwd')), groups: parseOwnerNames(await readIfThere('/etc/group')) };
+  const [users, groups] = await Promise.all([namesIn('/etc/passwd'), namesIn('/etc/group')]);
+  return { users, groups };
+}
+
+/** What a file said when it was read last; a process that makes many backups reads it again only when it has changed. */
+interface ReadNames {
+  readonly stamp: string;
+  readonly names: ReadonlyMap<number, string>;
+}
+
+const readBefore = new Map<string, ReadNames>();
+
+async function namesIn(path: string): Promise<ReadonlyMap<number, string>> {
+  const stamp = await stampOf(path);
+  const known = readBefore.get(path);
+  if (known?.stamp === stamp) return known.names;
+  const names = parseOwnerNames(await readIfThere(path));
+  readBefore.set(path, { stamp, names });
+  return names;
+}
+
+/** Differs when the file has changed since. */
+async function stampOf(path: string): Promise<string> {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch (error) {
+    if (errnoCode(error) === 'ENOENT') return 'none';
+    throw error;
+  }
 }
 
 /** Lines of `name:password:number:…`; the first name of a number counts, as in getpwuid(3). */

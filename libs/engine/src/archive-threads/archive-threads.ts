@@ -6,6 +6,7 @@ import { decodePackHeader, type BlobType } from '@holdfast/restic-format/pack';
 import type { Source } from '@holdfast/sources/source';
 import { posix } from 'node:path';
 import type { BlobIndex } from '../blob-index.ts';
+import { createBlockingStorer } from '../blocking-storer.ts';
 import type { BlobCounts, BlobSink, SavedBlob } from '../blob-sink.ts';
 import type { Clock } from '../clock.ts';
 import { createFileStorer, type FileStorer, type StoredFile, type StoreOptions } from '../file-storer.ts';
@@ -67,7 +68,9 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     const { repository, clock, signal, index } = options;
     this.#indexWriter = createIndexWriter(repository, clock, signal);
     this.#restPacker = createPacker(options);
-    this.#storeHere = createFileStorer({ source: options.source, sink: this.#restPacker, polynomial: repository.chunkerPolynomial });
+    const sink = this.#restPacker;
+    const others = createFileStorer({ source: options.source, sink, polynomial: repository.chunkerPolynomial });
+    this.#storeHere = createBlockingStorer({ sink, others });
     this.#trees = new TreeBatches({ index, call: (call, isFull) => this.#callTrees(call, isFull) });
     Atomics.store(this.#counters, counters.uploadPlaces, maxUploads);
   }

@@ -21,6 +21,8 @@ const restored = {
   directoriesRestored: 2,
   otherRestored: 1,
   hardLinksRestored: 1,
+  keptCount: 0,
+  removedCount: 0,
   bytesRestored: 9,
   warnings: [],
   warningCount: 0,

@@ -1,21 +1,26 @@
-import { closeSync } from 'node:fs';
 import { overheadBytes } from '@holdfast/restic-format/cipher';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { TargetNode, TargetWarning } from '@holdfast/sources/target';
+import type { TargetNode } from '@holdfast/sources/target';
 import type { TargetWriter } from '@holdfast/sources/target-writer';
 import { isDamage } from './damage.ts';
+import { staysInPlace, type OverwritePolicy } from './overwrite-policy.ts';
 import type { PackToRestore, RestoredPack, RestoredParts } from './restore-pack.ts';
 import type { PackRestorer } from './restore-packs.ts';
 import { RestorePlan } from './restore-plan.ts';
+import type { RestoreTally } from './restore-tally.ts';
 import type { RestoreWalkOptions } from './restore-walk.ts';
 import { decodeTargetNode, joinPath } from './source-node.ts';
 
-export interface RestoreIntoOptions extends Omit<RestoreWalkOptions, 'target' | 'repository'> {
+export interface RestoreIntoOptions extends Pick<RestoreWalkOptions, 'index' | 'loader' | 'selection' | 'signal'> {
   readonly writer: TargetWriter;
   readonly restorer: PackRestorer;
-  readonly onFilesDone: (fileCount: number) => void;
-  readonly onWarnings: (warnings: readonly TargetWarning[]) => void;
+  /** By default what is in the way is for the target to replace or to refuse. */
+  readonly overwrite?: OverwritePolicy;
+  /** Whether what the snapshot does not have is removed from the folders that are restored as a whole. */
+  readonly deletesExtra: boolean;
+  readonly isDryRun: boolean;
+  readonly tally: RestoreTally;
 }
 
 /** A file of several blobs. It is open: threads write into it by its descriptor, which is the process's. */
@@ -60,60 +65,75 @@ export class RestoreInto {
 
   /** When it throws, files that are not whole are removed, and nothing is written any more. */
   async run(treeId: ObjectId): Promise<void> {
-    const { loader, restorer, signal, writer, onWarnings } = this.#options;
+    const { loader, restorer, signal, writer, tally } = this.#options;
     try {
       await this.#walk(await loader.loadTree(treeId, signal), '/');
       await this.#carryOut();
     } finally {
       await restorer.close();
       for (const { path, descriptor } of this.#openFiles.values()) {
-        closeSync(descriptor);
+        writer.closeFile(descriptor);
         writer.removeFile(path);
       }
-      onWarnings(writer.takeWarnings());
+      tally.onWarnings(writer.takeWarnings());
     }
   }
 
   async #walk(nodes: readonly TreeNode[], path: string): Promise<void> {
-    const { selection, onFailed, onDone, writer } = this.#options;
+    const { selection, tally, deletesExtra, isDryRun, writer } = this.#options;
     for (const node of nodes) {
       const nodePath = joinPath(path, node.name);
       const part = selection.partOf(nodePath);
       if (part === 'none' || (part === 'through' && node.type !== 'dir')) continue;
       const targetNode = decodeTargetNode(node);
-      if (targetNode === undefined) onFailed(nodePath, `a node of type ${node.type} cannot be restored`);
+      if (targetNode === undefined) tally.onFailed(nodePath, `a node of type ${node.type} cannot be restored`);
       else if (node.type === 'dir') await this.#restoreFolder(nodePath, node, targetNode);
       else if (node.type === 'file') await this.#planFile(nodePath, path, node, targetNode);
-      else {
+      else if (!this.#isKept(nodePath, targetNode)) {
         writer.makeNode(nodePath, targetNode);
-        onDone('other');
+        tally.onDone('other');
       }
       await this.#lookUp();
     }
+    if (deletesExtra && selection.partOf(path) === 'all') {
+      tally.onRemoved(writer.removeOthers(path, new Set(nodes.map(({ name }) => name)), { isDryRun }));
+    }
+  }
+
+  #isKept(path: string, node: TargetNode): boolean {
+    const { overwrite, writer, tally } = this.#options;
+    if (overwrite === undefined || overwrite === 'always') return false;
+    const existing = writer.look(path);
+    if (existing === undefined || !staysInPlace(overwrite, existing, node)) return false;
+    // The content is the snapshot's; so is the rest, then.
+    if (overwrite === 'if-changed' && node.type === 'file' && !writer.keepFile(path, node)) return false;
+    tally.onKept();
+    return true;
   }
 
   async #restoreFolder(path: string, node: TreeNode, targetNode: TargetNode): Promise<void> {
-    const { loader, signal, onFailed, writer } = this.#options;
-    writer.makeDirectory(path, targetNode);
+    const { loader, signal, tally, overwrite, writer } = this.#options;
+    const isMade = writer.makeDirectory(path, targetNode);
     try {
       await this.#walk(node.subtree === undefined ? [] : await loader.loadTree(node.subtree, signal), path);
     } catch (error) {
       if (!isDamage(error)) throw error;
-      onFailed(path, error.message);
+      tally.onFailed(path, error.message);
     }
-    this.#walkedFolders.push({ path, node: targetNode });
+    if (isMade || overwrite !== 'never') this.#walkedFolders.push({ path, node: targetNode });
     if (this.#plan.sizeBytes >= maxPlanBytes) await this.#carryOut();
   }
 
   async #planFile(path: string, folder: string, node: TreeNode, targetNode: TargetNode): Promise<void> {
-    const { index, onFailed, writer } = this.#options;
-    if (this.#isFurtherName(path, node)) return;
+    const { index, tally, writer } = this.#options;
+    const isKept = this.#isKept(path, targetNode);
+    if (this.#isFurtherName(path, node, isKept) || isKept) return;
     const content = node.content ?? [];
     const entries = content.map((id) => index.find('data', id));
     const missing = content[entries.indexOf(-1)];
     if (missing !== undefined) {
       this.#failedFirstPaths.add(path);
-      return onFailed(path, `data blob ${missing} is in no index`);
+      return tally.onFailed(path, `data blob ${missing} is in no index`);
     }
     const [first] = content;
     if (first === undefined) return this.#plan.addEmpty(folder, targetNode);
@@ -133,12 +153,12 @@ export class RestoreInto {
   }
 
   /** Whether the file is there, or planned, under another name: it is linked to that one when all are there. */
-  #isFurtherName(path: string, node: TreeNode): boolean {
+  #isFurtherName(path: string, node: TreeNode, isKept: boolean): boolean {
     if ((node.linkCount ?? 1n) <= 1n) return false;
     const key = `${node.deviceId ?? 0n} ${node.inode ?? 0n}`;
     const firstPath = this.#firstPaths.get(key);
     if (firstPath === undefined) this.#firstPaths.set(key, path);
-    else this.#links.push({ path, firstPath });
+    else if (!isKept) this.#links.push({ path, firstPath });
     return firstPath !== undefined;
   }
 
@@ -168,33 +188,33 @@ export class RestoreInto {
 
   /** Does all that is planned, then what has to wait for it. */
   async #carryOut(): Promise<void> {
-    const { writer, onDone, onFailed } = this.#options;
+    const { writer, tally } = this.#options;
     this.#plan.handOver();
     await Promise.all(this.#running);
     this.#throwIfFailed();
     for (const { path, firstPath } of this.#links.splice(0)) {
       if (this.#failedFirstPaths.has(firstPath)) {
-        onFailed(path, `it is a further name of ${firstPath}, which could not be restored`);
+        tally.onFailed(path, `it is a further name of ${firstPath}, which could not be restored`);
       } else {
         writer.makeHardLink(path, firstPath);
-        onDone('hard_link');
+        tally.onDone('hard_link');
       }
       await this.#lookUp();
     }
     for (const { path, node } of this.#walkedFolders.splice(0)) {
       writer.finishDirectory(path, node);
-      onDone('directory');
+      tally.onDone('directory');
       await this.#lookUp();
     }
   }
 
   #settle({ filesDone, bytesDone, failed, parts, warnings }: RestoredPack): void {
-    const { onFilesDone, onBytes, onWarnings } = this.#options;
+    const { tally } = this.#options;
     for (const { path, reason } of failed) this.#fail(path, reason);
-    onWarnings(warnings);
+    tally.onWarnings(warnings);
     for (const part of parts) this.#countParts(part);
-    onFilesDone(filesDone);
-    onBytes(bytesDone);
+    tally.onFilesDone(filesDone);
+    tally.onBytes(bytesDone);
   }
 
   #countParts({ fileNumber, partCount, failure }: RestoredParts): void {
@@ -205,13 +225,13 @@ export class RestoreInto {
     if (file.partsLeft > 0) return;
     this.#options.writer.finishFile(file.path, file.node, file.descriptor);
     this.#openFiles.delete(fileNumber);
-    closeSync(file.descriptor);
-    if (file.failure === undefined) this.#options.onDone('file');
+    this.#options.writer.closeFile(file.descriptor);
+    if (file.failure === undefined) this.#options.tally.onDone('file');
     else this.#fail(file.path, file.failure);
   }
 
   #fail(path: string, reason: string): void {
     this.#failedFirstPaths.add(path);
-    this.#options.onFailed(path, reason);
+    this.#options.tally.onFailed(path, reason);
   }
 }

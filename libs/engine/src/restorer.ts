@@ -5,13 +5,16 @@ import type { Target, TargetWarning, ThreadTargetOptions } from '@holdfast/sourc
 import { openThreadTarget } from '@holdfast/sources/thread-target';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
+import { DryWriter, openDryRestorer } from './dry-restore.ts';
 import { loadIndex } from './load-index.ts';
 import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
+import type { OverwritePolicy } from './overwrite-policy.ts';
 import { selectPaths, type PathSelection } from './path-selection.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 import { RestoreInto, type RestoreIntoOptions } from './restore-into.ts';
-import { openInlineRestorer, openThreadedRestorer, restoreModule } from './restore-packs.ts';
+import { openInlineRestorer, openThreadedRestorer, restoreModule, type PackRestorer } from './restore-packs.ts';
+import { RestoreTally } from './restore-tally.ts';
 import { RestoreWalk } from './restore-walk.ts';
 import { loadSnapshot, type Snapshot } from './snapshots.ts';
 import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
@@ -24,6 +27,14 @@ export interface RestoreOptions extends LockOptions, ThreadOptions {
   readonly target: Target;
   /** Absolute paths in the snapshot: each with all that is below it, and the folders above. Default: everything. */
   readonly select?: { readonly paths: readonly string[] };
+  /** What becomes of files that are there already. By default the target says; but for `never` it has to be one that overwrites. */
+  readonly overwrite?: OverwritePolicy;
+  /** Removes what the snapshot does not have from each folder that is restored as a whole. Default: it stays. */
+  readonly deletesExtra?: boolean;
+  /** Counts what would be done, and does nothing. */
+  readonly isDryRun?: boolean;
+  /** Leaves holes in files where there are blocks of zeros. Default: zeros are written. */
+  readonly isSparse?: boolean;
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
@@ -36,6 +47,10 @@ export interface RestoreResult {
   readonly otherRestored: number;
   readonly hardLinksRestored: number;
   readonly bytesRestored: number;
+  /** Files, links and devices that were there and stay. */
+  readonly keptCount: number;
+  /** What was there and is not in the snapshot, entries of removed folders not counted. */
+  readonly removedCount: number;
   /** What could not be set, such as an owner when not root. At most maxWarningsListed; warningCount counts all. */
   readonly warnings: readonly TargetWarning[];
   readonly warningCount: number;
@@ -46,8 +61,9 @@ export interface RestoreResult {
 
 /**
  * Writes a snapshot, or the selected part of it, to the target; every blob is checked against its hash before it is written.
+ * With a policy for what is there (see overwrite-policy.ts), a recovery that was interrupted goes on where it stopped.
  * When it throws or is aborted, what was written so far is left in the target.
- * Errors: snapshot_missing, path_not_found (nothing selected is there), repository_damaged (the top cannot be read),
+ * Errors: type_not_supported (an option that the target cannot keep), snapshot_missing, path_not_found (nothing selected is there), repository_damaged (the top cannot be read),
  * repository_locked, those of the target and the storage.
  */
 export async function restore(options: RestoreOptions): Promise<RestoreResult> {
@@ -63,8 +79,6 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
   return await withSharedLock(options, prepare, (prepared, signal) => restoreLocked(options, prepared, signal));
 }
 
-/** The lists are for people; the counts tell the rest. */
-export const maxWarningsListed = 1000;
 /** Less is restored in the calling thread. Two threads start in about the time that this takes. */
 const minThreadedBytes = 16 * 1024 * 1024;
 const minThreadedFiles = 2000;
@@ -76,86 +90,61 @@ interface PreparedRestore {
 }
 
 async function restoreLocked(options: RestoreOptions, prepared: PreparedRestore, signal: AbortSignal): Promise<RestoreResult> {
-  const { repository, target, onProgress = () => {} } = options;
+  const { repository, target, isDryRun = false, isSparse = false } = options;
   const { snapshot, index } = prepared;
   const loader = createBlobLoader(repository, index);
   const selection = selectPaths(options.select);
   const notFound = await findMissingPaths(loader, snapshot.tree, selection, signal);
-
-  const done = { file: 0, directory: 0, other: 0, hard_link: 0 };
-  const failed: TargetWarning[] = [];
-  let failedCount = 0;
-  let bytesDone = 0;
-  const totals = selection.paths === null ? snapshot.summary : undefined;
-  const report = (): void =>
-    onProgress({
-      phase: 'restoring',
-      filesDone: done.file + done.hard_link,
-      filesTotal: totals?.totalFilesProcessed ?? null,
-      bytesDone,
-      bytesTotal: totals?.totalBytesProcessed ?? null,
-    });
-  const written: TargetWarning[] = [];
-  const listeners = {
-    index,
-    loader,
-    selection,
-    signal,
-    onDone: (kind: keyof typeof done) => {
-      done[kind]++;
-      report();
-    },
-    onFilesDone: (fileCount: number) => {
-      done.file += fileCount;
-    },
-    onBytes: (bytes: number) => {
-      bytesDone += bytes;
-      report();
-    },
-    onFailed: (path: string, reason: string) => {
-      failedCount++;
-      if (failed.length < maxWarningsListed) failed.push({ path, reason });
-    },
-    onWarnings: (warnings: readonly TargetWarning[]) => written.push(...warnings),
-  };
-  await target.open();
+  const tally = new RestoreTally(selection.paths === null ? snapshot.summary : undefined, options.onProgress);
+  tally.onWarnings(notFound.map((path) => ({ path, reason: 'is not in the snapshot' })));
+  const walk = { index, loader, selection, signal };
+  const { onDone, onBytes, onFailed } = tally;
+  if (!isDryRun) await target.open();
   try {
-    const { threadOptions } = target;
-    if (threadOptions === undefined) await new RestoreWalk({ ...listeners, repository, target }).run(snapshot.tree);
-    else await restoreInto(options, prepared, threadOptions, listeners);
-    const warnings = [...notFound.map((path) => ({ path, reason: 'is not in the snapshot' })), ...target.warnings, ...written];
-    return {
-      filesRestored: done.file,
-      directoriesRestored: done.directory,
-      otherRestored: done.other,
-      hardLinksRestored: done.hard_link,
-      bytesRestored: bytesDone,
-      warnings: warnings.slice(0, maxWarningsListed),
-      warningCount: warnings.length,
-      failed,
-      failedCount,
-    };
+    const threadOptions = isDryRun ? await target.preview?.() : target.threadOptions;
+    if (threadOptions !== undefined) {
+      await restoreInto(options, prepared, { ...threadOptions, isSparse }, { ...walk, tally });
+    } else {
+      assertNoOptions(options);
+      await new RestoreWalk({ ...walk, repository, target, onDone, onBytes, onFailed }).run(snapshot.tree);
+    }
+    tally.onWarnings(target.warnings);
+    return tally.toResult();
   } finally {
-    await target.close();
+    if (!isDryRun) await target.close();
   }
+}
+
+/** What only a target that a TargetWriter writes to can do. */
+function assertNoOptions({ overwrite, deletesExtra, isDryRun, isSparse }: RestoreOptions): void {
+  if (overwrite === undefined && deletesExtra !== true && isDryRun !== true && isSparse !== true) return;
+  throw new HoldfastError('type_not_supported', 'this target takes no policy for what is there, and no dry run', {
+    hint: 'recover into a folder of this machine',
+  });
 }
 
 async function restoreInto(
   options: RestoreOptions,
   { snapshot: { tree, summary }, pool }: PreparedRestore,
   target: ThreadTargetOptions,
-  listeners: Omit<RestoreIntoOptions, 'writer' | 'restorer'>,
+  walk: Pick<RestoreIntoOptions, 'index' | 'loader' | 'selection' | 'signal' | 'tally'>,
 ): Promise<void> {
   const isSmall =
     options.pool === undefined &&
     summary !== undefined &&
     summary.totalBytesProcessed < minThreadedBytes &&
     summary.totalFilesProcessed < minThreadedFiles;
-  const writer = openThreadTarget(target);
-  const restorerOptions = { repository: options.repository, pool, target, signal: listeners.signal };
+  const { repository, overwrite, deletesExtra = false, isDryRun = false } = options;
+  const writer = isDryRun ? new DryWriter(target) : openThreadTarget(target);
+  const restorerOptions = { repository, pool, target, signal: walk.signal };
+  const openRestorer = (): PackRestorer => {
+    if (isDryRun) return openDryRestorer();
+    return isSmall ? openInlineRestorer(restorerOptions, writer) : openThreadedRestorer(restorerOptions);
+  };
   try {
-    await using restorer = isSmall ? openInlineRestorer(restorerOptions, writer) : openThreadedRestorer(restorerOptions);
-    await new RestoreInto({ ...listeners, writer, restorer }).run(tree);
+    await using restorer = openRestorer();
+    const policy = overwrite === undefined ? {} : { overwrite };
+    await new RestoreInto({ ...walk, ...policy, deletesExtra, isDryRun, writer, restorer }).run(tree);
   } finally {
     writer.close();
   }

@@ -68,6 +68,11 @@ class FileSystemTarget implements Target {
     }
   }
 
+  async preview(): Promise<ThreadTargetOptions> {
+    const root = await resolveInsideRoots(this.#options.path, this.#options.roots);
+    return { kind: 'file_system', root, overwrite: this.#options.overwrite, ownersWarned: new SharedArrayBuffer(4) };
+  }
+
   async makeDirectory(path: string, node: TargetNode): Promise<void> {
     this.#writer.makeDirectory(path, node);
   }

@@ -8,6 +8,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   unlinkSync,
@@ -20,7 +21,9 @@ import { writingError } from './file-system-error.ts';
 import { setMetadata, typeBitsOf } from './restored-metadata.ts';
 import { placeBelow } from './snapshot-path.ts';
 import { loadSystemCalls } from './system-calls.ts';
-import { printablePath, toSystemPath, type SystemPath } from './system-path.ts';
+import { removeEntries } from './remove-entries.ts';
+import { dataRuns } from './sparse-runs.ts';
+import { pathFromBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
 import type { TargetNode, TargetWarning, ThreadTargetOptions } from './target.ts';
 import { openBlockingFolder, type BlockingFolder } from './verified-folder.ts';
 
@@ -35,6 +38,8 @@ import { openBlockingFolder, type BlockingFolder } from './verified-folder.ts';
 const unfinishedFolderMode = 0o700;
 const unfinishedFileMode = 0o600;
 const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+/** A fifo in a file's place does not hold the thread. */
+const keepFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Beyond it the list only takes memory: whoever gets as many looks for one cause. */
 const maxWarningsListed = 10_000;
 /** Folders that stay open, each a descriptor. */
@@ -44,6 +49,7 @@ export class TargetWriter {
   #warnings: TargetWarning[] = [];
   readonly #root: string;
   readonly #overwrite: boolean;
+  readonly #isSparse: boolean;
   readonly #uid = process.geteuid?.();
   readonly #gid = process.getegid?.();
   readonly #isRoot = this.#uid === 0;
@@ -51,7 +57,8 @@ export class TargetWriter {
   /** Least recently used first. */
   readonly #folders = new Map<string, BlockingFolder>();
 
-  constructor({ root, overwrite, ownersWarned }: ThreadTargetOptions) {
+  constructor({ root, overwrite, ownersWarned, isSparse = false }: ThreadTargetOptions) {
+    this.#isSparse = isSparse;
     this.#root = root;
     this.#overwrite = overwrite;
     this.#ownersWarned = new Int32Array(ownersWarned);
@@ -64,14 +71,50 @@ export class TargetWriter {
     return warnings;
   }
 
-  makeDirectory(path: string, node: TargetNode): void {
-    if (path === '/') return;
-    this.#within(path, node.name, (folder, name) => {
+  /** What is there under this path already, itself and not what a link leads to; undefined when there is nothing. */
+  look(path: string): ExistingEntry | undefined {
+    return this.#ifThere(path, (folder, name) => {
+      const found = lstatSync(folder.at(name), { bigint: true });
+      const linkTarget = found.isSymbolicLink() ? pathFromBytes(readlinkSync(folder.at(name), { encoding: 'buffer' })) : undefined;
+      return {
+        type: found.isFile() ? 'file' : found.isDirectory() ? 'dir' : found.isSymbolicLink() ? 'symlink' : 'other',
+        sizeBytes: Number(found.size),
+        modifiedNs: found.mtimeNs,
+        ...(linkTarget === undefined ? {} : { linkTarget }),
+      };
+    });
+  }
+
+  /** Sets owner, mode and times of a file that is there and stays. False when it cannot be opened, or is none any more. */
+  keepFile(path: string, node: TargetNode): boolean {
+    const isKept = this.#ifThere(path, (folder, name) => {
+      let descriptor: number;
+      try {
+        descriptor = openSync(folder.at(name), keepFlags);
+      } catch {
+        // Not ours to read, or gone: it is restored as if it was not there.
+        return false;
+      }
+      try {
+        if (!fstatSync(descriptor).isFile()) return false;
+        this.#setMetadata(path, node, folder.at(name), descriptor);
+        return true;
+      } finally {
+        closeSync(descriptor);
+      }
+    });
+    return isKept === true;
+  }
+
+  /** False when a folder was there. */
+  makeDirectory(path: string, node: TargetNode): boolean {
+    if (path === '/') return false;
+    return this.#within(path, node.name, (folder, name) => {
       const isMade = this.#createReplacing(folder, name, path, (place) => {
         mkdirSync(place, { mode: unfinishedFolderMode });
         return true;
       });
-      if (isMade === true) return;
+      if (isMade === true) return true;
       // A folder of that name is as good; it only has to let us write.
       const existing = openBlockingFolder(posix.join(folder.path, name));
       try {
@@ -80,6 +123,7 @@ export class TargetWriter {
       } finally {
         existing.close();
       }
+      return false;
     });
   }
 
@@ -117,11 +161,18 @@ export class TargetWriter {
   }
 
   write(descriptor: number, bytes: Uint8Array, positionBytes: number, path: string): void {
+    const runs = this.#isSparse ? dataRuns(bytes, positionBytes) : [{ start: 0, end: bytes.length }];
     try {
-      for (let done = 0; done < bytes.length;) done += writeSync(descriptor, bytes, done, bytes.length - done, positionBytes + done);
+      for (const { start, end } of runs) {
+        for (let done = start; done < end;) done += writeSync(descriptor, bytes, done, end - done, positionBytes + done);
+      }
     } catch (error) {
       throw writingError(error, path);
     }
+  }
+
+  closeFile(descriptor: number): void {
+    closeSync(descriptor);
   }
 
   /** Lengthens the file to its size when less was written, then sets owner, mode and times. */
@@ -133,6 +184,16 @@ export class TargetWriter {
 
   removeFile(path: string): void {
     this.#within(path, undefined, (folder, name) => rmSync(folder.at(name), { force: true }));
+  }
+
+  /** Removes what the folder holds under other names than these; gives how many entries that were, those below not counted. */
+  removeOthers(path: string, names: ReadonlySet<string>, options: { readonly isDryRun?: boolean } = {}): number {
+    const place = path === '/' ? this.#root : placeBelow(this.#root, path);
+    try {
+      return removeEntries(place, (name) => !names.has(name), options);
+    } catch (error) {
+      throw writingError(error, place);
+    }
   }
 
   makeNode(path: string, node: TargetNode): void {
@@ -161,6 +222,16 @@ export class TargetWriter {
   close(): void {
     for (const folder of this.#folders.values()) folder.close();
     this.#folders.clear();
+  }
+
+  /** As #within; undefined when `work` or the way there comes upon nothing. */
+  #ifThere<T>(path: string, work: (folder: BlockingFolder, name: string) => T): T | undefined {
+    try {
+      return this.#within(path, undefined, work);
+    } catch (error) {
+      if (error instanceof HoldfastError && error.context['errno'] === 'ENOENT') return undefined;
+      throw error;
+    }
   }
 
   /** Runs `work` in the folder that holds `path`, opened with no link followed. */
@@ -256,6 +327,14 @@ export class TargetWriter {
     else if (this.#warnings.length === maxWarningsListed)
       this.#warnings.push({ path: '/', reason: 'there are more warnings than are listed' });
   }
+}
+
+/** What is in the place of something that is to be restored. */
+export interface ExistingEntry {
+  readonly type: 'file' | 'dir' | 'symlink' | 'other';
+  readonly sizeBytes: number;
+  readonly modifiedNs: bigint;
+  readonly linkTarget?: string;
 }
 
 interface WrittenFile {

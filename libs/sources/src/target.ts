@@ -19,6 +19,9 @@ export interface Target {
   /** A further name for a file that is there already; both paths are the snapshot's. */
   makeHardLink(path: string, existingPath: string): Promise<void>;
 
+  /** Where it would write, with nothing readied or changed. Throws path_outside_roots. Targets without it cannot be tried. */
+  preview?(): Promise<ThreadTargetOptions>;
+
   /** Present, once it is open, where any thread can write with openThreadTarget; else only the calls above do. */
   readonly threadOptions?: ThreadTargetOptions | undefined;
 
@@ -37,6 +40,8 @@ export interface ThreadTargetOptions {
   readonly overwrite: boolean;
   /** One Int32 that all writers share: not 0 once somebody has said that owners are not set. */
   readonly ownersWarned: SharedArrayBuffer;
+  /** Whether blocks of zeros become holes. */
+  readonly isSparse?: boolean;
 }
 
 /** The part of a node that a target can set. */

@@ -1,11 +1,13 @@
 import { recordRepositoryState, repositoryPassword, type RepositoryRow } from '@holdfast/database/repositories';
+import type { RunKind } from '@holdfast/database/run-kinds';
 import { openOrCreateRepository } from '@holdfast/engine/create-repository';
-import { openRepository, type Repository } from '@holdfast/engine/repository';
+import type { Repository } from '@holdfast/engine/repository';
 import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
 import { openStorage } from '@holdfast/storage/open-storage';
 import { parseStorageOptions } from '@holdfast/storage/storage-options';
 import type { Storage } from '@holdfast/storage/storage';
+import type { RunInHand } from './run-with-claim.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 /**
@@ -16,20 +18,28 @@ export async function openStorageOf({ config }: WorkerContext, row: Pick<Reposit
   return openStorage(parseStorageOptions(row.storageOptions), { checkPath: (path) => resolveInsideRoots(path, config.storageRoots) });
 }
 
+type RunThatOpens = Pick<RunInHand<RunKind>, 'context' | 'signal' | 'onFailure'>;
+
+interface OpenOptions {
+  readonly create: boolean;
+  /** With what this process knows of the index and of snapshots from before; otherwise all of it is read again. */
+  readonly warm: boolean;
+}
+
+/** After these what is kept of a repository may be what is wrong, or may not be used any longer. */
+const distrusted: readonly string[] = ['repository_password_wrong', 'repository_damaged'];
+
 /**
  * Opens a row's repository and notes on the row what was seen. With `create` a repository is made where none was ever seen: one
  * that was there and is missing now (a disk that is not mounted) is never made anew, which would hide the loss.
  * Codes: secret_unreadable, repository_missing, repository_password_wrong, repository_damaged, those of openStorageOf.
  */
-export async function openRepositoryOf(
-  context: WorkerContext,
-  row: RepositoryRow,
-  options: { readonly create: boolean; readonly signal: AbortSignal },
-): Promise<Repository> {
+export async function openRepositoryOf(run: RunThatOpens, row: RepositoryRow, options: OpenOptions): Promise<Repository> {
+  const { context } = run;
   const startedAtMs = performance.now();
   let repository: Repository | undefined;
   try {
-    repository = await open(context, row, options);
+    repository = await open(run, row, options);
     const probeLatencyMs = Math.round(performance.now() - startedAtMs);
     const probed = { probedAt: context.clock.now(), probeLatencyMs, probeErrorCode: null };
     await recordRepositoryState(context.database.client, row.id, { ...probed, state: 'ready', resticId: repository.id });
@@ -52,19 +62,19 @@ export function stateFor(code: string): 'unreachable' | 'damaged' | undefined {
   return code === 'repository_missing' || code === 'storage_denied' || code === 'storage_unreachable' ? 'unreachable' : undefined;
 }
 
-async function open(
-  context: WorkerContext,
-  row: RepositoryRow,
-  { create, signal }: { readonly create: boolean; readonly signal: AbortSignal },
-): Promise<Repository> {
+async function open({ context, signal, onFailure }: RunThatOpens, row: RepositoryRow, { create, warm }: OpenOptions): Promise<Repository> {
   const password = await repositoryPassword(context.database.client, row.id, context.masterKey);
   const storage = await openStorageOf(context, row);
+  onFailure(({ code }) => {
+    if (distrusted.includes(code)) context.repositories.evict(storage.location);
+  });
+  let repository: Repository | undefined;
   try {
-    const { hostname, username, clock } = context;
-    const repository =
+    const { hostname, username, clock, repositories } = context;
+    repository =
       create && row.resticId === null
         ? await openOrCreateRepository({ storage, password, hostname, username, clock, signal })
-        : await openRepository({ storage, password, signal });
+        : await repositories.open({ storage, password, signal, keysOnly: !warm });
     if (row.resticId !== null && row.resticId !== repository.id) {
       throw new HoldfastError('repository_missing', `another repository lies at ${storage.location} than the one that was written to`, {
         context: { expected: row.resticId, found: repository.id },
@@ -72,7 +82,7 @@ async function open(
     }
     return repository;
   } catch (error) {
-    await storage.close();
+    await (repository ?? storage).close();
     throw error;
   }
 }

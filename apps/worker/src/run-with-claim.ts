@@ -21,6 +21,8 @@ export interface RunInHand<K extends RunKind> {
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
   readonly logger: Logger;
+  /** The listener hears of the error with which the run fails, when it does. */
+  onFailure(listener: (error: HoldfastError) => void): void;
 }
 
 export type RunWork<K extends RunKind> = (run: RunInHand<K>) => Promise<RunOutcome<K>>;
@@ -75,14 +77,17 @@ async function workOn<K extends RunKind>(
     onLost: (error) => logger.debug({ err: error }, 'progress was not sent'),
     now: () => performance.now(),
   });
+  const failureListeners: ((error: HoldfastError) => void)[] = [];
+  const onFailure = (listener: (error: HoldfastError) => void): void => void failureListeners.push(listener);
   let outcome: RunOutcome<K> | undefined;
   try {
     logger.info('run started');
-    outcome = await work({ context, claim, signal, onProgress: progress.onProgress, logger });
+    outcome = await work({ context, claim, signal, onProgress: progress.onProgress, logger, onFailure });
     // A queue that is away must not keep the row from hearing.
     await Promise.race([progress.flush(), context.clock.sleep(lastProgressMs)]);
     await recordEnd(context, claim, outcome);
   } catch (error) {
+    for (const listener of failureListeners) listener(asHoldfastError(error));
     // Done, but nobody could be told: another attempt finds out.
     if (outcome !== undefined && isHoldfastError(error, 'database_unreachable')) throw toBullmqError(error);
     return await settle(context, claim, delivery, reasonOf(error, signal), logger);

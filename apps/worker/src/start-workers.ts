@@ -5,6 +5,7 @@ import { assertMigrated } from '@holdfast/database/migrate';
 import { openDatabase } from '@holdfast/database/open-database';
 import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
+import { openRepositoryCache, type RepositoryCacheCounts } from '@holdfast/engine/repository-cache';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import {
   createQueueBackend,
@@ -40,6 +41,8 @@ import type { WorkerContext } from './worker-context.ts';
 export interface RunningWorker {
   readonly workerId: string;
   readonly backendKind: QueueBackend['kind'];
+  /** What is kept of repositories from run to run, and how often that helped. */
+  repositoryCounts(): RepositoryCacheCounts;
   /** Takes no more jobs, gives those in hand the grace to end, interrupts the rest, closes everything. Calling it twice is no error. */
   stop(): Promise<void>;
 }
@@ -74,6 +77,7 @@ export async function startWorkers(
   const database = opened.use(await openDatabase({ url: config.databaseUrl, poolSize, applicationName: 'holdfast-worker' }));
   await assertMigrated(database);
   const queues = opened.use(await openQueues(backend, { onError }));
+  const repositories = opened.use(openRepositoryCache());
   const context: WorkerContext = {
     workerId,
     hostname: hostname(),
@@ -83,6 +87,7 @@ export async function startWorkers(
     database,
     queues,
     inHand: createRunsInHand(),
+    repositories,
     clock: options.clock ?? systemClock,
     timing,
     logger: log,
@@ -100,7 +105,7 @@ export async function startWorkers(
   const stack = opened.move();
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= shutDown(context, { workers, duties, rest: stack }));
-  return { workerId, backendKind: backend.kind, stop };
+  return { workerId, backendKind: backend.kind, repositoryCounts: () => repositories.counts(), stop };
 }
 
 function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBackend, onError: OnBackendError): JobWorker[] {

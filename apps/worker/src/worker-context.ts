@@ -1,6 +1,7 @@
 import type { Database } from '@holdfast/database/open-database';
 import type { MasterKey } from '@holdfast/database/sealed-secret';
 import type { Clock } from '@holdfast/engine/clock';
+import type { RepositoryCache } from '@holdfast/engine/repository-cache';
 import type { Queues } from '@holdfast/jobs/queues';
 import type { Logger } from 'pino';
 import type { WorkerConfig } from './config.ts';
@@ -18,6 +19,8 @@ export interface WorkerContext {
   readonly queues: Queues;
   readonly inHand: RunsInHand;
   readonly clock: Clock;
+  /** Keys, and indexes, of the repositories that runs have opened. */
+  readonly repositories: RepositoryCache;
   readonly timing: WorkerTiming;
   readonly logger: Logger;
 }

@@ -71,25 +71,35 @@ const packHeldBytes = 300;
 const maxLoad = 0.7;
 
 /** A table of columns with an open-addressed table of slots over it: 49 bytes an entry and 4 a slot. */
-export function createBlobIndex(): BlobIndex {
-  return new ColumnIndex();
+export function createBlobIndex(options: { expectedEntries?: number } = {}): BlobIndex {
+  return new ColumnIndex(Math.max(firstCapacity, Math.ceil(options.expectedEntries ?? 0)));
 }
 
 class ColumnIndex implements BlobIndex {
   entryCount = 0;
-  #ids = Buffer.from(new SharedArrayBuffer(firstCapacity * idBytes));
-  #isTree = new Uint8Array(new SharedArrayBuffer(firstCapacity));
-  #packs = new Uint32Array(firstCapacity);
-  #offsets = new Uint32Array(firstCapacity);
-  #lengths = new Uint32Array(firstCapacity);
+  #ids: Buffer<SharedArrayBuffer>;
+  #isTree: Uint8Array<SharedArrayBuffer>;
+  #packs: Uint32Array;
+  #offsets: Uint32Array;
+  #lengths: Uint32Array;
   /** 0 for a blob that is not compressed. */
-  #plainLengths = new Uint32Array(firstCapacity);
+  #plainLengths: Uint32Array;
   /** Entry number + 1; 0 is free. */
-  #slots = sharedSlots(firstCapacity * 2);
+  #slots: Int32Array<SharedArrayBuffer>;
   readonly #packIds: ObjectId[] = [];
   readonly #packNumbers = new Map<ObjectId, number>();
   /** For each pack the runs of its entries: first and count in turn. One run, unless index files disagree. */
   readonly #packRuns: number[][] = [];
+
+  constructor(capacity: number) {
+    this.#ids = Buffer.from(new SharedArrayBuffer(capacity * idBytes));
+    this.#isTree = new Uint8Array(new SharedArrayBuffer(capacity));
+    this.#packs = new Uint32Array(capacity);
+    this.#offsets = new Uint32Array(capacity);
+    this.#lengths = new Uint32Array(capacity);
+    this.#plainLengths = new Uint32Array(capacity);
+    this.#slots = sharedSlots(2 ** Math.ceil(Math.log2(capacity / maxLoad)));
+  }
 
   has(type: BlobType, id: ObjectId): boolean {
     return this.find(type, id) !== -1;

@@ -59,10 +59,11 @@ class Mirror implements IndexMirror {
       signal?.throwIfAborted();
       // Before the listing: a file that is noted during it may be missing in it.
       const before = [...this.#files];
-      const listed = await listIndexFiles(repository, signal);
+      const { ids: listed, maxEntries } = await listIndexFiles(repository, signal);
       const there = new Set(listed);
-      if (before.some((id) => !there.has(id))) this.#reset(new Set());
-      while (!(await this.#readNew(repository, listed, signal))) this.#reset(this.#superseded);
+      if (this.#files.size === 0) this.#index = createBlobIndex({ expectedEntries: maxEntries });
+      if (before.some((id) => !there.has(id))) this.#reset(new Set(), maxEntries);
+      while (!(await this.#readNew(repository, listed, signal))) this.#reset(this.#superseded, maxEntries);
       return this.#index;
     });
   }
@@ -93,9 +94,9 @@ class Mirror implements IndexMirror {
   }
 
   /** Calls that run keep the index that they were given. */
-  #reset(superseded: Set<ObjectId>): void {
+  #reset(superseded: Set<ObjectId>, expectedEntries: number): void {
     this.#counts.resets++;
-    this.#index = createBlobIndex();
+    this.#index = createBlobIndex({ expectedEntries });
     this.#files = new Set();
     this.#superseded = superseded;
   }

@@ -23,6 +23,12 @@ export interface LoadIndexOptions {
   readonly onDamaged?: (id: ObjectId, error: HoldfastError) => void;
 }
 
+/**
+ * What an entry takes in a file at the least: its id does not compress. Room is made for as many as there can be, since memory that is
+ * not written to costs nothing, but growing to it would take the memory twice.
+ */
+const leastEntryBytes = 44;
+
 /** Enough to hide a network's latency, few enough for the files (up to 8 MiB each, decoded some 20) to fit in memory. */
 const concurrentLoads = 4;
 
@@ -37,7 +43,7 @@ export async function openIndex(repository: Repository, options: { signal?: Abor
  * A damaged file goes to `onDamaged`; without it, it is thrown. Errors: repository_damaged, those of the storage.
  */
 export async function loadIndex(repository: Repository, options: LoadIndexOptions = {}): Promise<LoadedIndex> {
-  const ids = await listIndexFiles(repository, options.signal);
+  const listed = await listIndexFiles(repository, options.signal);
   const reported = new Set<ObjectId>();
   const onDamaged =
     options.onDamaged &&
@@ -47,7 +53,7 @@ export async function loadIndex(repository: Repository, options: LoadIndexOption
     });
   for (let superseded = new Set<ObjectId>(); ;) {
     const before = superseded.size;
-    const loaded = await loadAllBut(superseded, { ...options, ...(onDamaged && { onDamaged }) }, repository, ids);
+    const loaded = await loadAllBut(superseded, { ...options, ...(onDamaged && { onDamaged }) }, repository, listed);
     // Only old programs wrote files that stand for others, and only such repositories are read twice.
     superseded = loaded.superseded;
     if (superseded.size === before) return loaded;
@@ -58,12 +64,12 @@ async function loadAllBut(
   known: ReadonlySet<ObjectId>,
   options: LoadIndexOptions,
   repository: Repository,
-  ids: readonly ObjectId[],
+  listed: ListedIndexFiles,
 ): Promise<LoadedIndex & { superseded: Set<ObjectId> }> {
-  const index = createBlobIndex();
+  const index = createBlobIndex({ expectedEntries: listed.maxEntries });
   const files: LoadedIndexFile[] = [];
   const superseded = new Set<ObjectId>();
-  await loadIndexFiles(repository, ids, options, (id, file) => {
+  await loadIndexFiles(repository, listed.ids, options, (id, file) => {
     for (const other of file.supersedes ?? []) superseded.add(other);
     let blobCount = 0;
     for (const pack of known.has(id) ? [] : file.packs) {
@@ -93,12 +99,21 @@ export async function loadIndexFiles(
   });
 }
 
-/** The names in `index/`, in order. */
-export async function listIndexFiles(repository: Repository, signal?: AbortSignal): Promise<ObjectId[]> {
+export interface ListedIndexFiles {
+  /** In order. */
+  readonly ids: readonly ObjectId[];
+  /** By the sizes of the files. */
+  readonly maxEntries: number;
+}
+
+export async function listIndexFiles(repository: Repository, signal?: AbortSignal): Promise<ListedIndexFiles> {
   const ids: ObjectId[] = [];
-  for await (const { name } of repository.storage.list(indexPrefix, withSignal(signal))) {
+  let totalBytes = 0;
+  for await (const { name, sizeBytes } of repository.storage.list(indexPrefix, withSignal(signal))) {
     const id = idOfName(name);
-    if (id !== null) ids.push(id);
+    if (id === null) continue;
+    ids.push(id);
+    totalBytes += sizeBytes;
   }
-  return ids.toSorted();
+  return { ids: ids.toSorted(), maxEntries: Math.ceil(totalBytes / leastEntryBytes) };
 }

@@ -21,7 +21,7 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   if (work.backupConfig.deletedAt !== null) throw new HoldfastError('config_inactive', `backup config ${work.backupConfigId} is deleted`);
   const options = parseSourceOptions(work.backupConfig.source);
 
-  await using repository = await openRepositoryOf(context, work.repository, { create: true, signal });
+  await using repository = await openRepositoryOf(run, work.repository, { create: true, warm: true });
   const tags = tagsOf(work);
   // A damaged snapshot must not keep new ones from being made: that is when they are needed most.
   const onUnreadable = (id: string, error: Error): void => context.logger.warn({ err: error, id }, 'a snapshot cannot be read; left aside');

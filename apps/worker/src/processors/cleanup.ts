@@ -25,7 +25,7 @@ export async function processCleanup(run: RunInHand<'cleanup'>): Promise<RunOutc
   if (work.repository.resticId === null)
     return { status: 'completed', result: { details: { dryRun: work.dryRun, snapshotsForgotten: 0 } } };
 
-  await using repository = await openRepositoryOf(context, work.repository, { create: false, signal });
+  await using repository = await openRepositoryOf(run, work.repository, { create: false, warm: false });
   await using lock = await acquireLock(repository, { ...lockOptionsOf(run), exclusive: true });
   const common = { ...lockOptionsOf(run), repository, lock, signal: AbortSignal.any([signal, lock.lost]) };
   const snapshots = await listSnapshots(repository, { signal });

@@ -17,7 +17,7 @@ import { usableSnapshot } from '../usable-snapshot.ts';
  * refused unless overwriting was asked for, or unless what it holds is of a former attempt of this very run.
  */
 export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
-  const { context, claim, signal, onProgress } = run;
+  const { context, claim, onProgress } = run;
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
   if (work.recoveryType === 'point_in_time') throw new HoldfastError('type_not_supported', 'point-in-time recovery is not built');
@@ -32,7 +32,7 @@ export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOu
   const inner = openFileSystemTarget({ path, roots, overwrite: overwrite || isResumed });
   const target = rememberTarget(inner, { path, database: context.database, claim });
 
-  await using repository = await openRepositoryOf(context, work.backupJob.repository, { create: false, signal });
+  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false });
   const result = await restore({
     ...lockOptionsOf(run),
     repository,

@@ -18,11 +18,11 @@ import { usableSnapshot } from '../usable-snapshot.ts';
  * repository again, since a backup shares its packs with its neighbours.
  */
 export async function processVerify(run: RunInHand<'verify'>): Promise<RunOutcome<'verify'>> {
-  const { context, claim, signal, onProgress } = run;
+  const { context, claim, onProgress } = run;
   const work = await findVerificationWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
 
-  await using repository = await openRepositoryOf(context, work.backupJob.repository, { create: false, signal });
+  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false });
   const common = { ...lockOptionsOf(run), repository, onProgress };
   // Awaited here: the repository closes when this function returns.
   if (work.verificationType === 'restore_test') return await testRestore(run, repository, snapshotId);

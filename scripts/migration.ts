@@ -37,8 +37,8 @@ async function findDrift(): Promise<string> {
 }
 
 /** PostgreSQL's internal one-byte type "char": the engine asks for it, PostgreSQL 18 answers with it, the adapter does not know it. */
-const CHAR_OID = 18;
-const TEXT_OID = 25;
+const charOid = 18;
+const textOid = 25;
 
 /** adapter-pg that lets columns of "char" through: seen as text where the adapter looks, named as characters to the engine. */
 class IntrospectingPg extends PrismaPg {
@@ -48,8 +48,8 @@ class IntrospectingPg extends PrismaPg {
     const charColumns = new Set<string>();
     const query = async (config: { text: string; values: unknown[] }): Promise<unknown> => {
       const result = await pool.query(config);
-      for (const field of result.fields.filter(({ dataTypeID }) => dataTypeID === CHAR_OID)) {
-        field.dataTypeID = TEXT_OID;
+      for (const field of result.fields.filter(({ dataTypeID }) => dataTypeID === charOid)) {
+        field.dataTypeID = textOid;
         charColumns.add(field.name);
       }
       return result;

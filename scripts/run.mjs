@@ -1,18 +1,19 @@
 // What every script of package.json calls: makes the checkout ready, then hands over to the pinned Node.
 //   node scripts/run.mjs holdfast <words>   the holdfast command
 //   node scripts/run.mjs check <words>      scripts/check.ts or scripts/check.mjs
+//   node scripts/run.mjs bench:engine       scripts/bench-engine/main.ts
 //   node scripts/run.mjs <tool> <words>     a tool from node_modules/.bin
 // This file keeps to syntax that an old Node can read, so that its complaint is a sentence and not a stack trace.
 
-var OLDEST_NODE = [20, 19];
+var oldestNode = [20, 19];
 
 var version = process.versions.node.split('.').map(Number);
-if (version[0] < OLDEST_NODE[0] || (version[0] === OLDEST_NODE[0] && version[1] < OLDEST_NODE[1])) {
+if (version[0] < oldestNode[0] || (version[0] === oldestNode[0] && version[1] < oldestNode[1])) {
   console.error(
     'holdfast: this is Node ' +
       process.versions.node +
       ', and ' +
-      OLDEST_NODE.join('.') +
+      oldestNode.join('.') +
       ' or newer is needed to start (https://nodejs.org)',
   );
   process.exit(1);

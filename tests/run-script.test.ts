@@ -56,12 +56,12 @@ const calls = async (): Promise<string[]> => {
   const path = join(checkout, 'calls');
   return existsSync(path) ? (await readFile(path, 'utf8')).trim().split('\n') : [];
 };
-const INSTALL = 'npx -y pnpm@1.2.3 install --frozen-lockfile --prefer-offline --config.confirmModulesPurge=false';
-const GENERATE = 'prisma generate --schema prisma/schema.prisma 1';
+const installCall = 'npx -y pnpm@1.2.3 install --frozen-lockfile --prefer-offline --config.confirmModulesPurge=false';
+const generateCall = 'prisma generate --schema prisma/schema.prisma 1';
 
 test('the first run installs and generates, the next does neither, and standard output is the tool alone', async () => {
   expect(await run('tool', 'a', 'b').ended).toMatchObject({ code: 0, stdout: `tool a b in ${checkout}\n` });
-  expect(await calls()).toEqual([INSTALL, GENERATE]);
+  expect(await calls()).toEqual([installCall, generateCall]);
   expect(await run('tool').ended).toMatchObject({ code: 0, stderr: '' });
   expect(await calls()).toHaveLength(2);
 });
@@ -70,22 +70,22 @@ test('a changed manifest or lockfile installs again, a changed schema only gener
   await run('tool').ended;
   await appendFile(join(checkout, 'libs', 'a', 'package.json'), ' ');
   await run('tool').ended;
-  expect((await calls()).slice(2)).toEqual([INSTALL]);
+  expect((await calls()).slice(2)).toEqual([installCall]);
   await appendFile(join(checkout, 'prisma', 'schema.prisma'), '// more');
   await run('tool').ended;
-  expect((await calls()).slice(3)).toEqual([GENERATE]);
+  expect((await calls()).slice(3)).toEqual([generateCall]);
   await rm(join(checkout, 'libs', 'database', 'generated'), { recursive: true });
   await run('tool').ended;
-  expect((await calls()).slice(4)).toEqual([GENERATE]);
+  expect((await calls()).slice(4)).toEqual([generateCall]);
   await rm(join(checkout, 'node_modules'), { recursive: true });
   await run('tool').ended;
-  expect((await calls()).slice(5)).toEqual([INSTALL]);
+  expect((await calls()).slice(5)).toEqual([installCall]);
 });
 
 test('of three at once one installs, and the others wait and say so', async () => {
   const ends = await Promise.all([run('tool').ended, run('tool').ended, run('tool').ended]);
   expect(ends.map((end) => end.code)).toEqual([0, 0, 0]);
-  expect(await calls()).toEqual([INSTALL, GENERATE]);
+  expect(await calls()).toEqual([installCall, generateCall]);
   expect(ends.filter((end) => /waiting for process \d+, which is installing/.test(end.stderr))).toHaveLength(2);
 });
 
@@ -105,7 +105,7 @@ test('an installation that fails is told, leaves no stamp, and is tried again', 
   expect(failed.stderr).toMatch(/the dependencies could not be installed; check the network, .* \(exit 7; its own message is above\)\n$/);
   await rm(join(checkout, 'broken'));
   expect(await run('tool').ended).toMatchObject({ code: 0 });
-  expect(await calls()).toEqual([INSTALL, INSTALL, GENERATE]);
+  expect(await calls()).toEqual([installCall, installCall, generateCall]);
 });
 
 test('exit codes and signals pass through, and what is no command is refused', async () => {

@@ -1,10 +1,10 @@
 // Runs a program in the foreground: passes signals on, keeps its exit code, and ends it when npm dies.
 import { spawn } from 'node:child_process';
 
-const FORWARDED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
-const PARENT_POLL_MS = 500;
+const forwardedSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+const parentPollMs = 500;
 /** Longer than `holdfast up` takes at most to stop its services and then its database. */
-const ORPHAN_GRACE_MS = 120_000;
+const orphanGraceMs = 120_000;
 
 /**
  * Runs it to its end: { code, signal }. A SIGTERM to npm reaches us and is passed on; a SIGKILL to npm cannot be seen,
@@ -13,7 +13,7 @@ const ORPHAN_GRACE_MS = 120_000;
 export function runChild(program, args, options) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: 'inherit', ...options });
-    const forwarders = FORWARDED_SIGNALS.map((signal) => [signal, () => child.kill(signal)]);
+    const forwarders = forwardedSignals.map((signal) => [signal, () => child.kill(signal)]);
     for (const [signal, forward] of forwarders) process.on(signal, forward);
 
     const parentPid = process.ppid;
@@ -21,8 +21,8 @@ export function runChild(program, args, options) {
     const watch = setInterval(() => {
       if (process.env.npm_lifecycle_event === undefined || process.ppid === parentPid || orphanTimer !== undefined) return;
       child.kill('SIGTERM');
-      orphanTimer = setTimeout(() => child.kill('SIGKILL'), ORPHAN_GRACE_MS);
-    }, PARENT_POLL_MS);
+      orphanTimer = setTimeout(() => child.kill('SIGKILL'), orphanGraceMs);
+    }, parentPollMs);
 
     const settle = (act) => {
       clearInterval(watch);

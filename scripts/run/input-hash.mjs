@@ -3,15 +3,15 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-const WORKSPACE_FOLDERS = ['apps', 'libs', 'tools'];
-const ROOT_FILES = ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', '.npmrc'];
+const workspaceFolders = ['apps', 'libs', 'tools'];
+const rootFiles = ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', '.npmrc'];
 
 /** Every file that decides what an installation contains, relative to the root, in a fixed order. */
 export function installInputs(root) {
-  const manifests = WORKSPACE_FOLDERS.flatMap((folder) =>
+  const manifests = workspaceFolders.flatMap((folder) =>
     existsSync(join(root, folder)) ? readdirSync(join(root, folder)).map((name) => `${folder}/${name}/package.json`) : [],
   );
-  return [...ROOT_FILES, ...manifests].filter((path) => existsSync(join(root, path))).toSorted((a, b) => (a < b ? -1 : 1));
+  return [...rootFiles, ...manifests].filter((path) => existsSync(join(root, path))).toSorted((a, b) => (a < b ? -1 : 1));
 }
 
 /** SHA-256 over names and bytes of the files, and over `salt` (what else decides the outcome, such as the platform). */

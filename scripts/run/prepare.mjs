@@ -6,21 +6,21 @@ import { hashFiles, installInputs, readStamp, writeStamp } from './input-hash.mj
 import { acquireProcessLock } from './process-lock.mjs';
 import { toolEnvironment, workspaceNode } from './workspace-node.mjs';
 
-const SCHEMA = 'prisma/schema.prisma';
-const CLIENT_FOLDER = 'libs/database/generated';
+const schemaPath = 'prisma/schema.prisma';
+const clientFolder = 'libs/database/generated';
 
 export class PrepareError extends Error {}
 
 const installStampPath = (root) => join(root, 'node_modules', '.holdfast-install');
-const clientStampPath = (root) => join(root, CLIENT_FOLDER, '.holdfast-schema');
+const clientStampPath = (root) => join(root, clientFolder, '.holdfast-schema');
 
 const installHash = (root) => hashFiles(root, installInputs(root), `${process.platform}-${process.arch}`);
 // The lockfile decides the version of the generator.
-const clientHash = (root) => hashFiles(root, [SCHEMA, 'pnpm-lock.yaml'], 'prisma-client');
+const clientHash = (root) => hashFiles(root, [schemaPath, 'pnpm-lock.yaml'], 'prisma-client');
 
 export const isInstalled = (root) => readStamp(installStampPath(root)) === installHash(root);
 export const isGenerated = (root) =>
-  existsSync(join(root, CLIENT_FOLDER, 'client.ts')) && readStamp(clientStampPath(root)) === clientHash(root);
+  existsSync(join(root, clientFolder, 'client.ts')) && readStamp(clientStampPath(root)) === clientHash(root);
 
 const say = (text) => process.stderr.write(`holdfast: ${text}\n`);
 
@@ -31,7 +31,7 @@ async function mustSucceed(program, args, options, failure) {
 }
 
 /** Standard output belongs to the command that follows, so what pnpm and prisma say goes to standard error. */
-const STDIO = ['ignore', 2, 2];
+const outputToStderr = ['ignore', 2, 2];
 
 async function install(root) {
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -44,7 +44,7 @@ async function install(root) {
   await mustSucceed(
     'npx',
     args,
-    { cwd: root, stdio: STDIO },
+    { cwd: root, stdio: outputToStderr },
     'the dependencies could not be installed; check the network, and `npm config get registry` behind a proxy or mirror',
   );
   writeStamp(installStampPath(root), hash);
@@ -63,7 +63,12 @@ async function generateClient(root) {
   };
   say('generating the Prisma client');
   const prisma = join(root, 'node_modules', '.bin', 'prisma');
-  await mustSucceed(prisma, ['generate', '--schema', SCHEMA], { cwd: root, stdio: STDIO, env }, 'the Prisma client could not be generated');
+  await mustSucceed(
+    prisma,
+    ['generate', '--schema', schemaPath],
+    { cwd: root, stdio: outputToStderr, env },
+    'the Prisma client could not be generated',
+  );
   writeStamp(clientStampPath(root), hash);
 }
 

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 
-const POLL_INTERVAL_MS = 200;
+const pollIntervalMs = 200;
 
 /** When a process started, in a form that only compares equal; undefined when there is no such process. */
 export function processStartedAt(pid) {
@@ -80,7 +80,7 @@ export async function acquireProcessLock(path, onWait) {
     }
     if (!told) onWait(JSON.parse(holder).pid);
     told = true;
-    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
+    await new Promise((resolve) => setTimeout(resolve, pollIntervalMs));
   }
   return () => rmSync(path, { force: true });
 }

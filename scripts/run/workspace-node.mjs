@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** The sources are TypeScript that Node runs as it stands; this is the version that they are tested with. */
-const NEEDED_MAJOR = 26;
+const neededMajor = 26;
 
 const pinnedFolder = (root) => join(root, 'tools', 'node', 'node_modules', '.bin');
 
@@ -11,8 +11,8 @@ const pinnedFolder = (root) => join(root, 'tools', 'node', 'node_modules', '.bin
 export function workspaceNode(root) {
   const pinned = join(pinnedFolder(root), 'node');
   if (existsSync(pinned)) return pinned;
-  if (Number(process.versions.node.split('.')[0]) >= NEEDED_MAJOR) return process.execPath;
-  throw new Error(`npm has no Node ${NEEDED_MAJOR} for ${process.platform}-${process.arch}: install it and start again`);
+  if (Number(process.versions.node.split('.')[0]) >= neededMajor) return process.execPath;
+  throw new Error(`npm has no Node ${neededMajor} for ${process.platform}-${process.arch}: install it and start again`);
 }
 
 export function toolEnvironment(root) {

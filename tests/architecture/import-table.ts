@@ -10,7 +10,7 @@ export interface ImportRule {
   readonly testsMay?: readonly string[];
 }
 
-const libraries = ['errors', 'restic-format', 'storage', 'sources', 'policy', 'jobs', 'database', 'engine'] as const;
+const libraries = ['errors', 'restic-format', 'storage', 'sources', 'policy', 'jobs', 'database', 'settings', 'engine'] as const;
 
 export const importTable: Readonly<Record<string, ImportRule>> = {
   errors: { may: [] },
@@ -20,6 +20,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
   policy: { may: ['errors'] },
   jobs: { may: ['errors'] },
   database: { may: ['errors'] },
+  settings: { may: ['errors'] },
   engine: {
     may: ['errors', 'restic-format', 'storage', 'sources/source', 'sources/target', 'policy/retention'],
     testsMay: ['sources'],
@@ -30,13 +31,14 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'policy',
       'jobs',
       'database',
+      'settings',
       'sources/source-options',
       'sources/recovery-options',
       'sources/allowed-roots',
       'storage/storage-options',
     ],
   },
-  worker: { may: ['errors', 'policy', 'storage', 'sources', 'engine', 'jobs', 'database'] },
+  worker: { may: ['errors', 'policy', 'storage', 'sources', 'engine', 'jobs', 'database', 'settings'] },
   cli: { may: [...libraries, 'api', 'worker'] },
   e2e: { may: [...libraries, 'api', 'worker', 'cli'] },
 };

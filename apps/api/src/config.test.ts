@@ -65,4 +65,12 @@ describe('settings', () => {
     expect(text).toContain(name);
     expect(text).not.toContain('c2hvcnQ=');
   });
+
+  test('takes addresses and networks of proxies, and nothing else', () => {
+    const read = (text: string) => readApiConfig({ ...minimal, HOLDFAST_TRUSTED_PROXIES: text }).trustedProxies;
+    expect(read('')).toEqual([]);
+    expect(read('10.0.0.1, 172.16.0.0/12,::1,fd00::/8')).toEqual(['10.0.0.1', '172.16.0.0/12', '::1', 'fd00::/8']);
+    for (const wrong of ['proxy.example', '10.0.0.0/33', '10.0.0.0/', 'true', '1'])
+      expect(() => read(wrong)).toThrow('HOLDFAST_TRUSTED_PROXIES');
+  });
 });

@@ -1,45 +1,63 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { readSettings, readWith, type Environment } from '@holdfast/settings/read-settings';
+import {
+  databaseUrlSetting,
+  graceSecondsSetting,
+  logLevelSetting,
+  masterKeyMessage,
+  masterKeySetting,
+  portSetting,
+  redisUrlSetting,
+  rootsMessage,
+  rootsSetting,
+} from '@holdfast/settings/settings-schemas';
 import { parseRoots } from '@holdfast/sources/allowed-roots';
 
 /** HS256 is as strong as its secret; below the hash's own length it can be searched for. */
-const JWT_SECRET_MIN_CHARS = 32;
-const PORT_MAX = 65_535;
-const RATE_LIMIT_MAX_PER_MINUTE = 1_000_000;
-const GRACE_MAX_SECONDS = 3600;
+const jwtSecretMinChars = 32;
+const rateLimitMaxPerMinute = 1_000_000;
 
-/** Reads a setting with `read`; what is wrong with it is said under the variable's name. */
-const reading =
-  <T>(read: (text: string) => T) =>
-  (text: string, context: z.RefinementCtx): T => {
-    try {
-      return read(text);
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) });
-      return z.NEVER;
-    }
-  };
-const rootsSetting = z.string().default('').transform(reading(parseRoots));
-const emptyAsMissing = (value: unknown) => (value === '' ? undefined : value);
+const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
+
+/** IP addresses and networks in CIDR form; what is none is refused here and not at the first request. */
+const proxiesSetting = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+  )
+  .refine((parts) => parts.every(isAddressOrNetwork), 'must be IP addresses or networks, such as 10.0.0.0/8, with commas between them');
+
+function isAddressOrNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/u.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
+}
 
 /** The settings of the API, as they stand in the environment. `.env.example` is held against this by a test. */
 export const apiSettingsSchema = z.object({
-  DATABASE_URL: z.string({ error: 'is missing; give the PostgreSQL URL' }).min(1),
-  REDIS_URL: z.preprocess(emptyAsMissing, z.string().optional()),
-  HOLDFAST_MASTER_KEY: z.string({ error: 'is missing; make one with `openssl rand -base64 32`' }).transform(reading(parseMasterKey)),
+  DATABASE_URL: databaseUrlSetting,
+  REDIS_URL: redisUrlSetting,
+  HOLDFAST_MASTER_KEY: masterKeySetting.transform(readWith(parseMasterKey, masterKeyMessage)),
   HOLDFAST_JWT_SECRET: z
-    .string({ error: `is missing; give at least ${JWT_SECRET_MIN_CHARS} random characters` })
-    .min(JWT_SECRET_MIN_CHARS, `must have at least ${JWT_SECRET_MIN_CHARS} characters`),
-  HOLDFAST_API_HOST: z.preprocess(emptyAsMissing, z.string().default('127.0.0.1')),
-  HOLDFAST_API_PORT: z.preprocess(emptyAsMissing, z.coerce.number().int().min(0).max(PORT_MAX).default(8080)),
-  HOLDFAST_SOURCE_ROOTS: rootsSetting,
-  HOLDFAST_STORAGE_ROOTS: rootsSetting,
-  HOLDFAST_TARGET_ROOTS: rootsSetting,
-  HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(GRACE_MAX_SECONDS).default(30)),
-  HOLDFAST_RATE_LIMIT_PER_MINUTE: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(RATE_LIMIT_MAX_PER_MINUTE).default(600)),
-  LOG_LEVEL: z.preprocess(emptyAsMissing, z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')),
-  HOLDFAST_LOG_PRETTY: z.preprocess(emptyAsMissing, z.stringbool().default(false)),
+    .string({ error: `is missing; give at least ${jwtSecretMinChars} random characters` })
+    .min(jwtSecretMinChars, `must have at least ${jwtSecretMinChars} characters`),
+  HOLDFAST_API_HOST: z.string().default('127.0.0.1'),
+  HOLDFAST_API_PORT: portSetting.default(8080),
+  HOLDFAST_SOURCE_ROOTS: roots,
+  HOLDFAST_STORAGE_ROOTS: roots,
+  HOLDFAST_TARGET_ROOTS: roots,
+  HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
+  HOLDFAST_RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).max(rateLimitMaxPerMinute).default(600),
+  HOLDFAST_TRUSTED_PROXIES: proxiesSetting,
+  LOG_LEVEL: logLevelSetting,
+  HOLDFAST_LOG_PRETTY: z.stringbool().default(false),
 });
 
 export interface ApiConfig {
@@ -55,18 +73,15 @@ export interface ApiConfig {
   readonly targetRoots: readonly string[];
   readonly shutdownGraceMs: number;
   readonly rateLimitPerMinute: number;
+  /** Addresses and networks whose X-Forwarded-* headers are believed. */
+  readonly trustedProxies: readonly string[];
   readonly logLevel: string;
   readonly logPretty: boolean;
 }
 
-/** Reads the settings. Throws `configuration_invalid` that names each wrong variable, never its value. */
-export function readApiConfig(environment: Readonly<Record<string, string | undefined>>): ApiConfig {
-  const parsed = apiSettingsSchema.safeParse(environment);
-  if (!parsed.success) {
-    const reasons = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-    throw new HoldfastError('configuration_invalid', `settings are wrong: ${reasons.join('; ')}`);
-  }
-  const settings = parsed.data;
+/** Throws `configuration_invalid` that names each wrong variable, never its value. */
+export function readApiConfig(environment: Environment): ApiConfig {
+  const settings = readSettings(apiSettingsSchema, environment);
   return {
     databaseUrl: settings.DATABASE_URL,
     redisUrl: settings.REDIS_URL,
@@ -79,6 +94,7 @@ export function readApiConfig(environment: Readonly<Record<string, string | unde
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     rateLimitPerMinute: settings.HOLDFAST_RATE_LIMIT_PER_MINUTE,
+    trustedProxies: settings.HOLDFAST_TRUSTED_PROXIES,
     logLevel: settings.LOG_LEVEL,
     logPretty: settings.HOLDFAST_LOG_PRETTY,
   };

@@ -36,14 +36,14 @@ export interface EventFeed extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const PAGE_COUNT = 500;
+const pageCount = 500;
 /** A replayed page is written at once: it must fit into what may wait for a reader. */
-const REPLAY_PAGE_COUNT = 100;
+const replayPageCount = 100;
 /** A notification that got lost is made good after this. */
-const POLL_INTERVAL_MS = 5_000;
-const RETRY_PAUSE_MS = 1_000;
+const pollIntervalMs = 5_000;
+const retryPauseMs = 1_000;
 /** Of so many runs it is remembered whose they are; the oldest are forgotten and looked up again. */
-const REMEMBERED_RUNS_MAX_COUNT = 10_000;
+const rememberedRunsMaxCount = 10_000;
 
 /** Starts at the newest event of the log. Code: database_unreachable. */
 export async function createEventFeed(options: {
@@ -80,7 +80,7 @@ class LogFeed implements EventFeed {
 
   start(): void {
     this.#reading = this.#readForEver();
-    this.#poll = setInterval(() => this.wake(), POLL_INTERVAL_MS);
+    this.#poll = setInterval(() => this.wake(), pollIntervalMs);
     this.#poll.unref();
   }
 
@@ -136,18 +136,18 @@ class LogFeed implements EventFeed {
       await this.#awake.promise;
       this.#awake = Promise.withResolvers<void>();
       try {
-        while (!signal.aborted && (await this.#readPage()) === PAGE_COUNT);
+        while (!signal.aborted && (await this.#readPage()) === pageCount);
       } catch (error) {
         if (signal.aborted) return;
         this.#onError(error);
-        await delay(RETRY_PAUSE_MS, undefined, { signal }).catch(() => undefined);
+        await delay(retryPauseMs, undefined, { signal }).catch(() => undefined);
         this.wake();
       }
     }
   }
 
   async #readPage(): Promise<number> {
-    const events = await readEvents(this.#database.client, { after: this.#head, entityIds: '*', limit: PAGE_COUNT });
+    const events = await readEvents(this.#database.client, { after: this.#head, entityIds: '*', limit: pageCount });
     for (const event of events) {
       this.#head = event.sequence;
       if (event.businessEntityId !== null) this.#remember(event.subjectId, event.businessEntityId);
@@ -166,14 +166,14 @@ class LogFeed implements EventFeed {
         after: position,
         entityIds: subscriber.scope,
         subjectId: subscriber.subjectId,
-        limit: REPLAY_PAGE_COUNT,
+        limit: replayPageCount,
       });
       for (const event of events) {
         // What lies beyond is told by the live reader, or by the next round.
         if (event.sequence <= headBefore) subscriber.onEvent(event);
       }
       const last = events.at(-1)?.sequence;
-      position = events.length === REPLAY_PAGE_COUNT && last !== undefined && last < headBefore ? last : headBefore;
+      position = events.length === replayPageCount && last !== undefined && last < headBefore ? last : headBefore;
       await subscriber.ready();
     }
   }
@@ -205,7 +205,7 @@ class LogFeed implements EventFeed {
 
   #remember(runId: string, entityId: string): void {
     this.#entityByRun.set(runId, entityId);
-    if (this.#entityByRun.size <= REMEMBERED_RUNS_MAX_COUNT) return;
+    if (this.#entityByRun.size <= rememberedRunsMaxCount) return;
     const [oldest] = this.#entityByRun.keys();
     if (oldest !== undefined) this.#entityByRun.delete(oldest);
   }

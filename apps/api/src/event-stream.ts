@@ -23,17 +23,17 @@ export interface StreamOptions {
   readonly remainingMs: number | undefined;
 }
 
-const KEEP_ALIVE_MS = 15_000;
+const keepAliveMs = 15_000;
 /** What a browser waits before it comes back. */
-const RECONNECT_MS = 2_000;
+const reconnectMs = 2_000;
 /** So much may wait for a slow reader; beyond it the reader is cut off, and resumes where it was. */
-const BUFFER_MAX_BYTES = 256 * 1024;
+const bufferMaxBytes = 256 * 1024;
 /** A reader that takes nothing for so long during a replay is gone. */
-const DRAIN_TIMEOUT_MS = 30_000;
+const drainTimeoutMs = 30_000;
 /** A reader that does not take the last bytes is not waited for longer. */
-const FAREWELL_MS = 1_000;
+const farewellMs = 1_000;
 /** setTimeout's own limit. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
+const timerMaxMs = 2 ** 31 - 1;
 
 /** Serves a reader until it leaves, is too slow, its token ends or the feed closes. The response's head is sent already. */
 export function serveEventStream(response: ServerResponse, feed: EventFeed, options: StreamOptions): void {
@@ -45,7 +45,7 @@ export function serveEventStream(response: ServerResponse, feed: EventFeed, opti
   const write = (text: string): void => {
     if (stop.signal.aborted) return;
     response.write(text);
-    if (response.writableLength > BUFFER_MAX_BYTES) cutOff();
+    if (response.writableLength > bufferMaxBytes) cutOff();
   };
 
   const subscriber: Subscriber = {
@@ -55,7 +55,7 @@ export function serveEventStream(response: ServerResponse, feed: EventFeed, opti
     async ready() {
       if (!response.writableNeedDrain) return;
       try {
-        await once(response, 'drain', { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(DRAIN_TIMEOUT_MS)]) });
+        await once(response, 'drain', { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(drainTimeoutMs)]) });
       } catch {
         cutOff();
       }
@@ -69,14 +69,14 @@ export function serveEventStream(response: ServerResponse, feed: EventFeed, opti
     onEnd() {
       stop.abort();
       response.end();
-      setTimeout(() => response.destroy(), FAREWELL_MS).unref();
+      setTimeout(() => response.destroy(), farewellMs).unref();
     },
   };
 
-  write(`retry: ${RECONNECT_MS}\n: connected\n\n`);
-  const keepAlive = setInterval(() => write(': keep-alive\n\n'), KEEP_ALIVE_MS);
+  write(`retry: ${reconnectMs}\n: connected\n\n`);
+  const keepAlive = setInterval(() => write(': keep-alive\n\n'), keepAliveMs);
   const expiry =
-    options.remainingMs === undefined ? undefined : setTimeout(() => subscriber.onEnd(), Math.min(options.remainingMs, TIMER_MAX_MS));
+    options.remainingMs === undefined ? undefined : setTimeout(() => subscriber.onEnd(), Math.min(options.remainingMs, timerMaxMs));
   const unsubscribe = feed.subscribe(subscriber, options.after);
   response.once('close', () => {
     stop.abort();

@@ -1,10 +1,12 @@
-import { EVENTS_CHANNEL } from '@holdfast/database/events';
+import { eventsChannel } from '@holdfast/database/events';
 import { listen } from '@holdfast/database/listen';
+import { assertMigrated } from '@holdfast/database/migrate';
 import { openDatabase } from '@holdfast/database/open-database';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { watchProgress } from '@holdfast/jobs/progress-events';
 import { createQueueBackend } from '@holdfast/jobs/queue-backend';
 import { openQueues } from '@holdfast/jobs/queues';
+import { nextTick } from '@holdfast/policy/schedule';
 import type { Logger } from 'pino';
 import { readApiConfig, type ApiConfig } from './config.ts';
 import { createEventFeed } from './event-feed.ts';
@@ -12,19 +14,20 @@ import { createLogger } from './logger.ts';
 import { buildServer } from './server.ts';
 
 /** Exit codes: 0 after a clean stop, 1 when it could not start, 2 when the clean stop took too long. */
-const EXIT_NOT_STARTED = 1;
-const EXIT_FORCED = 2;
+const notStartedExitCode = 1;
+const forcedExitCode = 2;
 
 /** Runs until `signal` is aborted; everything is closed when it returns. */
 async function run(config: ApiConfig, logger: Logger, signal: AbortSignal): Promise<void> {
   const warn = (what: string) => (error: unknown) => logger.warn({ code: asHoldfastError(error).code, err: error }, what);
   await using database = await openDatabase({ url: config.databaseUrl, applicationName: 'holdfast-api' });
-  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl });
+  await assertMigrated(database);
+  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, nextTick });
   await using queues = await openQueues(backend, { onError: warn('the queue is in trouble') });
   await using eventFeed = await createEventFeed({ database, onError: warn('events cannot be read; it is tried again') });
   await using watches = new AsyncDisposableStack();
   const onListenError = warn('notifications of the database are lost; they are listened to again');
-  watches.use(listen(config.databaseUrl, [EVENTS_CHANNEL], () => eventFeed.wake(), { onError: onListenError }));
+  watches.use(listen(config.databaseUrl, [eventsChannel], () => eventFeed.wake(), { onError: onListenError }));
   const onProgressError = warn('progress of workers is lost for a while');
   watches.use(watchProgress(backend, { onProgress: (event) => eventFeed.progress(event), onError: onProgressError }));
   const server = await buildServer({ config, database, queues, eventFeed, logger, now: () => new Date() });
@@ -41,11 +44,11 @@ const stopping = new AbortController();
 
 function stopBounded(config: ApiConfig, logger: Logger, name: string): void {
   // The second signal is somebody who does not want to wait.
-  if (stopping.signal.aborted) process.exit(EXIT_FORCED);
+  if (stopping.signal.aborted) process.exit(forcedExitCode);
   logger.info(`${name}: stopping`);
   setTimeout(() => {
     logger.error(`not stopped within ${config.shutdownGraceMs} ms; giving up`);
-    process.exit(EXIT_FORCED);
+    process.exit(forcedExitCode);
   }, config.shutdownGraceMs).unref();
   stopping.abort();
 }
@@ -55,7 +58,7 @@ function exitNotStarted(error: unknown, logger?: Logger): never {
   const { code, message, hint } = asHoldfastError(error);
   if (logger === undefined) process.stderr.write(`${JSON.stringify({ level: 'fatal', time: Date.now(), code, msg: message, hint })}\n`);
   else logger.fatal({ code, hint, err: error }, message);
-  process.exit(EXIT_NOT_STARTED);
+  process.exit(notStartedExitCode);
 }
 
 function readSettings(): ApiConfig {

@@ -23,7 +23,7 @@ export interface Problem {
   readonly instance: string;
 }
 
-export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
+export const problemMediaType = 'application/problem+json';
 
 /** The API's one translation of codes to HTTP. Total by its type: a new code does not compile without its status. */
 export const statusByCode = {

@@ -3,9 +3,9 @@ import type { z } from 'zod';
 import { fieldError, type FieldError } from './problem.ts';
 
 /** More wrong fields than this are not listed: the caller mends these first. */
-const FIELD_ERRORS_MAX_COUNT = 50;
+const fieldErrorsMaxCount = 50;
 /** Names of unknown fields come from the caller and are cut to this. */
-const FIELD_NAME_MAX_CHARS = 100;
+const fieldNameMaxChars = 100;
 
 type Issue = z.core.$ZodIssue;
 
@@ -22,7 +22,7 @@ export function invalidRequest(issues: readonly Issue[]): Error {
   const errors = issues.flatMap((issue) => fieldErrorsOf(issue, []));
   const onceEach = [...Map.groupBy(errors, (error) => error.field).values()].flatMap((ofField) => ofField.slice(0, 1));
   const [first = { field: '', message: 'the request does not fit' }, ...rest] = onceEach;
-  return fieldError('request_invalid', [first, ...rest.slice(0, FIELD_ERRORS_MAX_COUNT - 1)]);
+  return fieldError('request_invalid', [first, ...rest.slice(0, fieldErrorsMaxCount - 1)]);
 }
 
 function fieldErrorsOf(issue: Issue, above: readonly PropertyKey[]): FieldError[] {
@@ -39,7 +39,7 @@ function fieldErrorsOf(issue: Issue, above: readonly PropertyKey[]): FieldError[
 }
 
 function fieldName(path: readonly PropertyKey[]): string {
-  return path.map((part) => String(part).slice(0, FIELD_NAME_MAX_CHARS)).join('.');
+  return path.map((part) => String(part).slice(0, fieldNameMaxChars)).join('.');
 }
 
 function messageOf(issue: Issue): string {

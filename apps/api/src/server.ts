@@ -23,12 +23,12 @@ import { addServiceRoutes } from './routes/service.ts';
 import { addStatusRoutes } from './routes/status.ts';
 import { addVerificationRoutes } from './routes/verifications.ts';
 
-export const API_PREFIX = '/api/backup';
+export const apiPrefix = '/api/backup';
 
 /** The largest body is a config with a few dozen paths, or a plan's procedures. */
-const BODY_MAX_BYTES = 1024 * 1024;
+const bodyMaxBytes = 1024 * 1024;
 /** A request, headers and body, that dribbles in longer than this is given up. */
-const REQUEST_TIMEOUT_MS = 30_000;
+const requestTimeoutMs = 30_000;
 
 /** The whole API, not yet listening. Closing it ends the event streams; what `deps` holds stays open. */
 export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
@@ -38,8 +38,10 @@ export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
     loggerInstance,
     genReqId: () => randomUUID(),
     requestIdHeader: false,
-    bodyLimit: BODY_MAX_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    bodyLimit: bodyMaxBytes,
+    // Behind a proxy that ends TLS, protocol and address of the client come from its headers; from anybody else they are made up.
+    trustProxy: deps.config.trustedProxies.length === 0 ? false : [...deps.config.trustedProxies],
+    requestTimeout: requestTimeoutMs,
     forceCloseConnections: 'idle',
     // Paths that are no URL never reach a route or the error handler.
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
@@ -60,7 +62,7 @@ export async function buildServer(deps: ServerDeps): Promise<FastifyInstance> {
       server.decorate('apiRoutes', enforceAccess(scope));
       addApiRoutes(scope.withTypeProvider<ZodTypeProvider>(), deps);
     },
-    { prefix: API_PREFIX },
+    { prefix: apiPrefix },
   );
   await addBullBoard(server, deps, readToken);
   server.addHook('preClose', () => deps.eventFeed.close());

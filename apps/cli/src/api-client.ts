@@ -4,7 +4,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
 import { problemError } from './problem-error.ts';
 
-export const API_PREFIX = '/api/backup';
+export const apiPrefix = '/api/backup';
 
 export interface ApiClientOptions {
   /** `http://127.0.0.1:8080`, without the prefix. */
@@ -21,12 +21,12 @@ export interface ApiClient {
 }
 
 /** The API answers within milliseconds; a minute of silence is a hang. */
-const REQUEST_TIMEOUT_MS = 60_000;
-const MAX_TRIES = 4;
-const FIRST_RETRY_MS = 250;
+const requestTimeoutMs = 60_000;
+const maxTries = 4;
+const firstRetryMs = 250;
 /** Nobody did the work: 429 asks to come again, 503 says that a part is away for a while. */
-const RETRIED_STATUS: readonly number[] = [429, 503];
-const MAX_RETRY_AFTER_MS = 10_000;
+const retriedStatus: readonly number[] = [429, 503];
+const maxRetryAfterMs = 10_000;
 
 /**
  * Calls the REST API. Paths are below /api/backup. Refusals become errors with the API's code and hint; a call that got no
@@ -59,9 +59,9 @@ async function sendWithRetries(options: ApiClientOptions, method: string, path: 
   for (let tries = 1; ; tries += 1) {
     const outcome = await send(options, path, request);
     if (outcome.text !== undefined) return outcome.text;
-    const error = outcome.error(`${method} ${API_PREFIX}${path}`);
-    if (tries >= MAX_TRIES || outcome.retryAfterMs === undefined) throw error;
-    await sleep(Math.max(outcome.retryAfterMs, FIRST_RETRY_MS * 2 ** (tries - 1)), undefined, { signal: options.signal });
+    const error = outcome.error(`${method} ${apiPrefix}${path}`);
+    if (tries >= maxTries || outcome.retryAfterMs === undefined) throw error;
+    await sleep(Math.max(outcome.retryAfterMs, firstRetryMs * 2 ** (tries - 1)), undefined, { signal: options.signal });
   }
 }
 
@@ -70,16 +70,16 @@ type Outcome =
   | { readonly text?: undefined; readonly retryAfterMs: number | undefined; readonly error: (request: string) => HoldfastError };
 
 async function send(options: ApiClientOptions, path: string, request: RequestInit): Promise<Outcome> {
-  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+  const timeout = AbortSignal.timeout(requestTimeoutMs);
   try {
-    const response = await fetch(`${options.url}${API_PREFIX}${path}`, {
+    const response = await fetch(`${options.url}${apiPrefix}${path}`, {
       ...request,
       signal: options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]),
     });
     const text = await response.text();
     if (response.ok) return { text };
     return {
-      retryAfterMs: RETRIED_STATUS.includes(response.status) ? retryAfterMs(response) : undefined,
+      retryAfterMs: retriedStatus.includes(response.status) ? retryAfterMs(response) : undefined,
       error: (name) => problemError(name, response.status, text),
     };
   } catch (error) {
@@ -90,7 +90,7 @@ async function send(options: ApiClientOptions, path: string, request: RequestIni
 
 function retryAfterMs(response: Response): number {
   const seconds = Number(response.headers.get('retry-after') ?? 0);
-  return Number.isFinite(seconds) ? Math.min(seconds * 1000, MAX_RETRY_AFTER_MS) : 0;
+  return Number.isFinite(seconds) ? Math.min(seconds * 1000, maxRetryAfterMs) : 0;
 }
 
 /** No answer came from `url`. */

@@ -10,13 +10,13 @@ export interface Checkout {
   readonly workerMain: string;
 }
 
-const ROOT = join(import.meta.dirname, '..', '..', '..');
+const checkoutRoot = join(import.meta.dirname, '..', '..', '..');
 
 export function findCheckout(environment: Readonly<Record<string, string | undefined>>): Checkout {
   const stateFolder = environment['HOLDFAST_STATE_DIR'];
   return {
-    root: ROOT,
-    stateFolder: stateFolder === undefined || stateFolder === '' ? join(ROOT, '.holdfast') : stateFolder,
+    root: checkoutRoot,
+    stateFolder: stateFolder === undefined || stateFolder === '' ? join(checkoutRoot, '.holdfast') : stateFolder,
     apiMain: fileURLToPath(import.meta.resolve('@holdfast/api/main')),
     workerMain: fileURLToPath(import.meta.resolve('@holdfast/worker/main')),
   };

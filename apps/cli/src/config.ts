@@ -1,26 +1,22 @@
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { readSettings, type Environment } from '@holdfast/settings/read-settings';
+import { absoluteFolderSetting, graceSecondsSetting, portSetting } from '@holdfast/settings/settings-schemas';
 import { z } from 'zod';
 
-const GRACE_MAX_SECONDS = 3600;
-const PORT_MAX = 65_535;
-
-const emptyAsMissing = (value: unknown) => (value === '' ? undefined : value);
-const optionalText = z.preprocess(emptyAsMissing, z.string().optional());
-const absoluteFolder = z.preprocess(emptyAsMissing, z.string().startsWith('/', 'must be an absolute path').optional());
+const optionalText = z.string().optional();
 
 /** The settings that the command itself reads; what the API and the workers read goes through to them untouched. */
 export const cliSettingsSchema = z.object({
   DATABASE_URL: optionalText,
   HOLDFAST_MASTER_KEY: optionalText,
   HOLDFAST_JWT_SECRET: optionalText,
-  HOLDFAST_STATE_DIR: absoluteFolder,
-  HOLDFAST_API_HOST: z.preprocess(emptyAsMissing, z.string().default('127.0.0.1')),
-  HOLDFAST_API_PORT: z.preprocess(emptyAsMissing, z.coerce.number().int().min(0).max(PORT_MAX).optional()),
+  HOLDFAST_STATE_DIR: absoluteFolderSetting,
+  HOLDFAST_API_HOST: z.string().default('127.0.0.1'),
+  HOLDFAST_API_PORT: portSetting.optional(),
   HOLDFAST_SOURCE_ROOTS: optionalText,
   HOLDFAST_STORAGE_ROOTS: optionalText,
   HOLDFAST_TARGET_ROOTS: optionalText,
-  HOLDFAST_SCRATCH_DIR: absoluteFolder,
-  HOLDFAST_SHUTDOWN_GRACE_SECONDS: z.preprocess(emptyAsMissing, z.coerce.number().int().min(1).max(GRACE_MAX_SECONDS).default(30)),
+  HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
+  HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   NO_COLOR: optionalText,
 });
 
@@ -38,14 +34,9 @@ export interface CliConfig {
   readonly shutdownGraceMs: number;
 }
 
-/** Reads the settings. Throws `configuration_invalid` that names each wrong variable, never its value. */
-export function readCliConfig(environment: Readonly<Record<string, string | undefined>>): CliConfig {
-  const parsed = cliSettingsSchema.safeParse(environment);
-  if (!parsed.success) {
-    const reasons = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-    throw new HoldfastError('configuration_invalid', `settings are wrong: ${reasons.join('; ')}`);
-  }
-  const settings = parsed.data;
+/** Throws `configuration_invalid` that names each wrong variable, never its value. */
+export function readCliConfig(environment: Environment): CliConfig {
+  const settings = readSettings(cliSettingsSchema, environment);
   return {
     databaseUrl: settings.DATABASE_URL,
     masterKey: settings.HOLDFAST_MASTER_KEY,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { API_PREFIX, unreachable, type ApiClientOptions } from './api-client.ts';
+import { apiPrefix, unreachable, type ApiClientOptions } from './api-client.ts';
 import { problemError } from './problem-error.ts';
 
 export interface StreamEvent {
@@ -19,12 +19,12 @@ export interface EventStreamOptions extends ApiClientOptions {
   readonly after?: string;
 }
 
-const FIRST_RECONNECT_MS = 250;
-const MAX_RECONNECT_MS = 5_000;
+const firstReconnectMs = 250;
+const maxReconnectMs = 5_000;
 /** In a row, with no event between them: some half a minute. */
-const MAX_FAILURES = 9;
+const maxFailures = 9;
 /** The API sends a comment every 15 s; three of them missing is a dead connection that nobody told us about. */
-const SILENCE_MS = 45_000;
+const silenceMs = 45_000;
 
 /**
  * The API's events, for as long as they are read: a lost connection is made again behind the last event seen, so that states are
@@ -44,11 +44,11 @@ export async function* readEventStream(options: EventStreamOptions): AsyncGenera
       }
     } catch (error) {
       if (isAborted(options)) return;
-      if (error instanceof Refusal) throw problemError(`GET ${API_PREFIX}/events`, error.status, error.body);
+      if (error instanceof Refusal) throw problemError(`GET ${apiPrefix}/events`, error.status, error.body);
       failures += 1;
-      if (failures > MAX_FAILURES) throw unreachable(options.url, error);
+      if (failures > maxFailures) throw unreachable(options.url, error);
     }
-    const delayMs = Math.min(FIRST_RECONNECT_MS * 2 ** failures, MAX_RECONNECT_MS);
+    const delayMs = Math.min(firstReconnectMs * 2 ** failures, maxReconnectMs);
     // Only the abort ends the sleep early, and the loop sees it.
     await sleep(delayMs, undefined, { signal: options.signal }).catch(() => undefined);
   }
@@ -71,9 +71,9 @@ async function* readConnection(
   onId: (id: string) => void,
 ): AsyncGenerator<StreamEvent, void, void> {
   const silence = new AbortController();
-  const timer = setTimeout(() => silence.abort(new Error('no sign of life')), SILENCE_MS);
+  const timer = setTimeout(() => silence.abort(new Error('no sign of life')), silenceMs);
   try {
-    const response = await fetch(`${options.url}${API_PREFIX}/events?${new URLSearchParams(options.query ?? {}).toString()}`, {
+    const response = await fetch(`${options.url}${apiPrefix}/events?${new URLSearchParams(options.query ?? {}).toString()}`, {
       headers: {
         accept: 'text/event-stream',
         ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),

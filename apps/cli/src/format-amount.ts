@@ -1,14 +1,14 @@
-const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
+const byteUnits = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
 /** `1536` is `1.5 KiB`. */
 export function formatBytes(bytes: number): string {
   let amount = bytes;
   let unit = 0;
-  while (Math.abs(amount) >= 1024 && unit < BYTE_UNITS.length - 1) {
+  while (Math.abs(amount) >= 1024 && unit < byteUnits.length - 1) {
     amount /= 1024;
     unit += 1;
   }
-  return `${unit === 0 ? String(Math.round(amount)) : amount.toFixed(1)} ${BYTE_UNITS[unit] ?? ''}`;
+  return `${unit === 0 ? String(Math.round(amount)) : amount.toFixed(1)} ${byteUnits[unit] ?? ''}`;
 }
 
 /** `850` is `0.9 s`, `75_000` is `1:15`, `3_675_000` is `1:01:15`. */

@@ -4,7 +4,7 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 /** What the API listens on when nobody says otherwise. */
-export const USUAL_PORT = 8080;
+export const usualPort = 8080;
 
 /**
  * The port to give to the API: the one that was asked for, which must be free; else the usual one, or when another program has it
@@ -12,7 +12,7 @@ export const USUAL_PORT = 8080;
  */
 export async function choosePort(host: string, asked: number | undefined): Promise<number> {
   if (asked === 0) return await freePort(host);
-  const port = asked ?? USUAL_PORT;
+  const port = asked ?? usualPort;
   if (await isFree(host, port)) return port;
   if (asked === undefined) return await freePort(host);
   throw new HoldfastError('configuration_invalid', `port ${port} of ${host} is in use by another program`, {

@@ -2,9 +2,9 @@ import { closeSync, existsSync, fstatSync, mkdirSync, openSync, renameSync, rmSy
 import { dirname } from 'node:path';
 
 /** Some hundred thousand lines; with the files kept it bounds what the logs of one process can take. */
-const MAX_SIZE_BYTES = 16 * 1024 * 1024;
+const logSizeLimitBytes = 16 * 1024 * 1024;
 /** The starts and overflows before this one that can still be read: `api.log`, `api.1.log`, … */
-const KEPT_COUNT = 4;
+const keptCount = 4;
 
 export interface LogFile extends Disposable {
   write(text: string): void;
@@ -15,7 +15,7 @@ export interface LogFile extends Disposable {
  * A log that begins anew with every start and whenever it is full; what was there before gets a number. Mode 0600.
  * A full disk must not end what is being logged: lines that cannot be written are lost, and `onError` is told once until it works again.
  */
-export function openLogFile(path: string, onError: (error: unknown) => void, maxSizeBytes = MAX_SIZE_BYTES): LogFile {
+export function openLogFile(path: string, onError: (error: unknown) => void, maxSizeBytes = logSizeLimitBytes): LogFile {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   let descriptor: number | undefined;
   let sizeBytes = 0;
@@ -58,8 +58,8 @@ export function openLogFile(path: string, onError: (error: unknown) => void, max
 
 function rotate(path: string): void {
   const numbered = (number: number): string => (number === 0 ? path : path.replace(/(\.log)?$/, `.${number}.log`));
-  rmSync(numbered(KEPT_COUNT), { force: true });
-  for (let number = KEPT_COUNT - 1; number >= 0; number -= 1) {
+  rmSync(numbered(keptCount), { force: true });
+  for (let number = keptCount - 1; number >= 0; number -= 1) {
     if (existsSync(numbered(number))) renameSync(numbered(number), numbered(number + 1));
   }
 }

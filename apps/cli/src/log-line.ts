@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /** The levels of pino: 50 is error, 60 is fatal. */
-const ERROR_LEVEL = 50;
-const ERROR_NAMES: readonly unknown[] = ['error', 'fatal'];
+const errorLevel = 50;
+const errorNames: readonly unknown[] = ['error', 'fatal'];
 
 const logLineSchema = z.looseObject({
   level: z.union([z.number(), z.string()]),
@@ -20,7 +20,7 @@ export function consoleTextOf(line: string): string | undefined {
   if (line.trim() === '') return undefined;
   const parsed = parseLine(line);
   if (parsed === undefined) return line;
-  const isError = typeof parsed.level === 'number' ? parsed.level >= ERROR_LEVEL : ERROR_NAMES.includes(parsed.level);
+  const isError = typeof parsed.level === 'number' ? parsed.level >= errorLevel : errorNames.includes(parsed.level);
   if (!isError) return undefined;
   const cause = [parsed.err?.code, parsed.err?.message, firstLineOf(parsed.reason)].filter(
     (part) => part !== undefined && part !== parsed.msg,

@@ -6,12 +6,12 @@ import { isMainThread } from 'node:worker_threads';
  */
 
 /** A job in hand is put back at once on SIGTERM, and another `up` may be waiting; longer than this is stuck. */
-const ORPHAN_GRACE_MS = 8_000;
+const orphanGraceMs = 8_000;
 
 if (isMainThread && process.channel) {
   process.on('disconnect', () => {
     process.kill(process.pid, 'SIGTERM');
-    setTimeout(() => process.kill(process.pid, 'SIGKILL'), ORPHAN_GRACE_MS).unref();
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), orphanGraceMs).unref();
   });
   // The channel must not keep a process alive that has finished.
   process.channel.unref();

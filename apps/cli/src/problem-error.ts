@@ -10,13 +10,13 @@ const problemSchema = z.looseObject({
   errors: z.array(z.looseObject({ field: z.string(), message: z.string() })).optional(),
 });
 
-const MAX_BODY_CHARS = 300;
+const maxBodyChars = 300;
 
 /** What the API refused, as the error that it meant: its code, its words, its hint. `request` names the call, such as `POST /jobs`. */
 export function problemError(request: string, status: number, body: string): HoldfastError {
   const problem = parseProblem(body);
   if (problem === undefined) {
-    return new HoldfastError('internal', `${request} answered ${status}: ${body.trim().slice(0, MAX_BODY_CHARS)}`, {
+    return new HoldfastError('internal', `${request} answered ${status}: ${body.trim().slice(0, maxBodyChars)}`, {
       context: { status },
     });
   }

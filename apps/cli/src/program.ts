@@ -16,9 +16,9 @@ import { startTour } from './start-tour.ts';
 import { watchStopSignals } from './stop-signals.ts';
 
 /** More processes on one machine than this only wait for its disk. */
-const MAX_WORKERS = 32;
-const PORT_MAX = 65_535;
-const COMMAND_POOL_SIZE = 1;
+const maxWorkers = 32;
+const portMax = 65_535;
+const commandPoolSize = 1;
 
 /** The words of the command. `exit` is told the exit code of those that have one of their own. */
 export function buildProgram(environment: Readonly<Record<string, string | undefined>>, exit: (code: number) => void): Command {
@@ -54,7 +54,7 @@ export function buildProgram(environment: Readonly<Record<string, string | undef
       const masterKey = parseMasterKey(findMasterKey(checkout, config));
       await using database = await openDatabase({
         url: findDatabaseUrl(checkout, config),
-        poolSize: COMMAND_POOL_SIZE,
+        poolSize: commandPoolSize,
         applicationName: 'holdfast-cli',
       });
       const password = await repositoryPassword(database.client, id, masterKey);
@@ -78,8 +78,8 @@ function addUp(
     .option('--once', 'run the tour, stop everything, and exit with 0 when every step went well')
     .option('--no-tour', 'do not run the tour on the first start')
     .option('--with-node-modules', 'let the tour back up node_modules too')
-    .addOption(new Option('--workers <count>', 'worker processes').default(2).argParser(wholeNumber(0, MAX_WORKERS)))
-    .addOption(new Option('--port <port>', 'of the API; 0 takes a free one').argParser(wholeNumber(0, PORT_MAX)))
+    .addOption(new Option('--workers <count>', 'worker processes').default(2).argParser(wholeNumber(0, maxWorkers)))
+    .addOption(new Option('--port <port>', 'of the API; 0 takes a free one').argParser(wholeNumber(0, portMax)))
     .action(async (options: { once?: true; tour: boolean; withNodeModules?: true; workers: number; port?: number }) => {
       const once = options.once ?? false;
       const code = await runUp({

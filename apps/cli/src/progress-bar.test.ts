@@ -2,14 +2,14 @@ import { afterEach, expect, test, vi } from 'vitest';
 import type { Progress } from '@holdfast/jobs/progress';
 import { formatProgress, openProgressBar, progressShare } from './progress-bar.ts';
 
-const MIB = 1024 * 1024;
+const mib = 1024 * 1024;
 const halfway: Progress = {
   phase: 'archive',
   filesDone: 310,
   filesTotal: 1_640,
-  bytesDone: 12 * MIB,
-  bytesTotal: 24 * MIB,
-  bytesPerSecond: 40 * MIB,
+  bytesDone: 12 * mib,
+  bytesTotal: 24 * mib,
+  bytesPerSecond: 40 * mib,
   elapsedMs: 300,
   remainingMs: 75_000,
 };
@@ -34,7 +34,7 @@ test('without totals it says what is done and draws no bar', () => {
 });
 
 test('a total that was estimated too low does not go beyond the end, and no bytes means that files count', () => {
-  expect(progressShare({ ...halfway, bytesDone: 30 * MIB })).toBe(1);
+  expect(progressShare({ ...halfway, bytesDone: 30 * mib })).toBe(1);
   expect(progressShare({ ...halfway, bytesTotal: 0 })).toBeCloseTo(310 / 1_640);
 });
 

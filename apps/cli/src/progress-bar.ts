@@ -5,11 +5,11 @@ import { paint } from './paint.ts';
 /** What a bar is drawn on: process.stderr or process.stdout. */
 export type BarStream = Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'>;
 
-const BAR_WIDTH = 24;
-const FALLBACK_COLUMNS = 100;
+const barWidth = 24;
+const fallbackColumns = 100;
 /** A log or a pipe gets a line this often, a terminal redraws its line each time. */
-const PLAIN_INTERVAL_MS = 3_000;
-const ERASE_LINE = '\r\u001B[2K';
+const plainIntervalMs = 3_000;
+const eraseLine = '\r\u001B[2K';
 
 /** Share done, 0 to 1; null while no total is known. Bytes say more than files; a run without bytes counts files. */
 export function progressShare(progress: Progress): number | null {
@@ -24,8 +24,8 @@ export function formatProgress(progress: Progress): string {
   const share = progressShare(progress);
   const parts = [progress.phase];
   if (share !== null) {
-    const filled = Math.round(share * BAR_WIDTH);
-    parts.push('█'.repeat(filled) + '░'.repeat(BAR_WIDTH - filled), `${String(Math.floor(share * 100)).padStart(3)}%`);
+    const filled = Math.round(share * barWidth);
+    parts.push('█'.repeat(filled) + '░'.repeat(barWidth - filled), `${String(Math.floor(share * 100)).padStart(3)}%`);
   }
   parts.push(amountOf(progress.bytesDone, progress.bytesTotal, formatBytes));
   parts.push(`${amountOf(progress.filesDone, progress.filesTotal, formatCount)} files`);
@@ -49,16 +49,16 @@ export function openProgressBar(label: string, stream: BarStream, now: () => num
       const text = `${label}  ${formatProgress(progress)}`;
       if (stream.isTTY) {
         // A line that wraps cannot be erased; one column stays free for the cursor.
-        stream.write(`${ERASE_LINE}${paint('cyan', text.slice(0, (stream.columns || FALLBACK_COLUMNS) - 1), stream)}`);
+        stream.write(`${eraseLine}${paint('cyan', text.slice(0, (stream.columns || fallbackColumns) - 1), stream)}`);
         isDrawn = true;
         return;
       }
-      if (now() - plainAtMs < PLAIN_INTERVAL_MS) return;
+      if (now() - plainAtMs < plainIntervalMs) return;
       plainAtMs = now();
       stream.write(`${text}\n`);
     },
     clear() {
-      if (isDrawn) stream.write(ERASE_LINE);
+      if (isDrawn) stream.write(eraseLine);
       isDrawn = false;
     },
   };

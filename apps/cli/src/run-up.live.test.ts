@@ -8,8 +8,8 @@ import { isSameProcessAlive } from './process-identity.ts';
 import { readRunningUp, type UpState } from './up-lock.ts';
 
 // The command as a user starts it, with a state folder of its own: PostgreSQL, API and workers in processes of their own.
-const START_TIMEOUT_MS = 90_000;
-const STOP_TIMEOUT_MS = 60_000;
+const startTimeoutMs = 90_000;
+const stopTimeoutMs = 60_000;
 
 let stateFolder: string;
 const started: ChildProcess[] = [];
@@ -41,12 +41,12 @@ type Up = ReturnType<typeof up>;
 
 async function stop(child: ChildProcess): Promise<void> {
   child.kill('SIGTERM');
-  await expect.poll(() => child.exitCode ?? child.signalCode, { timeout: STOP_TIMEOUT_MS }).not.toBeNull();
+  await expect.poll(() => child.exitCode ?? child.signalCode, { timeout: stopTimeoutMs }).not.toBeNull();
 }
 
 /** Waits until it is up and well; gives what its lock says of it. */
 async function untilUp(running: Up): Promise<UpState & { apiUrl: string }> {
-  await expect.poll(running.output, { timeout: START_TIMEOUT_MS }).toContain('Holdfast is up');
+  await expect.poll(running.output, { timeout: startTimeoutMs }).toContain('Holdfast is up');
   const state = readRunningUp(stateFolder);
   if (state?.apiUrl === undefined) throw new Error('the lock names no API');
   const health = await fetch(`${state.apiUrl}/api/backup/health`);

@@ -3,7 +3,7 @@ import { startEmbeddedPostgres } from '@holdfast/database/embedded-postgres';
 import { migrate } from '@holdfast/database/migrate';
 import type { Checkout } from './checkout.ts';
 import type { CliConfig } from './config.ts';
-import { choosePort, USUAL_PORT } from './free-port.ts';
+import { choosePort, usualPort } from './free-port.ts';
 import { formatDuration } from './format-amount.ts';
 import type { ProcessIdentity } from './process-identity.ts';
 import { loadSecrets, makeStateFolder } from './secrets.ts';
@@ -31,7 +31,7 @@ export interface UpOptions {
 }
 
 /** Of a shell, for a program that Ctrl-C ended. */
-const EXIT_INTERRUPTED = 130;
+const exitInterrupted = 130;
 
 /**
  * Everything on one machine, until it is told to stop: database, migrations, API, workers. Returns the exit code. What it starts is
@@ -66,7 +66,7 @@ export async function runUp(options: UpOptions): Promise<number> {
     // Asked to stop while starting or touring: that is what was done. A tour that was broken off did not succeed.
     if (stop.signal.aborted && (error === stop.signal.reason || isAbort(error))) {
       say(`stopped: ${stop.signal.reason instanceof StopRequest ? stop.signal.reason.message : 'on request'}`);
-      return options.once ? EXIT_INTERRUPTED : 0;
+      return options.once ? exitInterrupted : 0;
     }
     throw error;
   } finally {
@@ -99,7 +99,7 @@ async function startAll(
 
   const askedPort = options.port ?? config.apiPort;
   const port = await choosePort(config.apiHost, askedPort);
-  if (askedPort === undefined && port !== USUAL_PORT) say(`port ${USUAL_PORT} is in use by another program; the API takes ${port}`);
+  if (askedPort === undefined && port !== usualPort) say(`port ${usualPort} is in use by another program; the API takes ${port}`);
   const apiUrl = `http://${urlHost(config.apiHost)}:${port}`;
   lock.update({ databaseUrl, apiUrl });
   const stack = startStack({

@@ -14,16 +14,16 @@ export interface LocalSecrets {
   readonly jwtSecret: string;
 }
 
-const SECRET_BYTES = 32;
-const FOLDER_MODE = 0o700;
-const FILE_MODE = 0o600;
-const OTHERS_MODE_BITS = 0o077;
+const secretBytes = 32;
+const folderMode = 0o700;
+const fileMode = 0o600;
+const othersModeBits = 0o077;
 
 /** Makes the state folder, or takes away the rights that others have to it. Codes: target_not_writable. */
 export function makeStateFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
-    if ((statSync(folder).mode & OTHERS_MODE_BITS) !== 0) chmodSync(folder, FOLDER_MODE);
+    mkdirSync(folder, { recursive: true, mode: folderMode });
+    if ((statSync(folder).mode & othersModeBits) !== 0) chmodSync(folder, folderMode);
   } catch (error) {
     throw new HoldfastError('target_not_writable', `the folder ${folder} cannot be made (${errnoCode(error) ?? 'unknown'})`, {
       hint: 'give the user who starts holdfast the right to write there, or choose another folder with HOLDFAST_STATE_DIR',
@@ -38,8 +38,8 @@ export function makeStateFolder(folder: string): void {
  */
 export function loadSecrets(folder: string): LocalSecrets {
   return {
-    masterKey: loadSecret(join(folder, 'master-key'), () => randomBytes(SECRET_BYTES).toString('base64')),
-    jwtSecret: loadSecret(join(folder, 'jwt-secret'), () => randomBytes(SECRET_BYTES).toString('base64url')),
+    masterKey: loadSecret(join(folder, 'master-key'), () => randomBytes(secretBytes).toString('base64')),
+    jwtSecret: loadSecret(join(folder, 'jwt-secret'), () => randomBytes(secretBytes).toString('base64url')),
   };
 }
 
@@ -62,7 +62,7 @@ function loadSecret(path: string, make: () => string): string {
   // Linked into place whole, so that no other process reads half a secret, and never over one that is there.
   const temporary = `${path}.${randomUUID()}`;
   try {
-    writeFileSync(temporary, `${make()}\n`, { mode: FILE_MODE, flag: 'wx', flush: true });
+    writeFileSync(temporary, `${make()}\n`, { mode: fileMode, flag: 'wx', flush: true });
     linkSync(temporary, path);
   } catch (error) {
     if (errnoCode(error) !== 'EEXIST') {

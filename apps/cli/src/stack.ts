@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { API_PREFIX } from './api-client.ts';
+import { apiPrefix } from './api-client.ts';
 import type { Checkout } from './checkout.ts';
 import { consoleTextOf } from './log-line.ts';
 import type { ProcessIdentity } from './process-identity.ts';
@@ -29,14 +29,14 @@ export interface Stack extends AsyncDisposable {
   kill(): void;
 }
 
-const HEALTH_TIMEOUT_MS = 60_000;
-const HEALTH_POLL_MS = 100;
-const HEALTH_REQUEST_TIMEOUT_MS = 5_000;
+const healthTimeoutMs = 60_000;
+const healthPollMs = 100;
+const healthRequestTimeoutMs = 5_000;
 /** A process that died so often before all were up has a reason that does not pass. */
-const MAX_DEATHS_AT_START = 3;
+const maxDeathsAtStart = 3;
 /** After the grace a worker still interrupts its runs, tells their rows and closes, each with a bound of its own; beyond this it is stuck. */
-const KILL_AFTER_GRACE_MS = 35_000;
-const REMEMBERED_LINES = 5;
+const killAfterGraceMs = 35_000;
+const rememberedLines = 5;
 
 /** The API and the workers as processes of their own, each started again when it dies. */
 export function startStack(options: StackOptions): Stack {
@@ -50,12 +50,12 @@ export function startStack(options: StackOptions): Stack {
       env: options.environment,
       cwd: options.checkout.root,
       logPath: join(options.checkout.stateFolder, 'logs', `${name}.log`),
-      graceMs: options.shutdownGraceMs + KILL_AFTER_GRACE_MS,
+      graceMs: options.shutdownGraceMs + killAfterGraceMs,
       onLine: (line) => {
         const text = consoleTextOf(line);
         if (text === undefined) return;
         lastWords.push(`${name}: ${text}`);
-        if (lastWords.length > REMEMBERED_LINES) lastWords.shift();
+        if (lastWords.length > rememberedLines) lastWords.shift();
         options.say(`${name}: ${text}`);
       },
       onLogError: (error) => options.say(`the log of ${name} cannot be written: ${String(error)}`),
@@ -74,14 +74,14 @@ export function startStack(options: StackOptions): Stack {
   };
   return {
     async untilHealthy() {
-      const deadline = performance.now() + HEALTH_TIMEOUT_MS;
+      const deadline = performance.now() + healthTimeoutMs;
       for (let state = ''; ;) {
         options.signal.throwIfAborted();
         state = await probe(options.apiUrl, options.signal);
         if (state === 'ok') return;
-        const isDying = processes.some((child) => child.deathCount() >= MAX_DEATHS_AT_START);
+        const isDying = processes.some((child) => child.deathCount() >= maxDeathsAtStart);
         if (isDying || performance.now() > deadline) throw notHealthy(options, state, lastWords);
-        await sleep(HEALTH_POLL_MS, undefined, { signal: options.signal });
+        await sleep(healthPollMs, undefined, { signal: options.signal });
       }
     },
     stop,
@@ -95,8 +95,8 @@ export function startStack(options: StackOptions): Stack {
 /** `ok`, or why not. */
 async function probe(apiUrl: string, signal: AbortSignal): Promise<string> {
   try {
-    const response = await fetch(`${apiUrl}${API_PREFIX}/health`, {
-      signal: AbortSignal.any([signal, AbortSignal.timeout(HEALTH_REQUEST_TIMEOUT_MS)]),
+    const response = await fetch(`${apiUrl}${apiPrefix}/health`, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(healthRequestTimeoutMs)]),
     });
     const body = await response.text();
     return response.ok ? 'ok' : `health answers ${response.status} ${body}`;

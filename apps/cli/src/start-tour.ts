@@ -4,10 +4,10 @@ import { openApiClient } from './api-client.ts';
 import type { Checkout } from './checkout.ts';
 import type { ServiceFolders } from './service-environment.ts';
 import { runTour, type TourResult } from './tour/run-tour.ts';
-import { DEMO_ENTITY } from './tour/set-up-demo.ts';
+import { demoEntity } from './tour/set-up-demo.ts';
 
 /** A tour takes minutes; a token for it need not live longer than a morning. */
-const TOKEN_LIFETIME_SECONDS = 4 * 3600;
+const tokenLifetimeSeconds = 4 * 3600;
 
 export interface TourStart {
   readonly checkout: Checkout;
@@ -23,7 +23,7 @@ export async function startTour(start: TourStart): Promise<TourResult> {
   const now = new Date();
   const token = signAccessToken(
     { subject: 'tour', role: 'admin', entities: '*' },
-    { secret: start.jwtSecret, now, lifetimeSeconds: TOKEN_LIFETIME_SECONDS },
+    { secret: start.jwtSecret, now, lifetimeSeconds: tokenLifetimeSeconds },
   );
   const output = process.stdout;
   output.write(`\nThe tour: this checkout is backed up, verified, recovered and cleaned up over the REST API at ${start.apiUrl}\n`);
@@ -33,7 +33,7 @@ export async function startTour(start: TourStart): Promise<TourResult> {
     client: openApiClient({ url: start.apiUrl, token, signal: start.signal }),
     sourceFolder: start.checkout.root,
     stateFolder: start.checkout.stateFolder,
-    repositoryFolder: join(firstOf(start.folders.storageRoots), DEMO_ENTITY),
+    repositoryFolder: join(firstOf(start.folders.storageRoots), demoEntity),
     targetFolder: join(firstOf(start.folders.targetRoots), `tour-${timeInName(now)}`),
     withNodeModules: start.withNodeModules,
     output,

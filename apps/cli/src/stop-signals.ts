@@ -8,8 +8,8 @@ export interface StopSignals extends Disposable {
 }
 
 /** A Ctrl-C reaches a process from its terminal and from npm at the same moment: one wish, not two. */
-const SAME_WISH_MS = 1_000;
-const PARENT_POLL_MS = 500;
+const sameWishMs = 1_000;
+const parentPollMs = 500;
 
 /**
  * Turns SIGINT, SIGTERM, SIGHUP and the death of the parent that `HOLDFAST_PARENT_PID` names into an abort. `onImpatience` is called when
@@ -22,7 +22,7 @@ export function watchStopSignals(environment: Readonly<Record<string, string | u
     if (askedAtMs === undefined) {
       askedAtMs = performance.now();
       stopping.abort(new StopRequest(reason));
-    } else if (performance.now() - askedAtMs > SAME_WISH_MS) onImpatience();
+    } else if (performance.now() - askedAtMs > sameWishMs) onImpatience();
   };
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const name of names) process.on(name, ask);
@@ -36,7 +36,7 @@ export function watchStopSignals(environment: Readonly<Record<string, string | u
     if (!isWatched || process.ppid === parentPid) return;
     clearInterval(watch);
     ask('the parent process is gone');
-  }, PARENT_POLL_MS);
+  }, parentPollMs);
   watch.unref();
 
   return {

@@ -31,10 +31,10 @@ async function supervise(code: string, change: Partial<SupervisedProcessOptions>
   return { child, lines, deaths };
 }
 
-const STAYS = `process.on('SIGTERM', () => { console.log('bye'); process.exit(0); }); console.log('here', process.pid); setInterval(() => {}, 1000);`;
+const stays = `process.on('SIGTERM', () => { console.log('bye'); process.exit(0); }); console.log('here', process.pid); setInterval(() => {}, 1000);`;
 
 test('a process that dies is started again, a stopped one is not, and both are in the log', async () => {
-  const { child, lines, deaths } = await supervise(STAYS);
+  const { child, lines, deaths } = await supervise(stays);
   await expect.poll(() => lines.length).toBe(1);
   const first = child.identity();
   process.kill(first?.pid ?? 0, 'SIGKILL');
@@ -63,7 +63,7 @@ test('a process ends when the one that started it is killed', async () => {
     join(folder, 'inner.mjs'),
     join(folder, 'inner.log'),
   ].map((path) => JSON.stringify(path));
-  await writeFile(join(folder, 'inner.mjs'), STAYS);
+  await writeFile(join(folder, 'inner.mjs'), stays);
   const parent = await supervise(
     `const { superviseProcess } = await import(${module});
      superviseProcess({ name: 'inner', script: ${script}, env: process.env, cwd: '/', logPath: ${log}, graceMs: 1000,

@@ -35,14 +35,14 @@ export interface SupervisedProcess extends AsyncDisposable {
   kill(): void;
 }
 
-const FIRST_RESTART_DELAY_MS = 500;
-const MAX_RESTART_DELAY_MS = 30_000;
+const firstRestartDelayMs = 500;
+const maxRestartDelayMs = 30_000;
 /** Who lived this long was well: the next restart waits the first delay again. */
-const HEALTHY_AFTER_MS = 60_000;
+const healthyAfterMs = 60_000;
 
 /** The delay before the restart after the `deaths`-th death in a row. */
 export function restartDelayMs(deaths: number): number {
-  return Math.min(FIRST_RESTART_DELAY_MS * 2 ** (deaths - 1), MAX_RESTART_DELAY_MS);
+  return Math.min(firstRestartDelayMs * 2 ** (deaths - 1), maxRestartDelayMs);
 }
 
 /** Keeps one Node process running until it is stopped. */
@@ -65,7 +65,7 @@ export function superviseProcess(options: SupervisedProcessOptions): SupervisedP
       options.onChange();
       if (stopping.signal.aborted) break;
       deathCount += 1;
-      deathsInARow = performance.now() - startedAt >= HEALTHY_AFTER_MS ? 1 : deathsInARow + 1;
+      deathsInARow = performance.now() - startedAt >= healthyAfterMs ? 1 : deathsInARow + 1;
       const delayMs = restartDelayMs(deathsInARow);
       options.onDeath(how, delayMs);
       // Ends early when it is stopped meanwhile.

@@ -27,10 +27,10 @@ export interface UpLock {
 }
 
 /** Children end by themselves when their `up` dies; this is how long they may take before they are killed. */
-const ORPHAN_WAIT_MS = 10_000;
-const ORPHAN_POLL_MS = 100;
+const orphanWaitMs = 10_000;
+const orphanPollMs = 100;
 /** Two that start at once over a stale lock settle it in one or two rounds. */
-const MAX_TRIES = 20;
+const maxTries = 20;
 
 const lockPath = (stateFolder: string): string => join(stateFolder, 'up.lock');
 
@@ -53,7 +53,7 @@ export async function acquireUpLock(stateFolder: string, say: (text: string) => 
     const text = readText(path);
     const former = parseState(text);
     if (former !== undefined && isSameProcessAlive(former)) throw alreadyRunning(stateFolder, former);
-    if (tries >= MAX_TRIES) throw new HoldfastError('conflict', `the lock ${path} cannot be taken`);
+    if (tries >= maxTries) throw new HoldfastError('conflict', `the lock ${path} cannot be taken`);
     if (former !== undefined) {
       say(`an earlier holdfast up (process ${former.pid}) did not stop in an orderly way; taking over`);
       await endOrphans(former.children);
@@ -79,8 +79,8 @@ function alreadyRunning(stateFolder: string, running: UpState): HoldfastError {
 }
 
 async function endOrphans(children: readonly ProcessIdentity[]): Promise<void> {
-  const deadline = performance.now() + ORPHAN_WAIT_MS;
-  while (children.some(isSameProcessAlive) && performance.now() < deadline) await sleep(ORPHAN_POLL_MS);
+  const deadline = performance.now() + orphanWaitMs;
+  while (children.some(isSameProcessAlive) && performance.now() < deadline) await sleep(orphanPollMs);
   for (const child of children) {
     if (isSameProcessAlive(child)) process.kill(child.pid, 'SIGKILL');
   }

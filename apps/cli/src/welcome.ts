@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { API_PREFIX } from './api-client.ts';
+import { apiPrefix } from './api-client.ts';
 import type { Checkout } from './checkout.ts';
-import { BOARD_PATH, DOCS_PATH } from './tour/look-around.ts';
+import { boardPath, docsPath } from './tour/look-around.ts';
 import type { TourMade } from './tour-record.ts';
 
 export interface WelcomeFacts {
@@ -17,7 +17,7 @@ export function welcomeText(facts: WelcomeFacts): string {
   const setting = stateFolder === join(root, '.holdfast') ? '' : `HOLDFAST_STATE_DIR=${shellQuote(stateFolder)} `;
   const holdfast = `${setting}npm --prefix ${shellQuote(root)} --silent run holdfast --`;
   const curl = `curl -s -H "authorization: Bearer $TOKEN"`;
-  const api = `${facts.apiUrl}${API_PREFIX}`;
+  const api = `${facts.apiUrl}${apiPrefix}`;
   const startBackup =
     facts.made === undefined
       ? `${curl} ${api}/status`
@@ -35,8 +35,8 @@ export function welcomeText(facts: WelcomeFacts): string {
     '',
     'Holdfast is up:',
     `  API       ${api}`,
-    `  docs      ${facts.apiUrl}${DOCS_PATH}`,
-    `  board     ${facts.apiUrl}${BOARD_PATH}  (sign in with a token)`,
+    `  docs      ${facts.apiUrl}${docsPath}`,
+    `  board     ${facts.apiUrl}${boardPath}  (sign in with a token)`,
     `  logs      ${join(stateFolder, 'logs')}`,
     '',
     'A token for twelve hours, and three calls (jobs so far, one more piece of work, events as they happen):',

@@ -75,6 +75,15 @@ describe('damage, denial and full disks', () => {
     expect((await runBackup(tenant.configId)).status).toBe('completed');
   });
 
+  test('a damaged snapshot file is found, and does not keep the next backup from being made', async () => {
+    const snapshot = join(tenant.repositoryPath, 'snapshots', backup.snapshotId ?? '');
+    await flipByte(snapshot, 40);
+    expect(await runBackup(tenant.configId)).toMatchObject({ status: 'completed' });
+    const accepted = await system.api.post(`/jobs/${backup.id}/verify`, { verificationType: 'integrity' });
+    expect(await system.api.finishedIn(`/jobs/${backup.id}/verifications`, accepted.id)).toMatchObject({ status: 'failed' });
+    await flipByte(snapshot, 40);
+  });
+
   // A full disk needs a small file system, which only root can mount.
   test.runIf(process.getuid?.() === 0)('a full disk fails the job with its code and leaves no snapshot', async () => {
     const disk = join(system.repositories, 'tiny-disk');

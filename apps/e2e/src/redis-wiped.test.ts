@@ -26,6 +26,8 @@ describe('Redis loses everything', () => {
     const ids: string[] = [];
     for (let i = 0; i < jobCount; i++) ids.push((await system.api.post('/jobs', { backupConfigId: tenant.configId })).id);
     await system.redis?.flushAll();
+    // The pause was in Redis alone; the row brings it back before anything else.
+    await expect.poll(async () => (await system.api.get('/status'))['state'], { timeout: 30_000 }).toBe('paused');
     await system.api.post('/service/start', {});
 
     for (const id of ids) {

@@ -1,5 +1,5 @@
 import { listen, type Listener } from '@holdfast/database/listen';
-import { CANCEL_CHANNEL } from '@holdfast/database/runs';
+import { cancelChannel } from '@holdfast/database/runs';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { isRunKind } from '@holdfast/jobs/queue-names';
 import { cancelled } from './heartbeat.ts';
@@ -13,5 +13,5 @@ export function startCancelListener({ config, inHand, logger }: WorkerContext): 
   };
   const onError = (error: unknown): void =>
     logger.debug({ code: asHoldfastError(error).code }, 'cancel requests are heard by heartbeats only');
-  return listen(config.databaseUrl, [CANCEL_CHANNEL], onNotification, { onError });
+  return listen(config.databaseUrl, [cancelChannel], onNotification, { onError });
 }

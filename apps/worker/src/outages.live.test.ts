@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@holdfast/database/embedded-postgres';
-import { TEST_DATABASE_VARIABLE } from '@holdfast/database/testing/test-server';
+import { testDatabaseVariable } from '@holdfast/database/testing/test-server';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { RunWork } from './run-with-claim.ts';
@@ -101,13 +101,13 @@ describe.each(backends)('when postgresql is killed and comes back, with queues o
   let dataDir: string;
   let fixture: WorkerFixture;
   let configId: string;
-  const given = process.env[TEST_DATABASE_VARIABLE];
+  const given = process.env[testDatabaseVariable];
 
   beforeAll(async () => {
     // A server of this test's own: others must not be there when it dies.
     dataDir = await mkdtemp(join(tmpdir(), 'holdfast-killed-'));
     server = await startEmbeddedPostgres({ dataDir, log: () => undefined, settings: { fsync: 'off' } });
-    process.env[TEST_DATABASE_VARIABLE] = server.url;
+    process.env[testDatabaseVariable] = server.url;
     fixture = await openWorkerFixture(backend);
     configId = await fixture.createConfig();
   });
@@ -115,8 +115,8 @@ describe.each(backends)('when postgresql is killed and comes back, with queues o
     await fixture[Symbol.asyncDispose]();
     await server.stop();
     await rm(dataDir, { recursive: true, force: true });
-    if (given === undefined) delete process.env[TEST_DATABASE_VARIABLE];
-    else process.env[TEST_DATABASE_VARIABLE] = given;
+    if (given === undefined) delete process.env[testDatabaseVariable];
+    else process.env[testDatabaseVariable] = given;
   });
 
   test('no run is lost, and workers go on', async () => {

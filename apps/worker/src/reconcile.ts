@@ -1,5 +1,6 @@
 import { activeSchedules } from '@holdfast/database/backup-configs';
 import { runsOwed, type OwedRun } from '@holdfast/database/runs';
+import { isServicePaused } from '@holdfast/database/service-state';
 import { cleanupSchedulerId, listSchedulers, removeScheduler, upsertScheduler, type Scheduler } from '@holdfast/jobs/schedulers';
 import { makeUpMissedTicks } from './missed-ticks.ts';
 import type { WorkerContext } from './worker-context.ts';
@@ -9,9 +10,21 @@ import type { WorkerContext } from './worker-context.ts';
  * what the configs say. It does the same after a lost enqueue, a wiped Redis and a worker that died with its queue.
  */
 export async function reconcile(context: WorkerContext): Promise<void> {
+  await reconcilePause(context);
   await reconcileRuns(context);
   await reconcileSchedulers(context);
   await makeUpMissedTicks(context);
+}
+
+/**
+ * Queues that know of no pause while the service is paused have lost it with everything else. One that is paused or resumed by
+ * itself, on the board, is left as it is.
+ */
+async function reconcilePause({ database, queues, logger }: WorkerContext): Promise<void> {
+  if (!(await isServicePaused(database.client))) return;
+  if (Object.values(await queues.paused()).some(Boolean)) return;
+  await queues.pauseAll();
+  logger.warn('the queues had lost that the service is paused; paused again');
 }
 
 /** Runs looked at in one go, a kind; the oldest come first and those that follow have their turn ten seconds later. */

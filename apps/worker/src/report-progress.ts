@@ -20,6 +20,8 @@ export interface ProgressReporterOptions {
 
 /** The rate is a mean over this long: shorter jumps about, longer lags behind. */
 const rateWindowMs = 10_000;
+/** Over less than this a rate says more about buffers than about the work: none is told (0). */
+const shortestRateMs = 400;
 
 export function createProgressReporter({ send, onLost, now }: ProgressReporterOptions): ProgressReporter {
   const startedAtMs = now();
@@ -98,6 +100,6 @@ export function createProgressReporter({ send, onLost, now }: ProgressReporterOp
 function rateOf(samples: readonly { atMs: number; bytesDone: number }[]): number {
   const first = samples[0];
   const last = samples.at(-1);
-  if (first === undefined || last === undefined || last.atMs === first.atMs) return 0;
+  if (first === undefined || last === undefined || last.atMs - first.atMs < shortestRateMs) return 0;
   return Math.max(0, Math.round(((last.bytesDone - first.bytesDone) * 1000) / (last.atMs - first.atMs)));
 }

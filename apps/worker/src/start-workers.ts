@@ -1,8 +1,8 @@
 import { hostname, userInfo } from 'node:os';
 import { randomUUID } from 'node:crypto';
 import { withAdvisoryLock } from '@holdfast/database/advisory-lock';
+import { assertMigrated } from '@holdfast/database/migrate';
 import { openDatabase } from '@holdfast/database/open-database';
-import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
@@ -15,6 +15,7 @@ import {
 } from '@holdfast/jobs/queue-backend';
 import { queueNames, recordOf, type QueueName, type RunKind } from '@holdfast/jobs/queue-names';
 import { openQueues } from '@holdfast/jobs/queues';
+import { nextTick } from '@holdfast/policy/schedule';
 import type { Logger } from 'pino';
 import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
@@ -65,20 +66,20 @@ export async function startWorkers(
   const workerId = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const log = logger.child({ workerId });
   const timing = { ...productionTiming, ...options.timing };
-  const masterKey = parseMasterKey(config.masterKey);
   const onError = createErrorLog(log);
-  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl });
+  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, nextTick });
 
   await using opened = new AsyncDisposableStack();
   const poolSize = config.concurrency * 4 + spareConnections;
   const database = opened.use(await openDatabase({ url: config.databaseUrl, poolSize, applicationName: 'holdfast-worker' }));
+  await assertMigrated(database);
   const queues = opened.use(await openQueues(backend, { onError }));
   const context: WorkerContext = {
     workerId,
     hostname: hostname(),
     username: userInfo().username,
     config,
-    masterKey,
+    masterKey: config.masterKey,
     database,
     queues,
     inHand: createRunsInHand(),

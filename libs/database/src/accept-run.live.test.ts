@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { acceptRun, acceptRuns, IDEMPOTENCY_KEPT_MS, sweepIdempotencyKeys } from './accept-run.ts';
+import { acceptRun, acceptRuns, idempotencyKeptMs, sweepIdempotencyKeys } from './accept-run.ts';
 import { createBackupJob, findBackupJob } from './backup-jobs.ts';
 import { createCleanupJobs, findCleanupJob } from './cleanup-jobs.ts';
 import type { Transaction } from './open-database.ts';
@@ -78,6 +78,6 @@ test('a request without a key makes a row each time', async () => {
 test('keys are forgotten after a day', async () => {
   await acceptRun(database.db, request('old'), create, find);
   expect(await sweepIdempotencyKeys(database.db.client, new Date())).toBe(0);
-  expect(await sweepIdempotencyKeys(database.db.client, new Date(Date.now() + IDEMPOTENCY_KEPT_MS + 60_000))).toBeGreaterThan(0);
+  expect(await sweepIdempotencyKeys(database.db.client, new Date(Date.now() + idempotencyKeptMs + 60_000))).toBeGreaterThan(0);
   expect((await acceptRun(database.db, request('old'), create, find)).replayed).toBe(false);
 });

@@ -3,7 +3,7 @@ import { inTransaction } from './in-transaction.ts';
 import type { Database, Transaction } from './open-database.ts';
 
 /** A day: longer than any client repeats a request. */
-export const IDEMPOTENCY_KEPT_MS = 24 * 60 * 60 * 1000;
+export const idempotencyKeptMs = 24 * 60 * 60 * 1000;
 
 export interface IdempotencyRequest {
   /** Who sends it: keys of two senders never meet. */
@@ -77,7 +77,7 @@ export async function acceptRuns<T extends { readonly id: string }>(
 
 /** Drops keys that no client repeats any more; gives how many. */
 export async function sweepIdempotencyKeys(rows: Transaction, now: Date): Promise<number> {
-  const where = { createdAt: { lt: new Date(now.getTime() - IDEMPOTENCY_KEPT_MS) } };
+  const where = { createdAt: { lt: new Date(now.getTime() - idempotencyKeptMs) } };
   const { count } = await rows.idempotencyKey.deleteMany({ where });
   return count;
 }

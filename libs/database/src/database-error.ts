@@ -3,12 +3,12 @@ import { Prisma } from '../generated/client.ts';
 import { isJsonObject } from './json-object.ts';
 
 /** Prisma's codes for: no server, wrong password, timed out, no database, connection closed, no connection or transaction in time (2). */
-const UNREACHABLE_PRISMA_CODES = new Set(['P1000', 'P1001', 'P1002', 'P1003', 'P1008', 'P1017', 'P2024', 'P2028', 'P2037']);
+const unreachablePrismaCodes = new Set(['P1000', 'P1001', 'P1002', 'P1003', 'P1008', 'P1017', 'P2024', 'P2028', 'P2037']);
 
 /** SQLSTATE classes 08 (connection) and 57P01-57P05 (shutting down, starting, dropped), 53300 (too many connections), 28 (sign-in). */
-const UNREACHABLE_SQLSTATE = /^(08...|57P0[1-5]|53300|28...|3D000|25P03)$/u;
+const unreachableSqlstate = /^(08...|57P0[1-5]|53300|28...|3D000|25P03)$/u;
 
-const UNREACHABLE_SOCKET_CODES = new Set([
+const unreachableSocketCodes = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
@@ -20,7 +20,7 @@ const UNREACHABLE_SOCKET_CODES = new Set([
 ]);
 
 /** What the driver adapter calls the same. */
-const UNREACHABLE_KINDS = new Set([
+const unreachableKinds = new Set([
   'DatabaseNotReachable',
   'ConnectionClosed',
   'SocketTimeout',
@@ -32,7 +32,7 @@ const UNREACHABLE_KINDS = new Set([
 ]);
 
 /** What `pg` says without a code when the server has gone away. */
-const UNREACHABLE_MESSAGES =
+const unreachableMessages =
   /connection terminated|server closed the connection|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error|connection ended|not queryable/iu;
 
 /**
@@ -58,11 +58,11 @@ function isUnreachable(error: unknown): boolean {
   if (error instanceof Prisma.PrismaClientInitializationError) return true;
   return chain(error).some(
     ({ code, kind, message }) =>
-      UNREACHABLE_KINDS.has(kind) ||
-      UNREACHABLE_PRISMA_CODES.has(code) ||
-      UNREACHABLE_SQLSTATE.test(code) ||
-      UNREACHABLE_SOCKET_CODES.has(code) ||
-      UNREACHABLE_MESSAGES.test(message),
+      unreachableKinds.has(kind) ||
+      unreachablePrismaCodes.has(code) ||
+      unreachableSqlstate.test(code) ||
+      unreachableSocketCodes.has(code) ||
+      unreachableMessages.test(message),
   );
 }
 

@@ -7,8 +7,8 @@ import pg from 'pg';
 import {
   choosePort,
   clusterPaths,
-  EMBEDDED_DATABASE,
-  EMBEDDED_USER,
+  embeddedDatabase,
+  embeddedUser,
   ensureCluster,
   findBinaries,
   postgresEnvironment,
@@ -19,22 +19,22 @@ import {
 import { inspectProcess, processEnded, runAs, signalProcess } from './postgres-process.ts';
 
 /** Recovery after a crash replays at most a few checkpoints of log; beyond this something is wrong. */
-const READY_TIMEOUT_MS = 120_000;
+const readyTimeoutMs = 120_000;
 
 /** A fast shutdown breaks connections off and writes a checkpoint. After this it is told to leave that to the next start. */
-const STOP_TIMEOUT_MS = 20_000;
+const stopTimeoutMs = 20_000;
 
 /** A server that died leaves memory and sockets for moments; a port may be taken between choosing and listening. */
-const START_TRIES = 5;
-const START_PAUSE_MS = 200;
+const startTries = 5;
+const startPauseMs = 200;
 
 /** A server that dies again and again is not helped by starting it. */
-const MAX_RESTARTS = 5;
+const maxRestarts = 5;
 
 /** The log of a larger server start is set aside as `postgres.log.1`. */
-const LOG_SIZE_BYTES = 10 * 1024 * 1024;
+const logSizeBytes = 10 * 1024 * 1024;
 
-const POLL_INTERVAL_MS = 10;
+const pollIntervalMs = 10;
 
 export interface EmbeddedPostgresOptions {
   /** Made when missing. Holds the cluster, its password (mode 0600), its port and its log. */
@@ -75,10 +75,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const server = new PostgresServer({ dataDir, binaries, owner, log: options.log, settings: options.settings ?? {} });
   try {
     const port = await server.start(options.port, signal);
-    const url = `postgresql://${EMBEDDED_USER}:${password}@127.0.0.1:${port}/`;
+    const url = `postgresql://${embeddedUser}:${password}@127.0.0.1:${port}/`;
     await createDatabase(url);
     return {
-      url: url + EMBEDDED_DATABASE,
+      url: url + embeddedDatabase,
       get pid() {
         return server.pid;
       },
@@ -127,12 +127,12 @@ class PostgresServer {
         this.#watch(child, port);
         return port;
       }
-      if (tries === START_TRIES) {
+      if (tries === startTries) {
         const { log: file } = clusterPaths(dataDir);
         throw new HoldfastError('database_unreachable', 'PostgreSQL does not start', { hint: `see the end of ${file}` });
       }
-      log(`postgresql did not start (try ${tries} of ${START_TRIES})`);
-      await delay(START_PAUSE_MS * tries);
+      log(`postgresql did not start (try ${tries} of ${startTries})`);
+      await delay(startPauseMs * tries);
     }
   }
 
@@ -184,7 +184,7 @@ class PostgresServer {
     const onExit = (code: number | null, by: NodeJS.Signals | null): void => {
       if (this.#stopping !== null) return;
       this.#setup.log(`postgresql ended by itself (${by ?? code})`);
-      if (this.#restartCount++ >= MAX_RESTARTS) return;
+      if (this.#restartCount++ >= maxRestarts) return;
       this.#restarting = this.start(port, new AbortController().signal).then(
         () => this.#setup.log('postgresql was started again'),
         (error: unknown) => this.#setup.log(error instanceof Error ? error.message : String(error)),
@@ -217,9 +217,9 @@ async function endOrphan(dataDir: string, log: (message: string) => void): Promi
 
 async function endPostmaster(pid: number): Promise<void> {
   signalProcess(pid, 'SIGINT');
-  if (await processEnded(pid, STOP_TIMEOUT_MS)) return;
+  if (await processEnded(pid, stopTimeoutMs)) return;
   signalProcess(pid, 'SIGQUIT');
-  if (await processEnded(pid, STOP_TIMEOUT_MS)) return;
+  if (await processEnded(pid, stopTimeoutMs)) return;
   throw new HoldfastError('conflict', `postgresql (process ${pid}) does not end`);
 }
 
@@ -231,11 +231,11 @@ async function readPidFile(cluster: string): Promise<string[] | null> {
 /** Waits until the server takes connections; false when it ended instead. Code: database_unreachable, when it takes too long. */
 async function isReady(dataDir: string, child: ChildProcess, signal: AbortSignal): Promise<boolean> {
   const { cluster } = clusterPaths(dataDir);
-  for (let waitedMs = 0; waitedMs < READY_TIMEOUT_MS; waitedMs += POLL_INTERVAL_MS) {
+  for (let waitedMs = 0; waitedMs < readyTimeoutMs; waitedMs += pollIntervalMs) {
     if (child.exitCode !== null || child.signalCode !== null) return false;
     const lines = await readPidFile(cluster);
     if (Number(lines?.[0]) === child.pid && lines?.[7] === 'ready') return true;
-    await delay(POLL_INTERVAL_MS, undefined, { signal });
+    await delay(pollIntervalMs, undefined, { signal });
   }
   throw new HoldfastError('database_unreachable', 'PostgreSQL takes too long to start', { hint: `see ${clusterPaths(dataDir).log}` });
 }
@@ -244,8 +244,8 @@ async function createDatabase(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: `${url}postgres` });
   await client.connect();
   try {
-    const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [EMBEDDED_DATABASE]);
-    if (rowCount === 0) await client.query(`CREATE DATABASE ${client.escapeIdentifier(EMBEDDED_DATABASE)}`);
+    const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [embeddedDatabase]);
+    if (rowCount === 0) await client.query(`CREATE DATABASE ${client.escapeIdentifier(embeddedDatabase)}`);
   } finally {
     await client.end();
   }
@@ -256,6 +256,6 @@ async function openLog(path: string): Promise<Awaited<ReturnType<typeof open>>> 
     (found) => found.size,
     () => 0,
   );
-  if (sizeBytes > LOG_SIZE_BYTES) await rename(path, `${path}.1`);
+  if (sizeBytes > logSizeBytes) await rename(path, `${path}.1`);
   return open(path, 'a', 0o600);
 }

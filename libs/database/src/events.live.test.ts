@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { appendEvent, EVENTS_CHANNEL, latestSequence, readEvents, type LoggedEvent } from './events.ts';
+import { appendEvent, eventsChannel, latestSequence, readEvents, type LoggedEvent } from './events.ts';
 import { inTransaction } from './in-transaction.ts';
 import { listen, type Notification } from './listen.ts';
 import { sampleEntity } from './testing/sample-rows.ts';
@@ -77,18 +77,18 @@ test('what was rolled back is neither in the log nor told', async () => {
 test('a listener is woken on commit, and told to look at everything after it was cut off', async () => {
   const heard: Notification[] = [];
   const errors: unknown[] = [];
-  await using listener = listen(database.url, [EVENTS_CHANNEL], (notification) => heard.push(notification), {
+  await using listener = listen(database.url, [eventsChannel], (notification) => heard.push(notification), {
     onError: (error) => errors.push(error),
   });
   await listener.ready;
   await append(null, 'first');
-  await expect.poll(() => heard).toEqual([{ channel: EVENTS_CHANNEL, payload: '' }]);
+  await expect.poll(() => heard).toEqual([{ channel: eventsChannel, payload: '' }]);
   const cut = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holdfast-listen' AND datname = current_database()`;
   await database.db.client.$executeRawUnsafe(cut);
   await expect.poll(() => heard[1], { timeout: 5_000 }).toEqual({ channel: null, payload: '' });
   expect(errors).toEqual([expect.objectContaining({ code: 'database_unreachable' })]);
   await append(null, 'second');
-  await expect.poll(() => heard[2]).toEqual({ channel: EVENTS_CHANNEL, payload: '' });
+  await expect.poll(() => heard[2]).toEqual({ channel: eventsChannel, payload: '' });
 });
 
 test('a listener can be closed while it cannot connect', async () => {

@@ -5,10 +5,10 @@ import type { Transaction } from './open-database.ts';
 import type { Scope } from './scope.ts';
 
 /** Woken whenever events were committed; the payload is empty, since the log itself says what. */
-export const EVENTS_CHANNEL = 'holdfast_events';
+export const eventsChannel = 'holdfast_events';
 
 /** The most events in one read: a reader that is behind takes several. */
-const MAX_EVENTS_PER_READ = 1_000;
+const maxEventsPerRead = 1_000;
 
 export type SubjectKind = 'backup' | 'verify' | 'recovery' | 'cleanup' | 'config' | 'entity' | 'plan' | 'repository' | 'service';
 
@@ -42,7 +42,7 @@ export async function appendEvent(tx: Transaction, event: NewEvent): Promise<big
     INSERT INTO "events" ("businessEntityId", "type", "subjectKind", "subjectId", "data", "createdAt")
     VALUES (${event.businessEntityId}, ${event.type}, ${event.subjectKind}, ${event.subjectId}, ${JSON.stringify(event.data)}::jsonb,
             clock_timestamp())
-    RETURNING "sequence", pg_notify(${EVENTS_CHANNEL}, '')::text`;
+    RETURNING "sequence", pg_notify(${eventsChannel}, '')::text`;
   return rows[0]?.sequence ?? 0n;
 }
 
@@ -64,7 +64,7 @@ export async function readEvents(
     ...(query.entityIds === '*' ? {} : { businessEntityId: { in: [...query.entityIds] } }),
     ...(query.subjectId === undefined ? {} : { subjectId: query.subjectId }),
   };
-  const take = Math.min(query.limit ?? 100, MAX_EVENTS_PER_READ);
+  const take = Math.min(query.limit ?? 100, maxEventsPerRead);
   const found = await rows.event.findMany({ where, orderBy: { sequence: 'asc' }, take });
   return found.map((event) => ({ ...event, data: isJsonObject(event.data) ? event.data : {} }));
 }

@@ -4,14 +4,14 @@ import { isSerializationFailure, isTransactionTimeout, translateDatabaseError } 
 import type { Database, Transaction } from './open-database.ts';
 
 /** A row of ours is locked at most for a commit under fence; beyond that a waiting transaction gives up. */
-const DEFAULT_TIMEOUT_MS = 45_000;
+const defaultTimeoutMs = 45_000;
 
 /** How long a transaction waits for a connection of its own pool before it says database_unreachable. */
-const POOL_WAIT_MS = 10_000;
+const poolWaitMs = 10_000;
 
 /** Six tries, 1.5 s in all: longer than PostgreSQL needs to come back from a crash of small data, shorter than a client waits. */
-const MAX_TRIES = 6;
-const FIRST_PAUSE_MS = 50;
+const maxTries = 6;
+const firstPauseMs = 50;
 
 export interface TransactionOptions {
   /** The transaction is rolled back when it takes longer; 45 s when not given. */
@@ -32,7 +32,7 @@ export async function inTransaction<T>(db: Database, fn: (tx: Transaction) => Pr
   for (let tries = 1; ; tries++) {
     let committing = false;
     try {
-      return await runTransaction(db, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, async (tx) => {
+      return await runTransaction(db, options.timeoutMs ?? defaultTimeoutMs, async (tx) => {
         const value = await fn(tx);
         committing = true;
         return value;
@@ -40,9 +40,9 @@ export async function inTransaction<T>(db: Database, fn: (tx: Transaction) => Pr
     } catch (error) {
       const isLost = isHoldfastError(error, 'database_unreachable') && !isTransactionTimeout(error);
       const mayRepeat = isSerializationFailure(error) || (isLost && (!committing || options.repeatable === true));
-      if (tries === MAX_TRIES || !mayRepeat) throw error;
+      if (tries === maxTries || !mayRepeat) throw error;
       // Not all at once: those that met in a deadlock would meet again.
-      await delay(FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + Math.random() / 2));
+      await delay(firstPauseMs * 2 ** (tries - 1) * (0.5 + Math.random() / 2));
     }
   }
 }
@@ -50,7 +50,7 @@ export async function inTransaction<T>(db: Database, fn: (tx: Transaction) => Pr
 /** One transaction, never repeated: for `fn` that does more than write rows. */
 export async function runTransaction<T>(db: Database, timeoutMs: number, fn: (tx: Transaction) => Promise<T>): Promise<T> {
   try {
-    return await db.client.$transaction(fn, { timeout: timeoutMs, maxWait: POOL_WAIT_MS });
+    return await db.client.$transaction(fn, { timeout: timeoutMs, maxWait: poolWaitMs });
   } catch (error) {
     throw translateDatabaseError(error);
   }

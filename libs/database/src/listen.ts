@@ -4,12 +4,12 @@ import { connectionConfig } from './connection-config.ts';
 import { translateDatabaseError } from './database-error.ts';
 
 /** Pauses between attempts to come back: quick at first, for a restarted server, then sparing. */
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 5_000;
+const firstPauseMs = 50;
+const longestPauseMs = 5_000;
 
 /** A silent connection is asked this often whether it still lives: a peer that vanished sends no reset. */
-const PROBE_INTERVAL_MS = 15_000;
-const PROBE_TIMEOUT_MS = 5_000;
+const probeIntervalMs = 15_000;
+const probeTimeoutMs = 5_000;
 
 export interface Notification {
   /** Null after a reconnection: notifications may have been missed, look at everything. */
@@ -59,11 +59,11 @@ async function keepListening(
   signal: AbortSignal,
   onReady: () => void,
 ): Promise<void> {
-  let pauseMs = FIRST_PAUSE_MS;
+  let pauseMs = firstPauseMs;
   for (let isFirst = true; !signal.aborted;) {
     try {
       await listenOnce(url, channels, onNotification, signal, () => {
-        pauseMs = FIRST_PAUSE_MS;
+        pauseMs = firstPauseMs;
         if (!isFirst) onNotification({ channel: null, payload: '' });
         isFirst = false;
         onReady();
@@ -71,7 +71,7 @@ async function keepListening(
     } catch (error) {
       onError(translateDatabaseError(error));
       await pause(pauseMs, signal);
-      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs);
     }
   }
   // Nobody waits for a beginning that will not come.
@@ -86,7 +86,7 @@ async function listenOnce(
   signal: AbortSignal,
   onListening: () => void,
 ): Promise<void> {
-  const limits = { connectionTimeoutMillis: PROBE_TIMEOUT_MS, query_timeout: PROBE_TIMEOUT_MS };
+  const limits = { connectionTimeoutMillis: probeTimeoutMs, query_timeout: probeTimeoutMs };
   const client = new pg.Client({ ...connectionConfig(url, 'holdfast-listen'), ...limits });
   const ended = Promise.withResolvers<void>();
   // The promise may be rejected before anybody awaits it, while still connecting.
@@ -113,14 +113,14 @@ async function listenOnce(
 /** Throws when the server no longer answers; returns when `signal` is aborted. */
 async function probe(client: pg.Client, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await pause(PROBE_INTERVAL_MS, signal);
+    await pause(probeIntervalMs, signal);
     if (!signal.aborted) await client.query('SELECT 1');
   }
 }
 
 async function endQuietly(client: pg.Client): Promise<void> {
   const closed = client.end().catch(() => undefined);
-  await Promise.race([closed, delay(PROBE_TIMEOUT_MS, undefined, { ref: false })]);
+  await Promise.race([closed, delay(probeTimeoutMs, undefined, { ref: false })]);
 }
 
 async function pause(durationMs: number, signal: AbortSignal): Promise<void> {

@@ -54,7 +54,7 @@ export async function backupMetrics(rows: Transaction, scope: Scope, filter: Met
     SELECT config."id" AS "backupConfigId", config."name",
       (SELECT max("endTime") FROM "backup_jobs" WHERE "backupConfigId" = config."id" AND ${isSuccess}) AS "at"
     FROM "backup_configs" config WHERE "deletedAt" IS NULL AND ${where(scope, { entityId: filter.entityId })}
-    ORDER BY config."name", config."id" LIMIT ${MAX_CONFIGS}`;
+    ORDER BY config."name", config."id" LIMIT ${maxConfigs}`;
   return { ...metrics, totalSizeBytes: sum?.bytes ?? 0n, lastSuccess };
 }
 
@@ -74,7 +74,7 @@ export async function runCounts(rows: Transaction, scope: Scope): Promise<Record
 }
 
 /** One answer lists at most this many configs. */
-const MAX_CONFIGS = 1_000;
+const maxConfigs = 1_000;
 
 async function runMetrics(rows: Transaction, kind: RunKind, scope: Scope, filter: MetricsFilter): Promise<RunMetrics> {
   const byStatus = await countByStatus(rows, kind, scope, filter);

@@ -12,7 +12,7 @@ import type { Database } from './open-database.ts';
 export const migrationsFolder = join(import.meta.dirname, '../../../prisma/migrations');
 
 /** How long one of several processes that start together waits for the one that migrates. */
-const LOCK_TIMEOUT_MS = 120_000;
+const lockTimeoutMs = 120_000;
 
 /** Prisma's own record, so that its tools understand the database too. */
 const createRecord = `
@@ -89,7 +89,7 @@ export async function migrate(
   options: { readonly folder?: string; readonly log?: (message: string) => void } = {},
 ): Promise<string[]> {
   const ours = await readMigrations(options.folder);
-  const client = new pg.Client({ ...connectionConfig(url, 'holdfast-migrate'), lock_timeout: LOCK_TIMEOUT_MS });
+  const client = new pg.Client({ ...connectionConfig(url, 'holdfast-migrate'), lock_timeout: lockTimeoutMs });
   // A lost connection is told by the query that it breaks.
   client.on('error', () => undefined);
   try {

@@ -8,13 +8,13 @@ import { translateDatabaseError } from './database-error.ts';
 export type Transaction = Prisma.TransactionClient;
 
 /** A client never waits longer than this for a connection before it says database_unreachable. */
-const CONNECT_TIMEOUT_MS = 5_000;
+const connectTimeoutMs = 5_000;
 
 /** A process that froze inside a transaction loses its locks after this; every transaction of ours is far shorter. */
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
+const idleInTransactionTimeoutMs = 60_000;
 
 /** Enough for a process that serves a few requests or runs at a time; each connection costs the server some MB. */
-const DEFAULT_POOL_SIZE = 8;
+const defaultPoolSize = 8;
 
 export interface DatabaseOptions {
   /** `postgresql://user:password@host:port/database`. */
@@ -42,9 +42,9 @@ export interface Database extends AsyncDisposable {
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const pool = new pg.Pool({
     ...connectionConfig(options.url, options.applicationName),
-    max: options.poolSize ?? DEFAULT_POOL_SIZE,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    max: options.poolSize ?? defaultPoolSize,
+    connectionTimeoutMillis: connectTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
   });
   // A connection that dies while idle is replaced on the next query, which is where a lasting outage is told.
   pool.on('error', () => undefined);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { MAX_PAGE_SIZE, readPage } from './page.ts';
+import { maxPageSize, readPage } from './page.ts';
 
 const rows = Array.from({ length: 5 }, (_, index) => ({ id: `row${index}`, createdAt: new Date(1000) }));
 
@@ -15,7 +15,7 @@ test('a page with nothing behind it has no cursor', async () => {
 
 test('no more than the limit is ever read', async () => {
   await readPage({ limit: 1_000_000 }, {}, async ({ take }) => {
-    expect(take).toBe(MAX_PAGE_SIZE + 1);
+    expect(take).toBe(maxPageSize + 1);
     return [];
   });
 });

@@ -1,8 +1,8 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 /** More would make one answer and one query too large. */
-export const MAX_PAGE_SIZE = 200;
-export const DEFAULT_PAGE_SIZE = 50;
+export const maxPageSize = 200;
+export const defaultPageSize = 50;
 
 /** Part of a list, newest first. */
 export interface Page<T> {
@@ -38,7 +38,7 @@ export async function readPage<T extends Listed>(
   where: object,
   read: (query: PageQuery) => Promise<T[]>,
 ): Promise<Page<T>> {
-  const limit = Math.min(Math.max(request.limit ?? DEFAULT_PAGE_SIZE, 1), MAX_PAGE_SIZE);
+  const limit = Math.min(Math.max(request.limit ?? defaultPageSize, 1), maxPageSize);
   const after = request.cursor === undefined ? [] : [beyond(decodeCursor(request.cursor))];
   // One row more than asked for tells whether another page follows.
   const items = await read({ where: { AND: [where, ...after] }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: limit + 1 });

@@ -9,13 +9,13 @@ import { z } from 'zod';
 import { clusterOwner, isCode, runAs, type Program } from './postgres-process.ts';
 
 /** The one account and the one database of an embedded server. */
-export const EMBEDDED_USER = 'holdfast';
-export const EMBEDDED_DATABASE = 'holdfast';
+export const embeddedUser = 'holdfast';
+export const embeddedDatabase = 'holdfast';
 
 /** The version of the binaries; a cluster of another one is not theirs to open. */
-const MAJOR_VERSION = '18';
+const majorVersion = '18';
 
-const PASSWORD_BYTES = 24;
+const passwordBytes = 24;
 
 export interface Binaries {
   readonly initdb: string;
@@ -57,8 +57,8 @@ export async function ensureCluster(dataDir: string, binaries: Binaries, signal:
   if (version === null) {
     await refuseForeignFolder(cluster);
     await initialise(dataDir, binaries, signal);
-  } else if (version.trim() !== MAJOR_VERSION) {
-    throw new HoldfastError('configuration_invalid', `${cluster} was made by PostgreSQL ${version.trim()}, this is ${MAJOR_VERSION}`, {
+  } else if (version.trim() !== majorVersion) {
+    throw new HoldfastError('configuration_invalid', `${cluster} was made by PostgreSQL ${version.trim()}, this is ${majorVersion}`, {
       hint: 'start it with its own version and move the data by dump and restore',
     });
   }
@@ -98,13 +98,13 @@ async function initialise(dataDir: string, binaries: Binaries, signal: AbortSign
   const owner = clusterOwner();
   const building = join(dataDir, `cluster.new-${process.pid}`);
   const passwordFile = `${building}.password`;
-  const password = randomBytes(PASSWORD_BYTES).toString('base64url');
+  const password = randomBytes(passwordBytes).toString('base64url');
   try {
     await mkdir(building, { mode: 0o700 });
     await writeFile(passwordFile, password, { mode: 0o600 });
     if (process.getuid?.() === 0) await Promise.all([building, passwordFile].map((path) => chown(path, owner.uid, owner.gid)));
     const locale = ['--encoding=UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'];
-    const access = [`--username=${EMBEDDED_USER}`, '--auth=scram-sha-256', `--pwfile=${passwordFile}`];
+    const access = [`--username=${embeddedUser}`, '--auth=scram-sha-256', `--pwfile=${passwordFile}`];
     const args = [`--pgdata=${building}`, ...locale, '--data-checksums', ...access];
     await runToEnd(await runAs(owner, [building, binaries.initdb], binaries.initdb, args), signal);
     await writeFile(paths.password, `${password}\n`, { mode: 0o600 });
@@ -133,7 +133,7 @@ async function runToEnd(program: Program, signal: AbortSignal): Promise<void> {
   const { command, args, identity } = program;
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], env: postgresEnvironment, cwd: '/', signal, ...identity });
   let complaint = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-COMPLAINT_LENGTH)));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-complaintLength)));
   const { promise, resolve, reject } = Promise.withResolvers<number | null>();
   child.on('error', reject).on('close', resolve);
   const code = await promise;
@@ -145,7 +145,7 @@ async function runToEnd(program: Program, signal: AbortSignal): Promise<void> {
 }
 
 /** The end of what a failed program said; the reason is in its last lines. */
-const COMPLAINT_LENGTH = 2_000;
+const complaintLength = 2_000;
 
 /** The text of a file; null only when there is none. */
 export async function readIfThere(path: string): Promise<string | null> {

@@ -6,9 +6,9 @@ import { promisify } from 'node:util';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 /** PostgreSQL refuses to run as root; this is the account that every Unix has for what needs no rights. */
-const NOBODY = 65_534;
+const nobody = 65_534;
 
-const POLL_INTERVAL_MS = 10;
+const pollIntervalMs = 10;
 
 export interface Program {
   readonly command: string;
@@ -20,7 +20,7 @@ export interface Program {
 /** Who owns, and so must run, a cluster: this user, or an account without rights when this user is root. */
 export function clusterOwner(): { uid: number; gid: number } {
   const uid = process.getuid?.() ?? 0;
-  return uid === 0 ? { uid: NOBODY, gid: NOBODY } : { uid, gid: process.getgid?.() ?? uid };
+  return uid === 0 ? { uid: nobody, gid: nobody } : { uid, gid: process.getgid?.() ?? uid };
 }
 
 /**
@@ -103,9 +103,9 @@ async function inspectByPs(pid: number): Promise<RunningProcess | null> {
 
 /** Waits until no process has this id; false when one still has after `timeoutMs`. */
 export async function processEnded(pid: number, timeoutMs: number): Promise<boolean> {
-  for (let waitedMs = 0; waitedMs <= timeoutMs; waitedMs += POLL_INTERVAL_MS) {
+  for (let waitedMs = 0; waitedMs <= timeoutMs; waitedMs += pollIntervalMs) {
     if ((await inspectProcess(pid)) === null) return true;
-    await delay(POLL_INTERVAL_MS);
+    await delay(pollIntervalMs);
   }
   return false;
 }

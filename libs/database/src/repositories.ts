@@ -11,7 +11,7 @@ import { seal, unseal, type MasterKey } from './sealed-secret.ts';
 export type RepositoryRow = Omit<Repository, 'sealedPassword'>;
 
 /** 256 bits: a made-up password is never the weak spot. */
-const MADE_UP_PASSWORD_BYTES = 32;
+const madeUpPasswordBytes = 32;
 
 export interface RepositoryInput {
   readonly businessEntityId: string;
@@ -34,7 +34,7 @@ export async function findOrCreateRepository(tx: Transaction, input: RepositoryI
       hint: 'leave the key out, or turn encryption on',
     });
   }
-  const madeUp = (): string => (input.encryptionEnabled ? randomBytes(MADE_UP_PASSWORD_BYTES).toString('base64url') : '');
+  const madeUp = (): string => (input.encryptionEnabled ? randomBytes(madeUpPasswordBytes).toString('base64url') : '');
   const { businessEntityId, locationKey, encryptionEnabled } = input;
   const made: Prisma.RepositoryCreateManyInput = {
     businessEntityId,

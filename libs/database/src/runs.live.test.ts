@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listen, type Notification } from './listen.ts';
 import { runKinds } from './run-kinds.ts';
 import {
-  CANCEL_CHANNEL,
+  cancelChannel,
   claimRun,
   commitUnderFence,
   finishRun,
@@ -159,7 +159,7 @@ describe('starting and cancelling', () => {
 
   test('cancel asks the worker of a running one, by notification and heartbeat', async () => {
     const heard: Notification[] = [];
-    await using listener = listen(database.url, [CANCEL_CHANNEL], (notification) => heard.push(notification), {
+    await using listener = listen(database.url, [cancelChannel], (notification) => heard.push(notification), {
       onError: (error) => expect.unreachable(String(error)),
     });
     await listener.ready;
@@ -168,7 +168,7 @@ describe('starting and cancelling', () => {
     expect((await heartbeatRuns(db(), [claim])).cancelRequested).toEqual([]);
     expect(await requestCancel(db(), 'backup', id)).toBe('running');
     expect((await heartbeatRuns(db(), [claim])).cancelRequested).toEqual([claim]);
-    await expect.poll(() => heard).toEqual([{ channel: CANCEL_CHANNEL, payload: `backup:${id}` }]);
+    await expect.poll(() => heard).toEqual([{ channel: cancelChannel, payload: `backup:${id}` }]);
     await finishRun(db(), claim, { status: 'cancelled' });
     await expect(startRun(db(), 'backup', id)).rejects.toMatchObject({ code: 'run_already_finished' });
     expect(await eventTypes(id)).toEqual(['backup.queued', 'backup.running', 'backup.cancelling', 'backup.cancelled']);

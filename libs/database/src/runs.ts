@@ -9,10 +9,10 @@ import { writeResult } from './run-results.ts';
 import { runStateOf, runTransitions, type RunCommand, type RunState, type RunStatus } from './run-states.ts';
 
 /** Woken with `<kind>:<id>` when a running run is to be stopped. */
-export const CANCEL_CHANNEL = 'holdfast_cancel';
+export const cancelChannel = 'holdfast_cancel';
 
 /** How long a commit under fence may hold its row: an index and a snapshot file at a slow storage. Waiting claims outlast it. */
-const COMMIT_TIMEOUT_MS = 30_000;
+const commitTimeoutMs = 30_000;
 
 /** The right to work on a run until somebody claims it anew. */
 export interface Claim<K extends RunKind = RunKind> {
@@ -103,7 +103,7 @@ export async function commitUnderFence<K extends RunKind, T>(
   action: (tx: Transaction, signal: AbortSignal) => Promise<T>,
   options: { readonly timeoutMs?: number } = {},
 ): Promise<T> {
-  const timeoutMs = options.timeoutMs ?? COMMIT_TIMEOUT_MS;
+  const timeoutMs = options.timeoutMs ?? commitTimeoutMs;
   return runTransaction(db, timeoutMs, async (tx) => {
     const signal = AbortSignal.timeout(timeoutMs);
     const row = await lockHeldRow(tx, claim);
@@ -191,7 +191,7 @@ export async function requestCancel(db: Database, kind: RunKind, id: string, opt
       const changed = await apply(tx, kind, row, 'request_cancel', (state) =>
         state === 'cancelling' ? Prisma.sql`"cancelRequestedAt" = ${clock(options.now)}` : ended(options.now),
       );
-      if (changed?.status === 'running') await tx.$executeRaw`SELECT pg_notify(${CANCEL_CHANNEL}, ${`${kind}:${id}`})`;
+      if (changed?.status === 'running') await tx.$executeRaw`SELECT pg_notify(${cancelChannel}, ${`${kind}:${id}`})`;
       return changed?.status ?? row.status;
     },
     { repeatable: true },

@@ -9,10 +9,10 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
  * `context` says where the secret belongs (`repositories.sealedPassword:<what names the row>`) and is authenticated: a
  * ciphertext that was copied into another row does not open there.
  */
-const VERSION = 'v1';
-const KEY_BYTES = 32;
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
+const formatVersion = 'v1';
+const keyBytes = 32;
+const nonceBytes = 12;
+const tagBytes = 16;
 
 export interface MasterKey {
   readonly bytes: Uint8Array;
@@ -21,7 +21,7 @@ export interface MasterKey {
 /** Reads HOLDFAST_MASTER_KEY: base64 of 32 bytes. Code: configuration_invalid. */
 export function parseMasterKey(base64: string): MasterKey {
   const bytes = Buffer.from(base64, 'base64');
-  if (bytes.length !== KEY_BYTES || bytes.toString('base64').replaceAll('=', '') !== base64.trim().replaceAll('=', '')) {
+  if (bytes.length !== keyBytes || bytes.toString('base64').replaceAll('=', '') !== base64.trim().replaceAll('=', '')) {
     throw new HoldfastError('configuration_invalid', 'HOLDFAST_MASTER_KEY is not the base64 of 32 bytes', {
       hint: 'make one with `openssl rand -base64 32` and keep a copy: without it no sealed secret can be read',
     });
@@ -31,22 +31,22 @@ export function parseMasterKey(base64: string): MasterKey {
 
 /** Seals `plaintext`, which may be empty. Two seals of the same text differ. */
 export function seal(key: MasterKey, context: string, plaintext: string, random: (sizeBytes: number) => Uint8Array = randomBytes): string {
-  const nonce = random(NONCE_BYTES);
+  const nonce = random(nonceBytes);
   const cipher = createCipheriv('aes-256-gcm', key.bytes, nonce);
   cipher.setAAD(Buffer.from(context, 'utf8'));
   const ciphertext = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
-  return `${VERSION}.${Buffer.concat([nonce, cipher.getAuthTag(), ciphertext]).toString('base64url')}`;
+  return `${formatVersion}.${Buffer.concat([nonce, cipher.getAuthTag(), ciphertext]).toString('base64url')}`;
 }
 
 /** Opens what `seal` made under the same key and context. Code: secret_unreadable, for another key, another place and damage alike. */
 export function unseal(key: MasterKey, context: string, sealed: string): string {
   const [version, body, ...rest] = sealed.split('.');
   const bytes = Buffer.from(body ?? '', 'base64url');
-  if (version !== VERSION || rest.length > 0 || bytes.length < NONCE_BYTES + TAG_BYTES) throw unreadable(context);
-  const decipher = createDecipheriv('aes-256-gcm', key.bytes, bytes.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES });
+  if (version !== formatVersion || rest.length > 0 || bytes.length < nonceBytes + tagBytes) throw unreadable(context);
+  const decipher = createDecipheriv('aes-256-gcm', key.bytes, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes });
   decipher.setAAD(Buffer.from(context, 'utf8'));
-  decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
-  const opened = decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES));
+  decipher.setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
+  const opened = decipher.update(bytes.subarray(nonceBytes + tagBytes));
   try {
     return Buffer.concat([opened, decipher.final()]).toString('utf8');
   } catch {

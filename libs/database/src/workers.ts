@@ -3,10 +3,10 @@ import type { Transaction } from './open-database.ts';
 import type { RunKind } from './run-kinds.ts';
 
 /** A worker whose heartbeat is older is shown as gone. */
-export const WORKER_SILENT_MS = 45_000;
+export const workerSilentMs = 45_000;
 
 /** Rows of workers that are gone are kept this long, for looking back after a crash. */
-const SWEEP_AFTER_MS = 24 * 60 * 60 * 1000;
+const sweepAfterMs = 24 * 60 * 60 * 1000;
 
 export interface WorkerRun {
   readonly kind: RunKind;
@@ -54,12 +54,12 @@ export async function removeWorker(rows: Transaction, id: string): Promise<void>
 export async function listWorkers(rows: Transaction): Promise<WorkerRow[]> {
   return rows.$queryRaw<WorkerRow[]>(Prisma.sql`
     SELECT "id", "hostname", "pid", "startedAt", "heartbeatAt", "running",
-      "heartbeatAt" > clock_timestamp() - ${WORKER_SILENT_MS} * interval '1 millisecond' AS "isAlive"
+      "heartbeatAt" > clock_timestamp() - ${workerSilentMs} * interval '1 millisecond' AS "isAlive"
     FROM "worker_processes" ORDER BY "startedAt", "id"`);
 }
 
 /** Drops workers that have been silent for a day; gives how many. */
 export async function sweepWorkers(rows: Transaction): Promise<number> {
   return rows.$executeRaw`
-    DELETE FROM "worker_processes" WHERE "heartbeatAt" < clock_timestamp() - ${SWEEP_AFTER_MS} * interval '1 millisecond'`;
+    DELETE FROM "worker_processes" WHERE "heartbeatAt" < clock_timestamp() - ${sweepAfterMs} * interval '1 millisecond'`;
 }

@@ -6,6 +6,7 @@ import { openLocalStorage } from '@holdfast/storage/local-storage';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { createBlobLoader } from './blob-loader.ts';
 import { createBlobUnpacker } from './blob-unpacker.ts';
 import { checkPack } from './check-pack.ts';
 import { check, type CheckLevel } from './checker.ts';
@@ -62,6 +63,16 @@ async function placeOf(repository: Repository, type: 'data' | 'tree', nth: numbe
   return { ...blob, name: `data/${blob.packId.slice(0, 2)}/${blob.packId}` };
 }
 
+/** The place of the tree that holds an entry of this name: which pack has it is chance. */
+async function placeOfTreeWith(repository: Repository, name: string) {
+  const { index } = await loadIndex(repository);
+  const loader = createBlobLoader(repository, index);
+  for (let nth = 0; ; nth++) {
+    const blob = await placeOf(repository, 'tree', nth);
+    if ((await loader.loadTree(blob.id)).some((node) => node.name === name)) return blob;
+  }
+}
+
 describe('check', () => {
   it('finds nothing in a whole repository, and counts what it looked at', async () => {
     const { repository } = await makeRepository();
@@ -108,7 +119,7 @@ describe('check', () => {
 
   it('finds damaged trees when it walks them', async () => {
     const { storage, repository, snapshotId } = await makeRepository();
-    const blob = await placeOf(repository, 'tree', 0);
+    const blob = await placeOfTreeWith(repository, 'b.txt');
     await rewrite(storage, blob.name, flip(blob.offset));
     const damage = await damageOf(repository, 'integrity');
     // Which tree comes first is a matter of chance.

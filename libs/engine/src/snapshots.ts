@@ -10,14 +10,22 @@ export interface Snapshot extends SnapshotFile {
   readonly id: ObjectId;
 }
 
-/** All snapshots, oldest first. Errors: repository_damaged when one cannot be read, those of the storage. */
-export async function listSnapshots(repository: Repository, options: { signal?: AbortSignal } = {}): Promise<Snapshot[]> {
+/**
+ * All snapshots, oldest first. One that cannot be read is left out and told to `onUnreadable`; without that it is an error, as for
+ * whoever is about to remove what no snapshot needs. Errors: repository_damaged, those of the storage.
+ */
+export async function listSnapshots(
+  repository: Repository,
+  options: { signal?: AbortSignal; onUnreadable?: (id: ObjectId, error: HoldfastError) => void } = {},
+): Promise<Snapshot[]> {
   const snapshots: Snapshot[] = [];
   for (const id of await listSnapshotIds(repository, options.signal)) {
     try {
       snapshots.push(await loadSnapshot(repository, id, options));
     } catch (error) {
-      if (!isHoldfastError(error, 'snapshot_missing')) throw error; // forgotten since it was listed
+      if (isHoldfastError(error, 'snapshot_missing')) continue; // forgotten since it was listed
+      if (!isHoldfastError(error, 'repository_damaged') || options.onUnreadable === undefined) throw error;
+      options.onUnreadable(id, error);
     }
   }
   return snapshots.toSorted(compareSnapshots);

@@ -6,6 +6,7 @@ import {
   QueueEvents,
   runMigrations,
   Worker,
+  type AdvancedOptions,
   type ConnectionOptions,
   type Job,
   type WorkerOptions,
@@ -47,7 +48,11 @@ export interface QueueBackendOptions {
   readonly databaseUrl: string;
   /** For tests that share one server. */
   readonly redisPrefix?: string;
+  /** When a job scheduler ticks next. Without it the queue's own parser decides, which errs near some changes of the clocks. */
+  readonly nextTick?: NextTick;
 }
+
+export type NextTick = (schedule: { readonly pattern: string; readonly timeZone: string }, after: Date) => Date | undefined;
 
 /** How long a connection may take: a request waits for it. */
 const connectTimeoutMs = 2_000;
@@ -60,12 +65,21 @@ const workerPoolSize = 3;
 const maxEventStreamLength = 1_000;
 
 export function createQueueBackend(options: QueueBackendOptions): QueueBackend {
+  const settings = schedulerSettings(options.nextTick);
   return options.redisUrl === undefined
-    ? createPostgresqlQueueBackend(options.databaseUrl)
-    : createRedisQueueBackend(options.redisUrl, options.redisPrefix ?? redisKeyPrefix);
+    ? createPostgresqlQueueBackend(options.databaseUrl, settings)
+    : createRedisQueueBackend(options.redisUrl, options.redisPrefix ?? redisKeyPrefix, settings);
 }
 
-function createRedisQueueBackend(redisUrl: string, prefix: string): QueueBackend {
+/** The queue asks for the tick after `millis`; both sides of it, adding a scheduler and taking its job, have to agree. */
+function schedulerSettings(nextTick: NextTick | undefined): AdvancedOptions {
+  if (nextTick === undefined) return {};
+  return {
+    repeatStrategy: (millis, { pattern = '', tz: timeZone = 'UTC' }) => nextTick({ pattern, timeZone }, new Date(millis))?.getTime(),
+  };
+}
+
+function createRedisQueueBackend(redisUrl: string, prefix: string, settings: AdvancedOptions): QueueBackend {
   const common = {
     connectTimeout: connectTimeoutMs,
     retryStrategy: (times: number) => Math.min(100 * 2 ** Math.min(times, 10), maxReconnectDelayMs),
@@ -82,6 +96,7 @@ function createRedisQueueBackend(redisUrl: string, prefix: string): QueueBackend
       worker: { url: redisUrl, ...common, maxRetriesPerRequest: null },
       listener: { url: redisUrl, ...common, maxRetriesPerRequest: null },
       prefix,
+      settings,
     }),
   };
 }
@@ -108,10 +123,11 @@ async function checkRedisConfiguration(redisUrl: string): Promise<string[]> {
   }
 }
 
-function createPostgresqlQueueBackend(databaseUrl: string): QueueBackend {
+function createPostgresqlQueueBackend(databaseUrl: string, settings: AdvancedOptions): QueueBackend {
   const connection = (max: number) => ({
     connectionString: databaseUrl,
     schema: postgresqlSchema,
+    application_name: 'holdfast-queue',
     max,
     connectionTimeoutMillis: connectTimeoutMs,
     // Commits that a crash of the server takes back are filled in again from the rows, so nobody waits for the disk.
@@ -131,6 +147,7 @@ function createPostgresqlQueueBackend(databaseUrl: string): QueueBackend {
       worker: connection(workerPoolSize),
       listener: connection(1),
       prefix: redisKeyPrefix,
+      settings,
     }),
   };
 }
@@ -141,18 +158,28 @@ interface Connections {
   readonly worker: ConnectionOptions;
   readonly listener: ConnectionOptions;
   readonly prefix: string;
+  readonly settings: AdvancedOptions;
 }
 
 function constructors(from: Connections): Pick<QueueBackend, 'openQueue' | 'openWorker' | 'openQueueEvents'> {
-  const { factory, prefix } = from;
+  const { factory, prefix, settings } = from;
   return {
     openQueue(name, onError) {
       const streams = { events: { maxLen: maxEventStreamLength } };
-      const queue: JobQueue = new Queue(name, { connection: from.producer, prefix, defaultJobOptions: jobDefaults, streams }, factory);
+      const queue: JobQueue = new Queue(
+        name,
+        { connection: from.producer, prefix, settings, defaultJobOptions: jobDefaults, streams },
+        factory,
+      );
       return queue.on('error', (error) => onError(error, name));
     },
     openWorker(name, processor, options, onError) {
-      const worker: JobWorker = new Worker(name, processor, { ...options, connection: from.worker, prefix, autorun: false }, factory);
+      const worker: JobWorker = new Worker(
+        name,
+        processor,
+        { ...options, connection: from.worker, prefix, settings, autorun: false },
+        factory,
+      );
       return worker.on('error', (error) => onError(error, name));
     },
     openQueueEvents(name, onError) {

@@ -1,11 +1,10 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { CronExpressionParser, type CronExpression } from 'cron-parser';
+import { Cron } from 'croner';
 
 /**
  * Schedules: cron expressions of five fields (minute hour day-of-month month day-of-week) or six (seconds first), read in an IANA
- * time zone. They are parsed with the parser that the job schedulers use, so that what is accepted here also ticks there. When
- * clocks go forward over a tick it comes as much later (seen from before the gap; who asks after it finds it gone); when they
- * go back it comes once.
+ * time zone. The queue's schedulers are given nextTick, so that what is accepted here ticks there in the same way. When clocks go
+ * forward over a tick it comes when they have moved on; when they go back it comes once.
  */
 export interface Schedule {
   readonly pattern: string;
@@ -24,17 +23,15 @@ export function assertSchedule(schedule: Schedule): void {
 
 /** The first tick after `after`; undefined when there is none (such as 30 February). Throws schedule_invalid. */
 export function nextTick(schedule: Schedule, after: Date): Date | undefined {
-  const expression = parse(schedule, after);
-  return attempt(() => expression.next().toDate());
+  return parse(schedule).nextRun(after) ?? undefined;
 }
 
 /** The last tick before `before`; undefined when there is none. Throws schedule_invalid. */
 export function previousTick(schedule: Schedule, before: Date): Date | undefined {
-  const expression = parse(schedule, before);
-  return attempt(() => expression.prev().toDate());
+  return parse(schedule).previousRuns(1, before)[0];
 }
 
-function parse({ pattern, timeZone }: Schedule, currentDate: Date): CronExpression {
+function parse({ pattern, timeZone }: Schedule): Cron {
   const invalid = (what: string, cause?: unknown): HoldfastError =>
     new HoldfastError('schedule_invalid', what, { context: { pattern, timeZone }, cause });
 
@@ -47,7 +44,8 @@ function parse({ pattern, timeZone }: Schedule, currentDate: Date): CronExpressi
   if (/(?<![a-z])h(?![a-z])/iu.test(pattern)) throw invalid(`cron expression may not hold H: ${JSON.stringify(pattern)}`);
   if (!isTimeZone(timeZone)) throw invalid(`no IANA time zone: ${JSON.stringify(timeZone)}`);
   try {
-    return CronExpressionParser.parse(pattern, { tz: timeZone, currentDate });
+    // Paused: it is asked for times and never runs anything.
+    return new Cron(pattern, { timezone: timeZone, paused: true });
   } catch (error) {
     throw invalid(`no cron expression: ${JSON.stringify(pattern)}: ${error instanceof Error ? error.message : String(error)}`, error);
   }
@@ -60,14 +58,5 @@ export function isTimeZone(name: string): boolean {
     return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
   } catch {
     return false;
-  }
-}
-
-/** The parser throws when it has looked far enough and found nothing. */
-function attempt(find: () => Date): Date | undefined {
-  try {
-    return find();
-  } catch {
-    return undefined;
   }
 }

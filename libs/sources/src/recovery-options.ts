@@ -9,5 +9,3 @@ export const recoveryOptionsSchema = z.strictObject({
   paths: z.array(absolutePathSchema).min(1).max(maxPathCount).optional(),
   overwrite: z.boolean().default(false),
 });
-
-export type RecoveryOptions = z.infer<typeof recoveryOptionsSchema>;

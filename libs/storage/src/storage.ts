@@ -66,5 +66,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The largest object that an adapter must take: restic's largest pack with room to spare. */
+/**
+ * The largest object that an adapter must take: restic's largest pack with room to spare.
+ * @public for adapters that have to size their uploads
+ */
 export const maxObjectSizeBytes = 160 * 1024 * 1024;

@@ -17,16 +17,16 @@ export type Role = (typeof roles)[number];
 /** `all_entities_admin` is for what touches every tenant at once: the queues as a whole, the board, new entities. */
 export type Access = 'public' | Role | 'all_entities_admin';
 
-const SUBJECT_MAX_CHARS = 200;
+const subjectMaxChars = 200;
 /** A token that names more entities than this belongs to somebody who should hold `*`. */
-const ENTITIES_MAX_COUNT = 1000;
+const entitiesMaxCount = 1000;
 /** The largest header that is tried; a thousand entity ids fit. */
-const TOKEN_MAX_CHARS = 64 * 1024;
+const tokenMaxChars = 64 * 1024;
 
 export const claimsSchema = z.object({
-  sub: z.string().min(1).max(SUBJECT_MAX_CHARS),
+  sub: z.string().min(1).max(subjectMaxChars),
   role: z.enum(roles),
-  entities: z.union([z.literal('*'), z.array(z.string().min(1)).max(ENTITIES_MAX_COUNT)]),
+  entities: z.union([z.literal('*'), z.array(z.string().min(1)).max(entitiesMaxCount)]),
   exp: z.number().optional(),
 });
 
@@ -139,7 +139,7 @@ export function mayTouch(caller: Caller, entityId: string): boolean {
 function bearerToken(request: FastifyRequest): string {
   const header = request.headers.authorization;
   if (header === undefined) throw new HoldfastError('token_missing', 'no authorization header came with the request');
-  const match = /^Bearer +([^\s]+)$/iu.exec(header.slice(0, TOKEN_MAX_CHARS));
+  const match = /^Bearer +([^\s]+)$/iu.exec(header.slice(0, tokenMaxChars));
   if (match?.[1] === undefined) throw new HoldfastError('token_invalid', 'the authorization header is not of the form "Bearer <token>"');
   return match[1];
 }

@@ -11,15 +11,15 @@ import { signInPage } from './sign-in-page.ts';
 import type { Caller, ReadToken } from './authentication.ts';
 import { sendProblem } from './problems.ts';
 
-export const BOARD_PATH = '/admin/queues';
-const SIGN_IN_PATH = `${BOARD_PATH}/sign-in`;
-const SIGN_OUT_PATH = `${BOARD_PATH}/sign-out`;
-const COOKIE_NAME = 'holdfast_board';
+export const boardPath = '/admin/queues';
+const signInPath = `${boardPath}/sign-in`;
+const signOutPath = `${boardPath}/sign-out`;
+const cookieName = 'holdfast_board';
 /** A board left open in a browser is signed out after a working day, or when its token ends. */
-const SESSION_MAX_SECONDS = 8 * 3600;
+const sessionMaxSeconds = 8 * 3600;
 /** The sign-in form carries one token. */
-const FORM_MAX_BYTES = 64 * 1024;
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+const formMaxBytes = 64 * 1024;
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
  * Bull Board for admins of all entities. Browsers send no authorization header, so a sign-in page turns a token into a cookie that
@@ -32,7 +32,7 @@ export async function addBullBoard(
   readToken: ReadToken,
 ): Promise<void> {
   const adapter = new ProblemAdapter();
-  adapter.setBasePath(BOARD_PATH);
+  adapter.setBasePath(boardPath);
   createBullBoard({
     queues: queueNames.map((name) => new BullMQAdapter(deps.queues.byName[name], { description: descriptions[name] })),
     serverAdapter: adapter,
@@ -42,7 +42,7 @@ export async function addBullBoard(
   await server.register(async (scope) => {
     await scope.register(cookie);
     scope.addHook('onRequest', async (request, reply) => {
-      if (SAFE_METHODS.has(request.method) || isSameOrigin(request)) return;
+      if (safeMethods.has(request.method) || isSameOrigin(request)) return;
       sendProblem(new HoldfastError('role_insufficient', 'the board takes changes from its own pages only'), request, reply);
     });
     await scope.register(async (forms) => addSignIn(forms, readToken, deps.now));
@@ -52,12 +52,12 @@ export async function addBullBoard(
           if (boardCaller(request, readToken) !== undefined) return;
           const isPage = request.method === 'GET' && (request.headers.accept ?? '').includes('text/html');
           // An answer that is sent in a hook ends the request.
-          if (isPage) reply.redirect(SIGN_IN_PATH, 303);
+          if (isPage) reply.redirect(signInPath, 303);
           else sendProblem(new HoldfastError('token_missing', 'the board needs a sign-in'), request, reply);
         });
         await board.register(adapter.registerPlugin());
       },
-      { prefix: BOARD_PATH },
+      { prefix: boardPath },
     );
   });
 }
@@ -84,39 +84,39 @@ const descriptions = {
 function addSignIn(scope: FastifyInstance, readToken: ReadToken, now: () => Date): void {
   scope.addContentTypeParser(
     'application/x-www-form-urlencoded',
-    { parseAs: 'string', bodyLimit: FORM_MAX_BYTES },
+    { parseAs: 'string', bodyLimit: formMaxBytes },
     (_request, body, done) => {
       done(null, new URLSearchParams(body.toString()));
     },
   );
-  scope.get(SIGN_IN_PATH, { schema: { hide: true } }, (_request, reply) =>
-    reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(signInPage(SIGN_IN_PATH)),
+  scope.get(signInPath, { schema: { hide: true } }, (_request, reply) =>
+    reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(signInPage(signInPath)),
   );
-  scope.post(SIGN_IN_PATH, { schema: { hide: true } }, (request, reply) => {
+  scope.post(signInPath, { schema: { hide: true } }, (request, reply) => {
     const token = request.body instanceof URLSearchParams ? (request.body.get('token') ?? '').trim() : '';
     try {
       const caller = requireBoardAdmin(readToken(token));
-      const leftSeconds = caller.expiresAt === undefined ? SESSION_MAX_SECONDS : (caller.expiresAt.getTime() - now().getTime()) / 1000;
+      const leftSeconds = caller.expiresAt === undefined ? sessionMaxSeconds : (caller.expiresAt.getTime() - now().getTime()) / 1000;
       return reply
-        .setCookie(COOKIE_NAME, token, {
-          path: BOARD_PATH,
+        .setCookie(cookieName, token, {
+          path: boardPath,
           httpOnly: true,
           sameSite: 'strict',
           secure: request.protocol === 'https',
-          maxAge: Math.max(1, Math.floor(Math.min(leftSeconds, SESSION_MAX_SECONDS))),
+          maxAge: Math.max(1, Math.floor(Math.min(leftSeconds, sessionMaxSeconds))),
         })
-        .redirect(BOARD_PATH, 303);
+        .redirect(boardPath, 303);
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
       return reply
         .code(statusByCode[error.code])
         .header('cache-control', 'no-store')
         .type('text/html; charset=utf-8')
-        .send(signInPage(SIGN_IN_PATH, error.message));
+        .send(signInPage(signInPath, error.message));
     }
   });
-  scope.post(SIGN_OUT_PATH, { schema: { hide: true } }, (_request, reply) =>
-    reply.clearCookie(COOKIE_NAME, { path: BOARD_PATH }).redirect(SIGN_IN_PATH, 303),
+  scope.post(signOutPath, { schema: { hide: true } }, (_request, reply) =>
+    reply.clearCookie(cookieName, { path: boardPath }).redirect(signInPath, 303),
   );
 }
 
@@ -124,7 +124,7 @@ function addSignIn(scope: FastifyInstance, readToken: ReadToken, now: () => Date
 function boardCaller(request: FastifyRequest, readToken: ReadToken): Caller | undefined {
   try {
     if (request.caller !== null) return requireBoardAdmin(request.caller);
-    return requireBoardAdmin(readToken(request.cookies[COOKIE_NAME] ?? ''));
+    return requireBoardAdmin(readToken(request.cookies[cookieName] ?? ''));
   } catch (error) {
     if (isHoldfastError(error)) return undefined;
     throw error;

@@ -3,7 +3,7 @@ import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 
-export const DOCS_PATH = '/docs';
+export const docsPath = '/docs';
 
 const description = `Backups, verifications, recoveries and cleanups of business entities.
 
@@ -32,5 +32,5 @@ export async function addOpenApi(server: FastifyInstance): Promise<void> {
     transform: jsonSchemaTransform,
     transformObject: jsonSchemaTransformObject,
   });
-  await server.register(swaggerUi, { routePrefix: DOCS_PATH, uiConfig: { deepLinking: true, persistAuthorization: false } });
+  await server.register(swaggerUi, { routePrefix: docsPath, uiConfig: { deepLinking: true, persistAuthorization: false } });
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { PROBLEM_MEDIA_TYPE, statusByCode, toHoldfastError, toProblem } from '../problem.ts';
+import { problemMediaType, statusByCode, toHoldfastError, toProblem } from '../problem.ts';
 
 /** Every error, unknown path and wrong method as application/problem+json. Call it before the first route is added. */
 export function addProblems(server: FastifyInstance): void {
@@ -28,7 +28,7 @@ export function sendProblem(thrown: unknown, request: FastifyRequest, reply: Fas
   if (status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, 'request failed');
   else request.log.info({ code: error.code, status }, 'request refused');
   if (status === 401) reply.header('www-authenticate', 'Bearer realm="holdfast"');
-  return reply.code(status).type(PROBLEM_MEDIA_TYPE).serializer(JSON.stringify).send(toProblem(error, request.id));
+  return reply.code(status).type(problemMediaType).serializer(JSON.stringify).send(toProblem(error, request.id));
 }
 
 /** Whether a path could be served by a route pattern such as `/api/backup/jobs/:id`. Patterns with a star are pages' files. */

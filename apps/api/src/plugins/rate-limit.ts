@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 /** How many callers are remembered at once; the least recently seen goes first. */
-const REMEMBERED_CALLERS_MAX_COUNT = 10_000;
-const WINDOW_MS = 60_000;
+const rememberedCallersMaxCount = 10_000;
+const windowMs = 60_000;
 
 /**
  * So many requests a minute for each subject of a valid token, else for each address: wrong tokens are counted by address, so
@@ -13,8 +13,8 @@ const WINDOW_MS = 60_000;
 export async function addRateLimit(server: FastifyInstance, perMinute: number): Promise<void> {
   await server.register(rateLimit, {
     max: perMinute,
-    timeWindow: WINDOW_MS,
-    cache: REMEMBERED_CALLERS_MAX_COUNT,
+    timeWindow: windowMs,
+    cache: rememberedCallersMaxCount,
     keyGenerator: (request) => (request.caller === null ? `ip:${request.ip}` : `subject:${request.caller.subject}`),
     errorResponseBuilder: (_request, context) =>
       new HoldfastError('rate_limited', `more than ${context.max} requests in a minute; try again in ${Math.ceil(context.ttl / 1000)} s`),

@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify';
 
 /** JSON is not to be rendered, run or framed. */
-const API_POLICY = "default-src 'none'; frame-ancestors 'none'";
+const apiPolicy = "default-src 'none'; frame-ancestors 'none'";
 /** The pages (documentation, board) bring their own scripts; they style elements in place. */
-const PAGE_POLICY =
+const pagePolicy =
   "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
   "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
-const HSTS_SECONDS = 180 * 24 * 3600;
+const hstsSeconds = 180 * 24 * 3600;
 
 const isPage = (url: string) => url.startsWith('/docs') || url.startsWith('/admin');
 
@@ -21,10 +21,10 @@ export function addSecurityHeaders(server: FastifyInstance): void {
       'referrer-policy': 'no-referrer',
       'cross-origin-opener-policy': 'same-origin',
       'cross-origin-resource-policy': 'same-origin',
-      'content-security-policy': isPage(request.url) ? PAGE_POLICY : API_POLICY,
+      'content-security-policy': isPage(request.url) ? pagePolicy : apiPolicy,
       'x-request-id': request.id,
     });
     if (!isPage(request.url)) reply.header('cache-control', 'no-store');
-    if (request.protocol === 'https') reply.header('strict-transport-security', `max-age=${HSTS_SECONDS}`);
+    if (request.protocol === 'https') reply.header('strict-transport-security', `max-age=${hstsSeconds}`);
   });
 }

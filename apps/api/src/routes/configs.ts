@@ -21,7 +21,7 @@ import {
   idParamsSchema,
   idSchema,
   listQuerySchema,
-  NAME_MAX_CHARS,
+  nameMaxChars,
   pageSchema,
   queryBooleanSchema,
   textSchema,
@@ -32,25 +32,25 @@ import type { Routes, ServerDeps } from '../server-deps.ts';
 import { syncScheduler } from '../sync-scheduler.ts';
 
 /** A century: longer than any rule of keeping records. */
-const RETENTION_MAX_DAYS = 36_500;
-const SCHEDULE_MAX_CHARS = 200;
-const TIME_ZONE_MAX_CHARS = 64;
-const ENCRYPTION_KEY_MAX_CHARS = 1024;
+const retentionMaxDays = 36_500;
+const scheduleMaxChars = 200;
+const timeZoneMaxChars = 64;
+const encryptionKeyMaxChars = 1024;
 
 /** The fields that a config is made of. Defaults are added on creation only: a change keeps what it does not name. */
 const fields = {
-  name: textSchema(NAME_MAX_CHARS),
+  name: textSchema(nameMaxChars),
   backupType: z.enum(backupTypes).describe(`Now: ${builtBackupTypes.join(', ')}`),
   source: sourceOptionsSchema.describe('What is backed up; its type goes with backupType'),
-  schedule: z.string().max(SCHEDULE_MAX_CHARS).nullable().describe('Cron expression of five or six fields; null to run on request only'),
-  timeZone: z.string().min(1).max(TIME_ZONE_MAX_CHARS).describe('IANA time zone in which the schedule is read'),
-  retentionDays: z.number().int().min(1).max(RETENTION_MAX_DAYS).describe('How long a backup is kept'),
+  schedule: z.string().max(scheduleMaxChars).nullable().describe('Cron expression of five or six fields; null to run on request only'),
+  timeZone: z.string().min(1).max(timeZoneMaxChars).describe('IANA time zone in which the schedule is read'),
+  retentionDays: z.number().int().min(1).max(retentionMaxDays).describe('How long a backup is kept'),
   compressionEnabled: z.boolean(),
   encryptionEnabled: z.boolean(),
   encryptionKey: z
     .string()
     .min(1)
-    .max(ENCRYPTION_KEY_MAX_CHARS)
+    .max(encryptionKeyMaxChars)
     .regex(/^\P{Cc}+$/u, 'must not hold control characters')
     .describe('Password of the repository; made up when left out. It is sealed on arrival and never returned'),
   storageLocation: z.enum(storageLocations).describe(`Now: ${builtStorageLocations.join(', ')}`),

@@ -5,12 +5,12 @@ import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { givenFields } from '../schemas/given-fields.ts';
 import {
-  DESCRIPTION_MAX_CHARS,
+  descriptionMaxChars,
   idParamsSchema,
   idSchema,
   jsonSchema,
   listQuerySchema,
-  NAME_MAX_CHARS,
+  nameMaxChars,
   pageSchema,
   queryBooleanSchema,
   textSchema,
@@ -18,18 +18,18 @@ import {
 import { noContentSchema, problemResponses } from '../schemas/responses.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 
-const PRIORITY_MAX = 1000;
+const priorityMax = 1000;
 /** Ten years: an objective beyond it is none. */
-const OBJECTIVE_MAX_MINUTES = 10 * 366 * 24 * 60;
+const objectiveMaxMinutes = 10 * 366 * 24 * 60;
 
 const documentSchema = jsonSchema.refine((value) => typeof value === 'object' && value !== null, 'must be a JSON object or list');
 
 const fields = {
-  name: textSchema(NAME_MAX_CHARS),
-  description: textSchema(DESCRIPTION_MAX_CHARS).nullable(),
-  priority: z.number().int().min(1).max(PRIORITY_MAX).describe('1 is the most urgent'),
-  rto: z.number().int().min(0).max(OBJECTIVE_MAX_MINUTES).describe('Recovery time objective, minutes'),
-  rpo: z.number().int().min(0).max(OBJECTIVE_MAX_MINUTES).describe('Recovery point objective, minutes'),
+  name: textSchema(nameMaxChars),
+  description: textSchema(descriptionMaxChars).nullable(),
+  priority: z.number().int().min(1).max(priorityMax).describe('1 is the most urgent'),
+  rto: z.number().int().min(0).max(objectiveMaxMinutes).describe('Recovery time objective, minutes'),
+  rpo: z.number().int().min(0).max(objectiveMaxMinutes).describe('Recovery point objective, minutes'),
   procedures: documentSchema.nullable().describe('Steps, as a JSON object or list'),
   contacts: documentSchema.nullable().describe('Whom to call, as a JSON object or list'),
   isActive: z.boolean(),

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { createEntity, findEntity, listEntities, type EntityRow } from '@holdfast/database/entities';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { callerOrThrow } from '../plugins/authentication.ts';
-import { idParamsSchema, listQuerySchema, NAME_MAX_CHARS, pageSchema, textSchema } from '../schemas/primitives.ts';
+import { idParamsSchema, listQuerySchema, nameMaxChars, pageSchema, textSchema } from '../schemas/primitives.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 
@@ -27,7 +27,7 @@ export function addEntityRoutes(routes: Routes, { database }: ServerDeps): void 
       schema: {
         ...common,
         summary: 'Add a business entity',
-        body: z.strictObject({ name: textSchema(NAME_MAX_CHARS).describe('Unique') }),
+        body: z.strictObject({ name: textSchema(nameMaxChars).describe('Unique') }),
         response: { 201: entitySchema, ...problemResponses('request_invalid', 'conflict') },
       },
     },

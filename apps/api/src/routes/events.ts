@@ -9,8 +9,8 @@ import { problemResponses } from '../schemas/responses.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 
 /** Streams are cheap but not free: each is a socket and a buffer. */
-const STREAMS_MAX_COUNT = 500;
-const SEQUENCE_MAX = 2n ** 63n - 1n;
+const streamsMaxCount = 500;
+const sequenceMax = 2n ** 63n - 1n;
 
 const querySchema = z.strictObject({
   entityId: idSchema.optional().describe('Only of this business entity'),
@@ -46,8 +46,8 @@ export function addEventRoutes(routes: Routes, deps: ServerDeps): void {
       const position =
         lastEventId === undefined || lastEventId === '' ? sequenceOf(after, 'after') : sequenceOf(lastEventId, 'Last-Event-ID');
       const scope = narrowed(caller, entityId);
-      if (deps.eventFeed.subscriberCount >= STREAMS_MAX_COUNT) {
-        throw new HoldfastError('rate_limited', `${STREAMS_MAX_COUNT} event streams are open already`);
+      if (deps.eventFeed.subscriberCount >= streamsMaxCount) {
+        throw new HoldfastError('rate_limited', `${streamsMaxCount} event streams are open already`);
       }
       reply.hijack();
       for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) reply.raw.setHeader(name, value);
@@ -71,6 +71,6 @@ function narrowed(caller: Caller, entityId: string | undefined): Scope {
 function sequenceOf(text: string | undefined, field: string): bigint | undefined {
   if (text === undefined) return undefined;
   const sequence = /^\d{1,19}$/u.test(text) ? BigInt(text) : -1n;
-  if (sequence < 0n || sequence > SEQUENCE_MAX) throw fieldError('request_invalid', [{ field, message: 'must be the number of an event' }]);
+  if (sequence < 0n || sequence > sequenceMax) throw fieldError('request_invalid', [{ field, message: 'must be the number of an event' }]);
   return sequence;
 }

@@ -6,7 +6,7 @@ import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error'
 import type { Routes, ServerDeps } from '../server-deps.ts';
 
 /** What is slower than this is as good as down for whoever asks. */
-const PROBE_TIMEOUT_MS = 2_000;
+const probeTimeoutMs = 2_000;
 
 const partSchema = z.object({
   state: z.enum(['ok', 'degraded', 'down', 'unknown']),
@@ -80,8 +80,8 @@ async function probe(lateCode: ErrorCode, ask: () => Promise<void>): Promise<Par
 
 async function bounded<T>(promise: Promise<T>, lateCode: ErrorCode): Promise<T> {
   const answered = new AbortController();
-  const late = delay(PROBE_TIMEOUT_MS, undefined, { signal: answered.signal }).then(() => {
-    throw new HoldfastError(lateCode, `no answer within ${PROBE_TIMEOUT_MS} ms`);
+  const late = delay(probeTimeoutMs, undefined, { signal: answered.signal }).then(() => {
+    throw new HoldfastError(lateCode, `no answer within ${probeTimeoutMs} ms`);
   });
   // Rejected on every timely answer, when nobody waits for it any more.
   late.catch(() => undefined);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { appendEvent } from '@holdfast/database/events';
 import { inTransaction } from '@holdfast/database/in-transaction';
+import { recordServicePause } from '@holdfast/database/service-state';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
@@ -18,12 +19,22 @@ const declaration = (summary: string) => ({
   },
 });
 
-/** Pause and resume the four queues of work. Jobs are accepted all the same, and runs that are under way go on. */
+/**
+ * Pause and resume the four queues of work. Jobs are accepted all the same, and runs that are under way go on. The row is for queues
+ * that lose everything: the reconciler pauses them again.
+ */
 export function addServiceRoutes(routes: Routes, deps: ServerDeps): void {
   const record = async (change: 'paused' | 'resumed', by: string): Promise<void> => {
-    await inTransaction(deps.database, (tx) =>
-      appendEvent(tx, { businessEntityId: null, type: `service.${change}`, subjectKind: 'service', subjectId: 'service', data: { by } }),
-    );
+    await inTransaction(deps.database, async (tx) => {
+      await recordServicePause(tx, change === 'paused');
+      await appendEvent(tx, {
+        businessEntityId: null,
+        type: `service.${change}`,
+        subjectKind: 'service',
+        subjectId: 'service',
+        data: { by },
+      });
+    });
   };
 
   routes.post('/service/start', declaration('Let workers take jobs again'), async (request) => {

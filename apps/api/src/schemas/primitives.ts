@@ -1,20 +1,20 @@
 import { z } from 'zod';
 
 /** Cuids have 25 characters; anything that could not be an id of ours is refused before it reaches the database. */
-const ID_MAX_CHARS = 64;
-export const NAME_MAX_CHARS = 200;
-export const DESCRIPTION_MAX_CHARS = 10_000;
+const idMaxChars = 64;
+export const nameMaxChars = 200;
+export const descriptionMaxChars = 10_000;
 /** A page is one answer of at most a few hundred KiB. */
-export const PAGE_MAX_COUNT = 200;
-export const PAGE_DEFAULT_COUNT = 50;
-const CURSOR_MAX_CHARS = 500;
+export const pageMaxCount = 200;
+export const pageDefaultCount = 50;
+const cursorMaxChars = 500;
 /** Free JSON (procedures, contacts) is kept as it is: this is as deep as anybody writes by hand. */
-const JSON_MAX_DEPTH = 32;
+const jsonMaxDepth = 32;
 
 export const idSchema = z
   .string()
   .regex(/^[A-Za-z0-9_-]+$/u, 'is not an id')
-  .max(ID_MAX_CHARS);
+  .max(idMaxChars);
 
 /** Text that PostgreSQL can store: no NUL, no half of a surrogate pair. Not blank, and trimmed. */
 export function textSchema(maxChars: number) {
@@ -29,7 +29,7 @@ export function textSchema(maxChars: number) {
 /** Any JSON that PostgreSQL can store. */
 export const jsonSchema = z
   .json()
-  .refine((value) => isStorableJson(value, 0), `is deeper than ${JSON_MAX_DEPTH} levels, or holds text that cannot be stored (NUL)`);
+  .refine((value) => isStorableJson(value, 0), `is deeper than ${jsonMaxDepth} levels, or holds text that cannot be stored (NUL)`);
 
 export const timeSchema = z.iso.datetime({ offset: true, error: 'must be a time such as 2026-01-31T12:00:00Z' });
 
@@ -42,8 +42,8 @@ export const listQuerySchema = z.strictObject({
   entityId: idSchema.optional().describe('Only of this business entity'),
   from: timeSchema.optional().describe('Created at or after this time'),
   to: timeSchema.optional().describe('Created before this time'),
-  limit: z.coerce.number().int().min(1).max(PAGE_MAX_COUNT).default(PAGE_DEFAULT_COUNT).describe(`Rows a page, at most ${PAGE_MAX_COUNT}`),
-  cursor: z.string().max(CURSOR_MAX_CHARS).optional().describe('`nextCursor` of the page before'),
+  limit: z.coerce.number().int().min(1).max(pageMaxCount).default(pageDefaultCount).describe(`Rows a page, at most ${pageMaxCount}`),
+  cursor: z.string().max(cursorMaxChars).optional().describe('`nextCursor` of the page before'),
 });
 
 export function pageSchema<Item extends z.ZodType>(item: Item) {
@@ -53,14 +53,14 @@ export function pageSchema<Item extends z.ZodType>(item: Item) {
   });
 }
 
-const KEY_MAX_CHARS = 255;
+const keyMaxChars = 255;
 
 /** Other headers pass untouched. */
 export const idempotencyHeadersSchema = z.looseObject({
   'idempotency-key': z
     .string()
     .min(1)
-    .max(KEY_MAX_CHARS)
+    .max(keyMaxChars)
     .regex(/^[\x20-\x7e]+$/u, 'must be printable ASCII')
     .optional()
     .describe('A repetition with the same key, body and path gets the answer of the first request and starts nothing'),
@@ -71,7 +71,7 @@ function isStorable(text: string): boolean {
 }
 
 function isStorableJson(value: unknown, depth: number): boolean {
-  if (depth > JSON_MAX_DEPTH) return false;
+  if (depth > jsonMaxDepth) return false;
   if (typeof value === 'string') return isStorable(value);
   if (Array.isArray(value)) return value.every((item) => isStorableJson(item, depth + 1));
   if (typeof value === 'object' && value !== null) {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { errorCodes, type ErrorCode } from '@holdfast/errors/error-codes';
-import { PROBLEM_MEDIA_TYPE, statusByCode } from '../problem.ts';
+import { problemMediaType, statusByCode } from '../problem.ts';
 
 export const problemSchema = z
   .object({
@@ -21,7 +21,7 @@ export const problemSchema = z
 /** Problems that every route that asks for a token may answer with. */
 const usualCodes: readonly ErrorCode[] = ['token_missing', 'role_insufficient', 'rate_limited', 'internal', 'database_unreachable'];
 
-type ProblemResponse = { description: string; content: Record<typeof PROBLEM_MEDIA_TYPE, { schema: typeof problemSchema }> };
+type ProblemResponse = { description: string; content: Record<typeof problemMediaType, { schema: typeof problemSchema }> };
 
 /** The declarations of the problems of a route, by status. */
 export function problemResponses(...codes: ErrorCode[]): Record<number, ProblemResponse> {
@@ -29,7 +29,7 @@ export function problemResponses(...codes: ErrorCode[]): Record<number, ProblemR
   return Object.fromEntries(
     [...codesByStatus].map(([status, all]) => [
       status,
-      { description: [...new Set(all)].join(', '), content: { [PROBLEM_MEDIA_TYPE]: { schema: problemSchema } } },
+      { description: [...new Set(all)].join(', '), content: { [problemMediaType]: { schema: problemSchema } } },
     ]),
   );
 }

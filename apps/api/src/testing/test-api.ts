@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
 import { createEntity } from '@holdfast/database/entities';
-import { EVENTS_CHANNEL } from '@holdfast/database/events';
+import { eventsChannel } from '@holdfast/database/events';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { listen } from '@holdfast/database/listen';
 import type { Database } from '@holdfast/database/open-database';
@@ -12,6 +12,7 @@ import { watchProgress } from '@holdfast/jobs/progress-events';
 import { createQueueBackend, type QueueBackend } from '@holdfast/jobs/queue-backend';
 import type { RunKind } from '@holdfast/jobs/queue-names';
 import { openQueues, type Queues } from '@holdfast/jobs/queues';
+import { nextTick } from '@holdfast/policy/schedule';
 import { readApiConfig, type ApiConfig } from '../config.ts';
 import { createEventFeed, type EventFeed } from '../event-feed.ts';
 import { createLogger } from '../logger.ts';
@@ -45,6 +46,7 @@ export interface SendOptions {
 export interface TestApiOptions {
   readonly redisUrl?: string;
   readonly rateLimitPerMinute?: number;
+  readonly trustedProxies?: string;
   /** Stands in for the queues: for what happens when they do not answer. */
   readonly wrapQueues?: (queues: Queues) => Queues;
 }
@@ -62,15 +64,16 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     HOLDFAST_STORAGE_ROOTS: '/srv/backups',
     HOLDFAST_TARGET_ROOTS: '/srv/restored',
     HOLDFAST_RATE_LIMIT_PER_MINUTE: String(options.rateLimitPerMinute ?? 100_000),
+    HOLDFAST_TRUSTED_PROXIES: options.trustedProxies ?? '',
     LOG_LEVEL: 'debug',
   });
   const logLines: string[] = [];
   const logger = createLogger(config, { write: (line: string) => void logLines.push(line) });
   const onError = (error: unknown): void => logger.warn({ err: error }, 'trouble');
-  const backend = createQueueBackend({ redisUrl: options.redisUrl, databaseUrl: url, redisPrefix: `test-${randomUUID()}` });
+  const backend = createQueueBackend({ redisUrl: options.redisUrl, databaseUrl: url, nextTick, redisPrefix: `test-${randomUUID()}` });
   const queues = stack.use(await openQueues(backend, { onError }));
   const eventFeed = stack.use(await createEventFeed({ database, onError }));
-  const listener = stack.use(listen(url, [EVENTS_CHANNEL], () => eventFeed.wake(), { onError }));
+  const listener = stack.use(listen(url, [eventsChannel], () => eventFeed.wake(), { onError }));
   await listener.ready;
   stack.use(watchProgress(backend, { onProgress: (event) => eventFeed.progress(event), onError }));
   const wrapped = options.wrapQueues?.(queues) ?? queues;

@@ -11,9 +11,9 @@ import { isLeftOut } from './set-up-demo.ts';
 import type { FirstBackup, StepOutcome, TourContext } from './tour-context.ts';
 
 /** Git ignores `*.log`, so a tour that is broken off leaves a clean work tree. */
-const SCRATCH_FILE = 'holdfast-tour.log';
+const scratchFile = 'holdfast-tour.log';
 /** Random, so that nothing of it is in the repository yet; small against the rest. */
-const SCRATCH_SIZE_BYTES = 64 * 1024;
+const scratchSizeBytes = 64 * 1024;
 
 /** What is there to be backed up, hashed, so that every recovery can be held against it later. */
 export async function listSource(context: TourContext): Promise<StepOutcome & { readonly listing: TreeListing }> {
@@ -36,10 +36,10 @@ export async function makeFirstBackup(context: TourContext, before: TreeListing)
 
 /** One more backup after a small file was added: shows what deduplication saves. */
 export async function makeSecondBackup(context: TourContext): Promise<StepOutcome> {
-  const scratch = join(context.sourceFolder, SCRATCH_FILE);
+  const scratch = join(context.sourceFolder, scratchFile);
   const sizeBefore = await repositorySizeBytes(context);
   try {
-    await writeFile(scratch, randomBytes(SCRATCH_SIZE_BYTES / 2).toString('hex'));
+    await writeFile(scratch, randomBytes(scratchSizeBytes / 2).toString('hex'));
     const run = await runBackup(context);
     const addedBytes = (await repositorySizeBytes(context)) - sizeBefore;
     const totalBytes = run.fileSize ?? 0;
@@ -47,7 +47,7 @@ export async function makeSecondBackup(context: TourContext): Promise<StepOutcom
     const savedPercent = totalBytes === 0 ? 0 : Math.floor(10_000 * (1 - addedBytes / totalBytes)) / 100;
     return {
       amount: formatBytes(totalBytes),
-      detail: `one file of ${formatBytes(SCRATCH_SIZE_BYTES)} added: the repository grew by ${formatBytes(addedBytes)}, deduplication saved ${savedPercent.toFixed(2)}%`,
+      detail: `one file of ${formatBytes(scratchSizeBytes)} added: the repository grew by ${formatBytes(addedBytes)}, deduplication saved ${savedPercent.toFixed(2)}%`,
     };
   } finally {
     await rm(scratch, { force: true });

@@ -4,10 +4,10 @@ import { unreachable } from '../api-client.ts';
 import { readEventStream } from '../event-stream.ts';
 import type { StepOutcome, TourContext, TourOptions } from './tour-context.ts';
 
-export const BOARD_PATH = '/admin/queues';
-export const DOCS_PATH = '/docs';
-const REQUEST_TIMEOUT_MS = 10_000;
-const REPLAY_TIMEOUT_MS = 15_000;
+export const boardPath = '/admin/queues';
+export const docsPath = '/docs';
+const requestTimeoutMs = 10_000;
+const replayTimeoutMs = 15_000;
 
 const partSchema = z.looseObject({ state: z.string(), latencyMs: z.number().nullish() });
 const healthSchema = z.looseObject({ database: partSchema, queue: partSchema, storage: partSchema });
@@ -24,7 +24,7 @@ export async function checkHealth(options: TourOptions): Promise<StepOutcome> {
 
 /** Reads the event log again from its start, as a client does that was away. */
 export async function replayEvents(context: TourContext): Promise<StepOutcome> {
-  const timeout = AbortSignal.timeout(REPLAY_TIMEOUT_MS);
+  const timeout = AbortSignal.timeout(replayTimeoutMs);
   const wanted = new Set(['backup.completed', 'verify.completed', 'recovery.completed']);
   const signal = AbortSignal.any([context.signal, timeout]);
   let replayed = 0;
@@ -43,16 +43,16 @@ export async function replayEvents(context: TourContext): Promise<StepOutcome> {
 /** The board is closed to strangers, and opens after a sign-in with the token. */
 export async function signInToBoard(options: TourOptions): Promise<StepOutcome> {
   const { url, token } = options.client.options;
-  const stranger = await request(url, BOARD_PATH, { headers: { accept: 'text/html' }, redirect: 'manual' });
+  const stranger = await request(url, boardPath, { headers: { accept: 'text/html' }, redirect: 'manual' });
   if (stranger.ok) throw new HoldfastError('conflict', 'the board is open to everybody');
-  const signIn = await request(url, `${BOARD_PATH}/sign-in`, {
+  const signIn = await request(url, `${boardPath}/sign-in`, {
     method: 'POST',
     body: new URLSearchParams({ token: token ?? '' }),
     redirect: 'manual',
   });
   const cookie = signIn.headers.getSetCookie()[0]?.split(';')[0];
   if (cookie === undefined) throw new HoldfastError('token_invalid', `the board's sign-in answered ${signIn.status} and set no cookie`);
-  const queues = await request(url, `${BOARD_PATH}/api/queues`, { headers: { cookie, accept: 'application/json' } });
+  const queues = await request(url, `${boardPath}/api/queues`, { headers: { cookie, accept: 'application/json' } });
   if (!queues.ok) throw new HoldfastError('token_invalid', `the board answered ${queues.status} after the sign-in`);
   const parsed = z.looseObject({ queues: z.array(z.looseObject({ name: z.string() })) }).parse(await queues.json());
   return { amount: `${parsed.queues.length} queues`, detail: `signed in; ${parsed.queues.map((queue) => queue.name).join(', ')}` };
@@ -60,7 +60,7 @@ export async function signInToBoard(options: TourOptions): Promise<StepOutcome> 
 
 /** The document that /docs shows. */
 export async function readDocs(options: TourOptions): Promise<StepOutcome> {
-  const response = await request(options.client.options.url, `${DOCS_PATH}/json`, {});
+  const response = await request(options.client.options.url, `${docsPath}/json`, {});
   if (!response.ok) throw new HoldfastError('not_found', `the API's description answered ${response.status}`);
   const parsed = z.looseObject({ openapi: z.string(), paths: z.record(z.string(), z.unknown()) }).parse(await response.json());
   return { amount: `${Object.keys(parsed.paths).length} paths`, detail: `OpenAPI ${parsed.openapi}` };
@@ -68,7 +68,7 @@ export async function readDocs(options: TourOptions): Promise<StepOutcome> {
 
 async function request(url: string, path: string, init: RequestInit): Promise<Response> {
   try {
-    return await fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
+    return await fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(requestTimeoutMs) });
   } catch (error) {
     throw unreachable(url, error);
   }

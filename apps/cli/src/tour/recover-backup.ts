@@ -7,9 +7,9 @@ import { compareRecovered, type Comparison } from './compare-recovered.ts';
 import { listTree, type TreeListing } from './list-tree.ts';
 import type { FirstBackup, StepOutcome, TourContext } from './tour-context.ts';
 
-const SHOWN_DIFFERENCES = 5;
+const shownDifferences = 5;
 /** A part of the checkout that every clone has. */
-const SELECTED_FOLDER = 'libs';
+const selectedFolder = 'libs';
 
 /** Recovers everything and holds it against the source. */
 export async function recoverFully(context: TourContext, backup: FirstBackup): Promise<StepOutcome> {
@@ -22,15 +22,15 @@ export async function recoverFully(context: TourContext, backup: FirstBackup): P
 /** Recovers one folder and holds it against the source; nothing else may have come with it. */
 export async function recoverSelectively(context: TourContext, backup: FirstBackup): Promise<StepOutcome> {
   const target = join(context.targetFolder, 'selective');
-  const paths = [join(context.sourceFolder, SELECTED_FOLDER)];
+  const paths = [join(context.sourceFolder, selectedFolder)];
   const run = await runRecovery(context, { backupJobId: backup.run.id, recoveryType: 'selective', targetLocation: target, paths });
   const recovered = await listTree(join(target, context.sourceFolder), { hash: true, signal: context.signal });
   const others = [...recovered.keys()].filter((path) => path !== '' && !isSelected(path));
   if (others.length > 0) {
-    throw new HoldfastError('conflict', `the selective recovery also brought back ${others.slice(0, SHOWN_DIFFERENCES).join(', ')}`);
+    throw new HoldfastError('conflict', `the selective recovery also brought back ${others.slice(0, shownDifferences).join(', ')}`);
   }
   const comparison = compareRecovered(selected(backup.before), selected(backup.after), selected(recovered));
-  return outcomeOf(comparison, run, join(target, context.sourceFolder, SELECTED_FOLDER));
+  return outcomeOf(comparison, run, join(target, context.sourceFolder, selectedFolder));
 }
 
 async function runRecovery(context: TourContext, body: object): Promise<Run> {
@@ -43,7 +43,7 @@ async function runRecovery(context: TourContext, body: object): Promise<Run> {
 
 function outcomeOf(comparison: Comparison, run: Run, where: string): StepOutcome {
   if (comparison.differences.length > 0) {
-    const shown = comparison.differences.slice(0, SHOWN_DIFFERENCES).join('; ');
+    const shown = comparison.differences.slice(0, shownDifferences).join('; ');
     throw new HoldfastError('repository_damaged', `${comparison.differences.length} differences to the source: ${shown}`, {
       hint: `compare ${where} with the source`,
     });
@@ -60,7 +60,7 @@ function outcomeOf(comparison: Comparison, run: Run, where: string): StepOutcome
 }
 
 function isSelected(path: string): boolean {
-  return path === SELECTED_FOLDER || path.startsWith(`${SELECTED_FOLDER}/`);
+  return path === selectedFolder || path.startsWith(`${selectedFolder}/`);
 }
 
 function selected(listing: TreeListing): TreeListing {

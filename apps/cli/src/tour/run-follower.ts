@@ -14,9 +14,9 @@ export interface RunFollower extends AsyncDisposable {
   counts(): { readonly state: number; readonly progress: number };
 }
 
-const POLL_INTERVAL_MS = 1_000;
+const pollIntervalMs = 1_000;
 /** No change of the row and no progress for so long: a worker is missing or stuck. */
-const SILENCE_LIMIT_MS = 180_000;
+const silenceLimitMs = 180_000;
 
 interface Listener {
   readonly onProgress: (progress: Progress) => void;
@@ -70,8 +70,8 @@ export function openRunFollower(client: ApiClient, entityId: string): RunFollowe
           const state = `${row.status} ${row.attempt} ${row.errorMessage ?? ''}`;
           if (state !== last) heardAt = performance.now();
           last = state;
-          if (performance.now() - heardAt > SILENCE_LIMIT_MS) throw stuck(row);
-          await Promise.race([wake.promise, pause(POLL_INTERVAL_MS, signal)]);
+          if (performance.now() - heardAt > silenceLimitMs) throw stuck(row);
+          await Promise.race([wake.promise, pause(pollIntervalMs, signal)]);
           client.options.signal?.throwIfAborted();
           wake = Promise.withResolvers<void>();
         }

@@ -5,23 +5,23 @@ import type { ApiClient } from '../api-client.ts';
 import { configSchema, entitySchema, pageOf, type Config } from './api-answers.ts';
 import type { StepOutcome, TourOptions } from './tour-context.ts';
 
-export const DEMO_ENTITY = 'demo';
-const RETENTION_DAYS = 30;
+export const demoEntity = 'demo';
+const demoRetentionDays = 30;
 /** The largest page: a tour's entity has a handful of configs. */
-const PAGE_LIMIT = 200;
+const pageLimit = 200;
 
 /** The tenant of the tour: the one of an earlier tour, or a new one. */
 export async function findOrCreateEntity(client: ApiClient): Promise<StepOutcome & { readonly entityId: string }> {
   try {
-    const created = await client.post('/entities', { name: DEMO_ENTITY }, entitySchema);
-    return { entityId: created.id, amount: '', detail: `${DEMO_ENTITY}, id ${created.id}` };
+    const created = await client.post('/entities', { name: demoEntity }, entitySchema);
+    return { entityId: created.id, amount: '', detail: `${demoEntity}, id ${created.id}` };
   } catch (error) {
     if (!isHoldfastError(error, 'conflict')) throw error;
   }
-  const page = await client.get(`/entities?limit=${PAGE_LIMIT}`, pageOf(entitySchema));
-  const existing = page.items.find((entity) => entity.name === DEMO_ENTITY);
-  invariant(existing !== undefined, `there is an entity ${DEMO_ENTITY}, but the list does not show it`);
-  return { entityId: existing.id, amount: '', detail: `${DEMO_ENTITY}, of an earlier tour, id ${existing.id}` };
+  const page = await client.get(`/entities?limit=${pageLimit}`, pageOf(entitySchema));
+  const existing = page.items.find((entity) => entity.name === demoEntity);
+  invariant(existing !== undefined, `there is an entity ${demoEntity}, but the list does not show it`);
+  return { entityId: existing.id, amount: '', detail: `${demoEntity}, of an earlier tour, id ${existing.id}` };
 }
 
 /** Where this `up` keeps its state, and where one without HOLDFAST_STATE_DIR does: databases that are written to all the time. */
@@ -43,7 +43,7 @@ export async function findOrCreateConfig(options: TourOptions, entityId: string)
     excludes: [...stateFolders(options), ...(options.withNodeModules ? [] : ['node_modules'])],
   };
   const storageOptions = { type: 'local', path: options.repositoryFolder };
-  const list = await options.client.get(`/configs?entityId=${entityId}&limit=${PAGE_LIMIT}`, pageOf(configSchema));
+  const list = await options.client.get(`/configs?entityId=${entityId}&limit=${pageLimit}`, pageOf(configSchema));
   const same = list.items.find(
     (config) => config.isActive && isSameJson(config.source, source) && isSameJson(config.storageOptions, storageOptions),
   );
@@ -73,7 +73,7 @@ function createConfig(
     source: wanted.source,
     schedule: '30 2 * * *',
     timeZone: 'UTC',
-    retentionDays: RETENTION_DAYS,
+    retentionDays: demoRetentionDays,
     compressionEnabled: true,
     encryptionEnabled: true,
     storageLocation: 'local',

@@ -24,8 +24,8 @@ export interface StepRunner {
   table(): string;
 }
 
-const LABEL_WIDTH = 24;
-const DETAIL_CHARS = 110;
+const labelWidth = 24;
+const detailChars = 110;
 
 export function openStepRunner(output: NodeJS.WriteStream & BarStream, signal: AbortSignal): StepRunner {
   const results: StepResult[] = [];
@@ -35,13 +35,13 @@ export function openStepRunner(output: NodeJS.WriteStream & BarStream, signal: A
       result.state
     ];
     const facts = [formatDuration(result.milliseconds), result.amount, result.detail].filter((fact) => fact !== '');
-    output.write(`  ${mark} ${result.step.padEnd(LABEL_WIDTH)}  ${facts.join('  ')}\n`);
+    output.write(`  ${mark} ${result.step.padEnd(labelWidth)}  ${facts.join('  ')}\n`);
   };
   return {
     results,
     async run(step, work) {
       const startedAt = performance.now();
-      const bar = openProgressBar(`    ${step.padEnd(LABEL_WIDTH)}`, output, () => performance.now());
+      const bar = openProgressBar(`    ${step.padEnd(labelWidth)}`, output, () => performance.now());
       try {
         const outcome = await work((progress) => bar.show(progress));
         bar.clear();
@@ -70,7 +70,7 @@ export function openStepRunner(output: NodeJS.WriteStream & BarStream, signal: A
           (result.milliseconds / 1000).toFixed(1),
           result.amount,
           // The line above the table has all of it.
-          result.detail.length > DETAIL_CHARS ? `${result.detail.slice(0, DETAIL_CHARS - 1)}…` : result.detail,
+          result.detail.length > detailChars ? `${result.detail.slice(0, detailChars - 1)}…` : result.detail,
         ]),
       ),
   };

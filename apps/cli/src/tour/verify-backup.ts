@@ -31,9 +31,9 @@ export async function verifyBackup(
   return { amount: countsOf(run.details), detail: verification.meaning };
 }
 
-const SHOWN_COUNTS = 3;
+const shownCounts = 3;
 /** The endings of the names of counts, and what is counted in front of them: `packsChecked`. */
-const COUNT_NAME = /^(?<what>[a-z]+)(?:Checked|Compared)$/;
+const countName = /^(?<what>[a-z]+)(?:Checked|Compared)$/;
 
 /** `1.6 MiB, 2 packs, 294 trees`: the bytes and counts among the details, by their own names. */
 function countsOf(details: Readonly<Record<string, unknown>> | null): string {
@@ -42,9 +42,9 @@ function countsOf(details: Readonly<Record<string, unknown>> | null): string {
     .flatMap(([name, value]) => {
       if (typeof value !== 'number' || value === 0) return [];
       if (name === 'bytesRead' || name === 'bytesCompared') return [formatBytes(value)];
-      const what = COUNT_NAME.exec(name)?.groups?.['what'];
+      const what = countName.exec(name)?.groups?.['what'];
       return what === undefined ? [] : [`${formatCount(value)} ${what}`];
     })
-    .slice(0, SHOWN_COUNTS)
+    .slice(0, shownCounts)
     .join(', ');
 }

@@ -20,11 +20,6 @@ export function startNode(name: string, entry: string, env: Record<string, strin
   return watch(name, child);
 }
 
-/** The same for any program. */
-export function startProgram(name: string, file: string, args: string[]): RunningProcess {
-  return watch(name, spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] }));
-}
-
 function watch(name: string, child: ChildProcess): RunningProcess {
   let kept = '';
   const keep = (chunk: Buffer) => {

@@ -23,7 +23,9 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
 
   await using repository = await openRepositoryOf(context, work.repository, { create: true, signal });
   const tags = tagsOf(work);
-  const snapshots = await listSnapshots(repository, { signal });
+  // A damaged snapshot must not keep new ones from being made: that is when they are needed most.
+  const onUnreadable = (id: string, error: Error): void => context.logger.warn({ err: error, id }, 'a snapshot cannot be read; left aside');
+  const snapshots = await listSnapshots(repository, { signal, onUnreadable });
   const adopted = findSnapshotByTag(snapshots, tags.job);
   if (adopted !== undefined) return adopt(repository, adopted);
 

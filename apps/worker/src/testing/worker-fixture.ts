@@ -12,6 +12,7 @@ import { openQueues, type Queues } from '@holdfast/jobs/queues';
 import type { RunKind } from '@holdfast/jobs/queue-names';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { missingRedis, startTestRedis, type TestRedis } from '@holdfast/jobs/testing/test-redis';
+import { nextTick } from '@holdfast/policy/schedule';
 import { readWorkerConfig, type WorkerConfig } from '../config.ts';
 import { createLogger } from '../logger.ts';
 import { startWorkers, type RunningWorker, type RunWorks } from '../start-workers.ts';
@@ -91,7 +92,7 @@ export async function openWorkerFixture(backendKind: 'redis' | 'postgresql'): Pr
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
   };
   const config = readWorkerConfig(environment);
-  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl });
+  const backend = createQueueBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, nextTick });
   const queues = opened.use(await openQueues(backend, { onError: () => undefined }));
   const workers: RunningWorker[] = [];
   opened.defer(async () => void (await Promise.all(workers.map((worker) => worker.stop()))));

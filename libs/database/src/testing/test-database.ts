@@ -6,11 +6,11 @@ import { openDatabase, type Database } from '../open-database.ts';
 import { startTestServer } from './test-server.ts';
 
 /** The lock under which the template is made: test files of one run may begin together. */
-const TEMPLATE_LOCK = 72_707_399;
+const templateLock = 72_707_399;
 
 /** Connections close a moment after they were told to. */
-const LEAK_GRACE_MS = 2_000;
-const LEAK_POLL_MS = 20;
+const leakGraceMs = 2_000;
+const leakPollMs = 20;
 
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
@@ -50,13 +50,13 @@ async function dropDatabase(name: string): Promise<void> {
 }
 
 async function openConnections(client: pg.Client, database: string): Promise<string[]> {
-  for (let waitedMs = 0; ; waitedMs += LEAK_POLL_MS) {
+  for (let waitedMs = 0; ; waitedMs += leakPollMs) {
     const { rows } = await client.query<{ application: string }>(
       `SELECT application_name AS application FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'`,
       [database],
     );
-    if (rows.length === 0 || waitedMs >= LEAK_GRACE_MS) return rows.map(({ application }) => application);
-    await delay(LEAK_POLL_MS);
+    if (rows.length === 0 || waitedMs >= leakGraceMs) return rows.map(({ application }) => application);
+    await delay(leakPollMs);
   }
 }
 
@@ -72,7 +72,7 @@ async function makeTemplate(): Promise<string> {
   for (const { checksum } of await readMigrations()) hash.update(checksum);
   const name = `holdfast_template_${hash.digest('hex').slice(0, 16)}`;
   await administer(async (client) => {
-    await client.query('SELECT pg_advisory_lock($1)', [TEMPLATE_LOCK]);
+    await client.query('SELECT pg_advisory_lock($1)', [templateLock]);
     const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [name]);
     if (rowCount !== 0) return;
     // Made under another name: an interrupted run leaves no half-made template.

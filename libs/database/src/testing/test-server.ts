@@ -6,7 +6,7 @@ import type { Writable } from 'node:stream';
 import { startEmbeddedPostgres } from '../embedded-postgres.ts';
 
 /** A server that is there already, with a user who may create databases; the tests of several processes share it. */
-export const TEST_DATABASE_VARIABLE = 'HOLDFAST_TEST_DATABASE_URL';
+export const testDatabaseVariable = 'HOLDFAST_TEST_DATABASE_URL';
 
 export interface TestServer extends AsyncDisposable {
   readonly url: string;
@@ -17,7 +17,7 @@ const settings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'o
 
 /** The given server, else one of our own in a temporary folder that goes with this process. */
 export async function startTestServer(): Promise<TestServer> {
-  const given = process.env[TEST_DATABASE_VARIABLE];
+  const given = process.env[testDatabaseVariable];
   if (given !== undefined && given !== '') return { url: given, [Symbol.asyncDispose]: async () => undefined };
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-postgres-'));
   const server = await startEmbeddedPostgres({ dataDir, log: () => undefined, settings });

@@ -1,0 +1,21 @@
+import type { Command } from './measured-run.ts';
+
+export type ToolName = 'holdfast' | 'restic' | 'borg';
+
+/** What a tool is asked to do with one repository. A restore takes the newest snapshot, and all of it. */
+export type Work =
+  | { readonly kind: 'backup'; readonly folder: string }
+  | { readonly kind: 'check' }
+  | { readonly kind: 'restore'; readonly target: string };
+
+/** A program that backs up, and how it is called. */
+export interface BackupTool {
+  readonly name: ToolName;
+  readonly version: string;
+  /** Makes an empty repository; not measured. */
+  makeRepository(path: string): Promise<void>;
+  commandFor(work: Work, repositoryPath: string): Command;
+}
+
+/** Of every repository that the bench makes. */
+export const benchPassword = 'bench';

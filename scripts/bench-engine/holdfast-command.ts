@@ -1,0 +1,87 @@
+// The engine as a program, called as a worker calls it: local storage, file-system source and target, progress reported.
+//   holdfast-command.ts version
+//   holdfast-command.ts init REPOSITORY
+//   holdfast-command.ts backup REPOSITORY FOLDER
+//   holdfast-command.ts check REPOSITORY
+//   holdfast-command.ts restore REPOSITORY TARGET
+// The password is in RESTIC_PASSWORD, for both. Exits 1 when anything was left out, damaged or not restored.
+import { hostname, userInfo } from 'node:os';
+import { archive } from '../../libs/engine/src/archiver.ts';
+import { check } from '../../libs/engine/src/checker.ts';
+import { createRepository } from '../../libs/engine/src/create-repository.ts';
+import { acquireLock } from '../../libs/engine/src/lock.ts';
+import { openRepository, type Repository } from '../../libs/engine/src/repository.ts';
+import { restore } from '../../libs/engine/src/restorer.ts';
+import { chooseParent, listSnapshots } from '../../libs/engine/src/snapshots.ts';
+import { openFileSystemSource } from '../../libs/sources/src/file-system-source.ts';
+import { openFileSystemTarget } from '../../libs/sources/src/file-system-target.ts';
+import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+
+const password = process.env['RESTIC_PASSWORD'] ?? '';
+const owner = { hostname: hostname(), username: userInfo().username };
+const [word = '', repositoryPath = '', folder = ''] = process.argv.slice(2);
+// Worker and processor always listen; without a listener the engine need not count ahead.
+const onProgress = (): void => {};
+
+switch (word) {
+  case 'version':
+    break;
+  case 'init':
+    await using(await createRepository({ storage: await openLocalStorage({ path: repositoryPath }), password, ...owner }), async () => {});
+    break;
+  case 'backup':
+    await using(await open(), backUp);
+    break;
+  case 'check':
+    await using(await open(), checkAll);
+    break;
+  case 'restore':
+    await using(await open(), restoreNewest);
+    break;
+  default:
+    throw new Error(`no such word: ${word}`);
+}
+
+async function open(): Promise<Repository> {
+  return await openRepository({ storage: await openLocalStorage({ path: repositoryPath }), password });
+}
+
+async function using(repository: Repository, work: (repository: Repository) => Promise<void>): Promise<void> {
+  try {
+    await work(repository);
+  } finally {
+    await repository.close();
+  }
+}
+
+async function backUp(repository: Repository): Promise<void> {
+  const source = await openFileSystemSource({ paths: [folder], roots: [folder] });
+  try {
+    const parent = chooseParent(await listSnapshots(repository), { hostname: owner.hostname, paths: source.paths });
+    const result = await archive({ repository, source, ...(parent === undefined ? {} : { parent }), ...owner, onProgress });
+    finish(result.skippedCount === 0 && result.warnings.length === 0, result);
+  } finally {
+    await source.close();
+  }
+}
+
+async function checkAll(repository: Repository): Promise<void> {
+  // Both halves of what restic does in `check --read-data`, under one lock: the structure, and every byte.
+  await using lock = await acquireLock(repository, { exclusive: false });
+  const structure = await check({ repository, lock, level: 'integrity', onProgress });
+  const data = await check({ repository, lock, level: 'checksum', onProgress });
+  finish(structure.findingCount + data.findingCount === 0, { structure, data });
+}
+
+async function restoreNewest(repository: Repository): Promise<void> {
+  const newest = (await listSnapshots(repository)).at(-1);
+  if (newest === undefined) throw new Error('there is no snapshot');
+  const target = openFileSystemTarget({ path: folder, roots: [folder], overwrite: false });
+  const result = await restore({ repository, snapshotId: newest.id, target, onProgress });
+  finish(result.failedCount === 0 && result.warningCount === 0, result);
+}
+
+function finish(ok: boolean, result: object): void {
+  console.log(JSON.stringify(result, null, 1));
+  if (!ok) process.exitCode = 1;
+}

@@ -1,0 +1,25 @@
+// node --expose-gc index-process.ts REPOSITORY RESULT   opens the repository's index and writes what it holds in memory, as JSON.
+import { writeFileSync } from 'node:fs';
+import { loadIndex } from '../../libs/engine/src/load-index.ts';
+import { openRepository } from '../../libs/engine/src/repository.ts';
+import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+
+const [repositoryPath = '', resultPath = ''] = process.argv.slice(2);
+const password = process.env['RESTIC_PASSWORD'] ?? '';
+await using repository = await openRepository({ storage: await openLocalStorage({ path: repositoryPath }), password });
+const before = usedBytes();
+const startedAtMs = performance.now();
+const { index } = await loadIndex(repository);
+const openMs = performance.now() - startedAtMs;
+const heldBytes = usedBytes() - before;
+// Read after the measuring, so that nothing of the index may go before.
+writeFileSync(resultPath, JSON.stringify({ blobCount: index.entryCount, heldBytes, openMs }));
+
+/** What is in use, of the heap and outside of it. */
+function usedBytes(): number {
+  if (globalThis.gc === undefined) throw new Error('needs --expose-gc');
+  // The second finds what the first one's finalizers let go.
+  for (let nth = 0; nth < 2; nth++) globalThis.gc();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}

@@ -8,7 +8,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
  */
 export type CompressionMode = 'off' | 'fastest' | 'auto' | 'better' | 'max';
 
-const levels: Record<Exclude<CompressionMode, 'off'>, number> = { fastest: 1, auto: 3, better: 7, max: 11 };
+export const compressionLevels: Readonly<Record<Exclude<CompressionMode, 'off'>, number>> = { fastest: 1, auto: 3, better: 7, max: 11 };
 
 /** A frame and its header take about this much, so nothing shorter shrinks. */
 const minCompressibleBytes = 24;
@@ -28,7 +28,7 @@ export function compressBlob(bytes: Uint8Array, mode: CompressionMode): Uint8Arr
   const compressed = zstdCompressSync(bytes, {
     chunkSize: outputChunkBytes(bytes.length),
     pledgedSrcSize: bytes.length,
-    params: { [constants.ZSTD_c_compressionLevel]: levels[mode] },
+    params: { [constants.ZSTD_c_compressionLevel]: compressionLevels[mode] },
   });
   return compressed.length < bytes.length ? compressed : null;
 }

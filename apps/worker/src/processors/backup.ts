@@ -42,7 +42,7 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
       username: context.username,
       tags: ['holdfast', tags.job, tags.config],
       excludes,
-      compression: work.backupConfig.compressionEnabled,
+      compression: work.backupConfig.compressionEnabled ? 'auto' : 'off',
       onProgress,
       // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.
       commit: (write) => commitUnderFence(context.database, claim, () => write()),

@@ -47,6 +47,8 @@ export interface ArchiveOptions extends LockOptions {
    * unless `threads` gives it a pool of the caller's.
    */
   readonly concurrency?: number;
+  /** Of the call's own threads: see ThreadPoolOptions. Those of `threads` keep the priority that they have. */
+  readonly lowPriority?: boolean;
   readonly threads?: ThreadPool;
   /**
    * Called once, when packs and index are durable: it must call `write`, which writes the snapshot file, and return its id.

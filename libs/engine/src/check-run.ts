@@ -170,7 +170,7 @@ export class CheckRun {
   }
 
   async #checkPacks({ index, sizes, wanted, graph }: PacksToRead): Promise<void> {
-    const { repository, pool, concurrency } = this.#options;
+    const { repository, pool, concurrency, lowPriority = false } = this.#options;
     const packIds = [...(wanted ?? new Set([...indexedIds(index), ...sizes.keys()]))];
     const bytesTotal = packIds.reduce((sum, packId) => sum + (sizes.get(packId) ?? 0), 0);
     const onChecked = ({ findings, bytesRead, blobsChecked, trees }: CheckedPack): void => {
@@ -187,6 +187,7 @@ export class CheckRun {
       bytesTotal,
       onChecked,
       ...(pool === undefined ? {} : { pool }),
+      lowPriority,
       ...(concurrency === undefined ? {} : { concurrency }),
     });
   }

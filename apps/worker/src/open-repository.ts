@@ -3,6 +3,7 @@ import { openOrCreateRepository } from '@holdfast/engine/create-repository';
 import { openRepository, type Repository } from '@holdfast/engine/repository';
 import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
+import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/limiting-storage';
 import { openStorage } from '@holdfast/storage/open-storage';
 import { parseStorageOptions } from '@holdfast/storage/storage-options';
 import type { Storage } from '@holdfast/storage/storage';
@@ -16,16 +17,19 @@ export async function openStorageOf({ config }: WorkerContext, row: Pick<Reposit
   return openStorage(parseStorageOptions(row.storageOptions), { checkPath: (path) => resolveInsideRoots(path, config.storageRoots) });
 }
 
+export interface OpenOptions {
+  readonly create: boolean;
+  readonly signal: AbortSignal;
+  /** How fast the run may read and write; by default as fast as it goes. */
+  readonly limits?: BandwidthLimits;
+}
+
 /**
  * Opens a row's repository and notes on the row what was seen. With `create` a repository is made where none was ever seen: one
  * that was there and is missing now (a disk that is not mounted) is never made anew, which would hide the loss.
  * Codes: secret_unreadable, repository_missing, repository_password_wrong, repository_damaged, those of openStorageOf.
  */
-export async function openRepositoryOf(
-  context: WorkerContext,
-  row: RepositoryRow,
-  options: { readonly create: boolean; readonly signal: AbortSignal },
-): Promise<Repository> {
+export async function openRepositoryOf(context: WorkerContext, row: RepositoryRow, options: OpenOptions): Promise<Repository> {
   const startedAtMs = performance.now();
   let repository: Repository | undefined;
   try {
@@ -52,13 +56,15 @@ export function stateFor(code: string): 'unreachable' | 'damaged' | undefined {
   return code === 'repository_missing' || code === 'storage_denied' || code === 'storage_unreachable' ? 'unreachable' : undefined;
 }
 
-async function open(
-  context: WorkerContext,
-  row: RepositoryRow,
-  { create, signal }: { readonly create: boolean; readonly signal: AbortSignal },
-): Promise<Repository> {
+/** Without a limit the storage itself, which threads can use by themselves. */
+function limitedStorage(storage: Storage, limits: BandwidthLimits = {}): Storage {
+  const isLimited = limits.uploadBytesPerSecond !== undefined || limits.downloadBytesPerSecond !== undefined;
+  return isLimited ? openLimitingStorage(storage, limits) : storage;
+}
+
+async function open(context: WorkerContext, row: RepositoryRow, { create, signal, limits }: OpenOptions): Promise<Repository> {
   const password = await repositoryPassword(context.database.client, row.id, context.masterKey);
-  const storage = await openStorageOf(context, row);
+  const storage = limitedStorage(await openStorageOf(context, row), limits);
   try {
     const { hostname, username, clock } = context;
     const repository =

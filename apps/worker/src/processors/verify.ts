@@ -4,6 +4,7 @@ import { check } from '@holdfast/engine/checker';
 import type { Repository } from '@holdfast/engine/repository';
 import { restore } from '@holdfast/engine/restorer';
 import { verifyRestored } from '@holdfast/engine/verify-restored';
+import { parseBackupOptions } from '@holdfast/jobs/backup-options';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { lockOptionsOf } from '../lock-options.ts';
@@ -11,6 +12,7 @@ import { openRepositoryOf } from '../open-repository.ts';
 import { checkOutcome, restoreTestOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { makeScratchFolder } from '../scratch-folder.ts';
+import { threadOptionsOf } from '../thread-options.ts';
 import { usableSnapshot } from '../usable-snapshot.ts';
 
 /**
@@ -21,9 +23,10 @@ export async function processVerify(run: RunInHand<'verify'>): Promise<RunOutcom
   const { context, claim, signal, onProgress } = run;
   const work = await findVerificationWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
+  const options = parseBackupOptions(work.backupJob.backupConfig.options);
 
-  await using repository = await openRepositoryOf(context, work.backupJob.repository, { create: false, signal });
-  const common = { ...lockOptionsOf(run), repository, onProgress };
+  await using repository = await openRepositoryOf(context, work.backupJob.repository, { create: false, signal, limits: options });
+  const common = { ...lockOptionsOf(run), ...threadOptionsOf(options), repository, onProgress };
   // Awaited here: the repository closes when this function returns.
   if (work.verificationType === 'restore_test') return await testRestore(run, repository, snapshotId);
   const scope =

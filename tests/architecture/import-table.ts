@@ -22,7 +22,16 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
   database: { may: ['errors'] },
   settings: { may: ['errors'] },
   engine: {
-    may: ['errors', 'restic-format', 'storage', 'sources/source', 'sources/target', 'policy/retention'],
+    may: [
+      'errors',
+      'restic-format',
+      'storage',
+      'sources/source',
+      'sources/target',
+      'sources/thread-target',
+      'sources/target-writer',
+      'policy/retention',
+    ],
     testsMay: ['sources'],
   },
   api: {

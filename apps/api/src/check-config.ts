@@ -70,6 +70,9 @@ export function checkConfig(config: CheckedConfig, roots: Pick<ApiConfig, 'sourc
   checkSchedule(config.schedule, config.timeZone);
   refuse('path_outside_roots', [
     ...config.source.paths.flatMap((path, index) => outside(`source.paths.${index}`, path, roots.sourceRoots, 'HOLDFAST_SOURCE_ROOTS')),
+    ...(config.source.excludeFiles ?? []).flatMap((path, index) =>
+      outside(`source.excludeFiles.${index}`, path, roots.sourceRoots, 'HOLDFAST_SOURCE_ROOTS'),
+    ),
     ...outside('storageOptions.path', config.storageOptions.path, roots.storageRoots, 'HOLDFAST_STORAGE_ROOTS'),
   ]);
 }

@@ -43,6 +43,9 @@ export function rememberTarget(
     openFile: (at, node) => target.openFile(at, node),
     makeNode: (at, node) => target.makeNode(at, node),
     makeHardLink: (at, existing) => target.makeHardLink(at, existing),
+    get threadOptions() {
+      return target.threadOptions;
+    },
     get warnings() {
       return target.warnings;
     },

@@ -1,7 +1,7 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { encodeTree } from '@holdfast/restic-format/tree';
+import { encodeNodeText, joinTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
 import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
 import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
@@ -40,12 +40,17 @@ interface ListedFolder {
   readonly parent: ParentFolder;
 }
 
-type PendingNode = TreeNode | null | Promise<TreeNode | null>;
+type PendingNode = NamedNodeText | null | Promise<NamedNodeText | null>;
 
 /** Walks the source, stores its files and trees, and returns the id of the top tree. */
 export async function walkSource(options: ArchiveWalkOptions): Promise<ObjectId> {
   const walk = new ArchiveWalk(options);
   return await walk.run();
+}
+
+/** Only what is a folder in both, or has to be looked at more closely, is decoded. */
+function beforeOf(parent: ParentFolder, node: SourceNode): TreeNode | undefined {
+  return node.type === 'file' || node.type === 'dir' ? parent.get(node.name) : undefined;
 }
 
 class ArchiveWalk {
@@ -82,7 +87,8 @@ class ArchiveWalk {
     await this.#breathe();
     const onDamaged = (reason: string) => onWarning(`the parent's ${path} is not used: ${reason}`);
     const parent = await loadParentFolder(loader, parentTreeId, { signal: this.#signal, onDamaged });
-    return { parent, entries: await source.readDirectory(path, { signal: this.#signal, before: parent }) };
+    const attributesBefore = (name: string, inode: bigint, changedNs: bigint) => parent.attributes(name, inode, changedNs);
+    return { parent, entries: await source.readDirectory(path, { signal: this.#signal, attributesBefore }) };
   }
 
   /** Sources that block the thread leave no room for timers, messages and an abort by themselves. */
@@ -102,19 +108,34 @@ class ArchiveWalk {
         onSkipped(entry.skipped);
         continue;
       }
-      const pending = await this.#beginNode(joinPath(path, entry.node.name), entry.node, parent.get(entry.node.name));
+      const same = this.#sameFile(entry.node, parent);
+      if (same !== null) {
+        nodes.push(same);
+        continue;
+      }
+      const pending = await this.#beginNode(joinPath(path, entry.node.name), entry.node, beforeOf(parent, entry.node));
       if (pending !== null) nodes.push(pending.node);
     }
     // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
     await this.#folderSlots.acquire();
-    return { treeId: this.#track(this.#saveTree(nodes).finally(() => this.#folderSlots.release())) };
+    return { treeId: this.#track(this.#saveTree(nodes, parent).finally(() => this.#folderSlots.release())) };
   }
 
   /** Stores a node or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
   async #beginNode(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
     if (node.type === 'file') return await this.#beginFile(path, node, before);
     if (node.type === 'dir') return await this.#beginFolder(path, node, before);
-    return { node: encodeSourceNode(node) };
+    return { node: encodeNodeText(encodeSourceNode(node)) };
+  }
+
+  /** The text of a file's node that the parent has, when its file is certainly the same: nothing is encoded then. */
+  #sameFile(node: SourceNode, parent: ParentFolder): NamedNodeText | null {
+    const { index, onFile, onBytes } = this.#options;
+    const text = parent.sameFileText(node, index);
+    if (text === null) return null;
+    onFile('unmodified', node.sizeBytes);
+    onBytes(node.sizeBytes);
+    return { name: node.name, text };
   }
 
   async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
@@ -123,13 +144,13 @@ class ArchiveWalk {
     if (content !== null) {
       onFile('unmodified', node.sizeBytes);
       onBytes(node.sizeBytes);
-      return { node: encodeSourceNode(node, { content }) };
+      return { node: encodeNodeText(encodeSourceNode(node, { content })) };
     }
     await this.#fileSlots.acquire();
     return { node: this.#track(this.#storeFile(path, node, before).finally(() => this.#fileSlots.release())) };
   }
 
-  async #storeFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<TreeNode | null> {
+  async #storeFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<NamedNodeText | null> {
     const { storer, onFile, onSkipped, onBytes } = this.#options;
     this.#signal.throwIfAborted();
     const stored = await storer.store(path, { signal: this.#signal, onBytes, sizeBytes: node.sizeBytes });
@@ -139,7 +160,7 @@ class ArchiveWalk {
     }
     onFile(before?.type === 'file' ? 'changed' : 'new', stored.sizeBytes);
     // A file that grew or shrank meanwhile: the node says what was stored, so the next backup sees the difference and reads it again.
-    return encodeSourceNode(node, { content: stored.content, sizeBytes: stored.sizeBytes });
+    return encodeNodeText(encodeSourceNode(node, { content: stored.content, sizeBytes: stored.sizeBytes }));
   }
 
   async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
@@ -155,19 +176,21 @@ class ArchiveWalk {
     return { node: this.#track(treeId.then((subtree) => this.#folderNode(node, subtree, before))) };
   }
 
-  #folderNode(node: SourceNode, subtree: ObjectId, before: TreeNode | undefined): TreeNode {
+  #folderNode(node: SourceNode, subtree: ObjectId, before: TreeNode | undefined): NamedNodeText {
     const isSame = before?.subtree === subtree && before.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
     this.#options.onDirectory(before?.type !== 'dir' ? 'new' : isSame ? 'unmodified' : 'changed');
-    return encodeSourceNode(node, { subtree });
+    return encodeNodeText(encodeSourceNode(node, { subtree }));
   }
 
-  async #saveTree(nodes: readonly PendingNode[]): Promise<ObjectId> {
-    const whole: TreeNode[] = [];
+  async #saveTree(nodes: readonly PendingNode[], parent: ParentFolder): Promise<ObjectId> {
+    const whole: NamedNodeText[] = [];
     for (const pending of nodes) {
-      const node = await pending;
+      const node = pending instanceof Promise ? await pending : pending;
       if (node !== null) whole.push(node);
     }
-    return (await this.#options.sink.save('tree', encodeTree(whole))).id;
+    const isSame = whole.length === parent.nodeCount && whole.every(({ name, text }) => parent.text(name) === text);
+    if (isSame && parent.treeId !== undefined) return parent.treeId;
+    return (await this.#options.sink.save('tree', joinTree(whole))).id;
   }
 
   /** Notes a task that runs beside the walk; its failure ends the walk. */

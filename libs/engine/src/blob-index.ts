@@ -18,6 +18,10 @@ export interface BlobIndex {
   /** The number of the blob's first entry, or -1. */
   find(type: BlobType, id: ObjectId): number;
   at(entry: number): BlobLocation;
+  /** Where an entry lies, in numbers alone. `plainLength` is 0 when it is not compressed. */
+  placeOf(entry: number): BlobPlace;
+  /** The pack of a number, and how many entries it has. */
+  packOf(packNumber: number): { readonly packId: ObjectId; readonly entryCount: number };
   /** As `find`, for an id as it stands in 32 bytes of `ids` from `position` on. */
   findBytes(type: BlobType, ids: Uint8Array, position: number): number;
   /** Several entries as a thread takes them. */
@@ -36,6 +40,13 @@ export interface SharedBlobIndex {
   readonly slots: SharedArrayBuffer;
   readonly ids: SharedArrayBuffer;
   readonly isTree: SharedArrayBuffer;
+}
+
+export interface BlobPlace {
+  readonly packNumber: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly plainLength: number;
 }
 
 export interface IndexPackEntries {
@@ -94,6 +105,22 @@ class ColumnIndex implements BlobIndex {
       length: this.#lengths[entry] ?? 0,
       ...(plainLength ? { uncompressedLength: plainLength } : {}),
     };
+  }
+
+  placeOf(entry: number): BlobPlace {
+    return {
+      packNumber: this.#packs[entry] ?? 0,
+      offset: this.#offsets[entry] ?? 0,
+      length: this.#lengths[entry] ?? 0,
+      plainLength: this.#plainLengths[entry] ?? 0,
+    };
+  }
+
+  packOf(packNumber: number): { packId: ObjectId; entryCount: number } {
+    let entryCount = 0;
+    const runs = this.#packRuns[packNumber] ?? [];
+    for (let at = 1; at < runs.length; at += 2) entryCount += runs[at] ?? 0;
+    return { packId: this.#packIds[packNumber] ?? '', entryCount };
   }
 
   findBytes(type: BlobType, ids: Uint8Array, position: number): number {

@@ -6,7 +6,7 @@ import type { BlobType } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
 import type { BlobIndex, BlobLocation } from './blob-index.ts';
 import { withSignal, type Repository } from './repository.ts';
-import { openBlob } from './sealed-blob.ts';
+import { createBlobUnpacker } from './blob-unpacker.ts';
 
 /** Loads single blobs, each checked against its hash. */
 export interface BlobLoader {
@@ -43,16 +43,24 @@ export function createBlobLoader(repository: Repository, index: BlobIndex): Blob
     return window;
   };
 
-  const load = async (type: BlobType, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array> => {
+  const unpacker = createBlobUnpacker(repository.masterKeys);
+
+  /** `use` has to be done with the plaintext when it returns: the next blob takes its place. */
+  const load = async <T>(type: BlobType, id: ObjectId, signal: AbortSignal | undefined, use: (plain: Uint8Array) => T): Promise<T> => {
     const blob = index.lookup(type, id);
     if (blob === null) throw new HoldfastError('repository_damaged', `${type} blob ${id} is in no index`);
     const start = Math.floor(blob.offset / windowBytes) * windowBytes;
     const end = Math.max(endOf(blob), Math.min(start + windowBytes, packEnds.get(blob.packId) ?? 0));
     const window = await loadWindow(blob.packId, start, end - start, signal);
-    return openBlob(repository.cipher, window.subarray(blob.offset - start, endOf(blob) - start), blob);
+    const sealed = window.subarray(blob.offset - start, endOf(blob) - start);
+    unpacker.window(sealed.length).set(sealed);
+    return use(unpacker.unpack(0, sealed.length, blob.uncompressedLength ?? 0, id));
   };
 
-  return { load, loadTree: async (id, signal) => decodeTree(await load('tree', id, signal)) };
+  return {
+    load: (type, id, signal) => load(type, id, signal, (plain) => plain.slice()),
+    loadTree: (id, signal) => load('tree', id, signal, decodeTree),
+  };
 }
 
 function endOf(blob: BlobLocation): number {

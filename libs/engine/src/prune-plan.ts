@@ -33,11 +33,14 @@ export interface PrunePlanInput {
   readonly marks: Uint8Array;
   /** What the storage holds. */
   readonly packSizes: ReadonlyMap<ObjectId, number>;
-  readonly maxUnusedPercent: number;
+  /** What may stay unused: a share of what is left when done, or bytes. */
+  readonly maxUnused: { readonly percent: number } | { readonly bytes: number };
+  readonly maxRepackBytes: number;
 }
 
 interface PackUse {
   readonly packId: ObjectId;
+  readonly holdsTrees: boolean;
   readonly sizeBytes: number;
   /** By the index. */
   readonly expectedBytes: number;
@@ -59,7 +62,7 @@ export function planPrune(input: PrunePlanInput): PrunePlan {
   const inUse = packs.filter((pack) => pack.usedEntries.length > 0);
   for (const pack of inUse) assertWhole(pack, input.packSizes);
 
-  const repacked = choosePacksToRepack(inUse, input.maxUnusedPercent);
+  const repacked = choosePacksToRepack(inUse, input);
   const gone = new Set([...unused, ...repacked].map((pack) => pack.packId));
   const kept = inUse.filter((pack) => !gone.has(pack.packId));
   const deleted = [...unused.map((pack) => pack.packId).filter((packId) => input.packSizes.has(packId)), ...unindexed];
@@ -85,6 +88,7 @@ function measurePack({ index, marks, packSizes }: PrunePlanInput, packId: Object
   const usedBytes = sum(usedEntries, (entry) => index.at(entry).length);
   return {
     packId,
+    holdsTrees: blobs.some(({ type }) => type === 'tree'),
     sizeBytes: packSizes.get(packId) ?? 0,
     expectedBytes: blobBytes + packTailSize(blobs),
     usedEntries,
@@ -100,20 +104,49 @@ function assertWhole({ packId, sizeBytes, expectedBytes }: PackUse, packSizes: R
   throw new HoldfastError('repository_damaged', `pack ${packId} has ${sizeBytes} bytes, by the index it should have ${expectedBytes}`);
 }
 
-/** Those with the largest share of waste, until what is left of it is small enough. */
-function choosePacksToRepack(inUse: readonly PackUse[], maxUnusedPercent: number): PackUse[] {
-  const usedBytes = sum(inUse, (pack) => pack.usedBytes);
-  // As a share of what is left when done, which holds the used bytes and the unused ones that stay.
-  const mayStayBytes = maxUnusedPercent >= 100 ? Infinity : (usedBytes * maxUnusedPercent) / (100 - maxUnusedPercent);
+/**
+ * What is unused of a pack is what repacking it frees, what is used is what that costs: those first that free most for it, trees before
+ * data since every run reads them, until what is left unused is little enough or no more may be moved. Then small packs that are
+ * wholly used, when there are enough of them to make one: a pack costs a request and an entry however small it is.
+ */
+function choosePacksToRepack(inUse: readonly PackUse[], { maxUnused, maxRepackBytes }: PrunePlanInput): PackUse[] {
+  const mayStayBytes = 'bytes' in maxUnused ? maxUnused.bytes : shareOfRest(inUse, maxUnused.percent);
   let unusedBytes = sum(inUse, (pack) => pack.unusedBytes);
+  let repackedBytes = 0;
   const repacked: PackUse[] = [];
-  const wasteful = inUse.filter((pack) => pack.unusedBytes > 0);
-  for (const pack of wasteful.toSorted((a, b) => b.unusedBytes / b.sizeBytes - a.unusedBytes / a.sizeBytes)) {
-    if (unusedBytes <= mayStayBytes) break;
+  const takeIfItFits = (pack: PackUse): void => {
+    if (repackedBytes + pack.sizeBytes > maxRepackBytes) return;
     repacked.push(pack);
+    repackedBytes += pack.sizeBytes;
     unusedBytes -= pack.unusedBytes;
+  };
+  for (const pack of inUse.filter(({ unusedBytes: own }) => own > 0).toSorted(byWorth)) {
+    if (unusedBytes > mayStayBytes) takeIfItFits(pack);
+  }
+  // Who lets everything stay wants nothing moved.
+  if (mayStayBytes === Infinity) return repacked;
+  for (const holdsTrees of [true, false]) {
+    const small = inUse.filter((pack) => pack.holdsTrees === holdsTrees && pack.unusedBytes === 0 && pack.sizeBytes < smallPackBytes);
+    if (small.length >= minSmallPacks) small.forEach(takeIfItFits);
   }
   return repacked;
+}
+
+/** Below this a pack is small: a quarter of what a full one has. */
+const smallPackBytes = 4 * 1024 * 1024;
+/** Fewer are not worth it, and a run must not move the rest of the run before again. */
+const minSmallPacks = 10;
+
+function byWorth(a: PackUse, b: PackUse): number {
+  if (a.holdsTrees !== b.holdsTrees) return a.holdsTrees ? -1 : 1;
+  // unused/used of each, without a division by nothing.
+  return b.unusedBytes * a.usedBytes - a.unusedBytes * b.usedBytes;
+}
+
+/** What is left holds the used bytes and the unused ones that stay. */
+function shareOfRest(inUse: readonly PackUse[], percent: number): number {
+  const usedBytes = sum(inUse, (pack) => pack.usedBytes);
+  return percent >= 100 ? Infinity : (usedBytes * percent) / (100 - percent);
 }
 
 /** Those that name a pack that goes, and the small ones when there are several. */

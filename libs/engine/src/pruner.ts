@@ -18,8 +18,12 @@ import type { Repository } from './repository.ts';
 
 export interface PruneOptions extends LockOptions {
   readonly repository: Repository;
-  /** How much of the repository may stay unused rather than be repacked; default 5, as restic. 0 repacks everything. */
+  /** How much of the repository may stay unused rather than be repacked; default 5, as restic. 0 repacks everything, 100 nothing. */
   readonly maxUnusedPercent?: number;
+  /** The same in bytes, instead. */
+  readonly maxUnusedBytes?: number;
+  /** Packs of no more than so many bytes are repacked in this run, those first that free most for what they cost. Default: no limit. */
+  readonly maxRepackBytes?: number;
   /** Only says what would be done. */
   readonly dryRun?: boolean;
   /** An exclusive lock that the caller holds already (to forget and prune in one go); by default one is taken for the call. */
@@ -74,7 +78,9 @@ async function pruneLocked(options: PruneOptions, signal: AbortSignal): Promise<
       onTree: (treeCount) => onProgress({ phase: 'marking', filesDone: treeCount, filesTotal: null, bytesDone: 0, bytesTotal: null }),
     },
   );
-  const plan = planPrune({ index, indexFiles, marks, packSizes, maxUnusedPercent });
+  const { maxUnusedBytes, maxRepackBytes = Infinity } = options;
+  const maxUnused = maxUnusedBytes === undefined ? { percent: maxUnusedPercent } : { bytes: maxUnusedBytes };
+  const plan = planPrune({ index, indexFiles, marks, packSizes, maxUnused, maxRepackBytes });
   const bytesWritten = dryRun ? plan.bytesRepackedKept : await carryOut(plan, { repository, index, clock, signal, onProgress });
   return {
     dryRun,

@@ -1,17 +1,21 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { Target, TargetWarning } from '@holdfast/sources/target';
+import type { Target, TargetWarning, ThreadTargetOptions } from '@holdfast/sources/target';
+import { openThreadTarget } from '@holdfast/sources/thread-target';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import { loadIndex } from './load-index.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
 import { selectPaths, type PathSelection } from './path-selection.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
+import { RestoreInto, type RestoreIntoOptions } from './restore-into.ts';
+import { openInlineRestorer, openThreadedRestorer } from './restore-packs.ts';
 import { RestoreWalk } from './restore-walk.ts';
-import { loadSnapshot } from './snapshots.ts';
+import { loadSnapshot, type Snapshot } from './snapshots.ts';
+import type { ThreadOptions } from './threads/borrowed-pool.ts';
 
-export interface RestoreOptions extends LockOptions {
+export interface RestoreOptions extends LockOptions, ThreadOptions {
   readonly repository: Repository;
   readonly snapshotId: ObjectId;
   /** Opened and closed by the call. */
@@ -50,6 +54,9 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
 
 /** The lists are for people; the counts tell the rest. */
 export const maxWarningsListed = 1000;
+/** Less is restored in the calling thread. Two threads start in about the time that this takes. */
+const minThreadedBytes = 16 * 1024 * 1024;
+const minThreadedFiles = 2000;
 
 async function restoreLocked(options: RestoreOptions, signal: AbortSignal): Promise<RestoreResult> {
   const { repository, target, snapshotId, onProgress = () => {} } = options;
@@ -72,30 +79,35 @@ async function restoreLocked(options: RestoreOptions, signal: AbortSignal): Prom
       bytesDone,
       bytesTotal: totals?.totalBytesProcessed ?? null,
     });
-  const walk = new RestoreWalk({
-    repository,
+  const written: TargetWarning[] = [];
+  const listeners = {
     index,
     loader,
-    target,
     selection,
     signal,
-    onDone: (kind) => {
+    onDone: (kind: keyof typeof done) => {
       done[kind]++;
       report();
     },
-    onBytes: (bytes) => {
+    onFilesDone: (fileCount: number) => {
+      done.file += fileCount;
+    },
+    onBytes: (bytes: number) => {
       bytesDone += bytes;
       report();
     },
-    onFailed: (path, reason) => {
+    onFailed: (path: string, reason: string) => {
       failedCount++;
       if (failed.length < maxWarningsListed) failed.push({ path, reason });
     },
-  });
+    onWarnings: (warnings: readonly TargetWarning[]) => written.push(...warnings),
+  };
   await target.open();
   try {
-    await walk.run(snapshot.tree);
-    const warnings = [...notFound.map((path) => ({ path, reason: 'is not in the snapshot' })), ...target.warnings];
+    const { threadOptions } = target;
+    if (threadOptions === undefined) await new RestoreWalk({ ...listeners, repository, target }).run(snapshot.tree);
+    else await restoreInto(options, threadOptions, snapshot, listeners);
+    const warnings = [...notFound.map((path) => ({ path, reason: 'is not in the snapshot' })), ...target.warnings, ...written];
     return {
       filesRestored: done.file,
       directoriesRestored: done.directory,
@@ -109,6 +121,27 @@ async function restoreLocked(options: RestoreOptions, signal: AbortSignal): Prom
     };
   } finally {
     await target.close();
+  }
+}
+
+async function restoreInto(
+  options: RestoreOptions,
+  target: ThreadTargetOptions,
+  { tree, summary }: Snapshot,
+  listeners: Omit<RestoreIntoOptions, 'writer' | 'restorer'>,
+): Promise<void> {
+  const isSmall =
+    options.pool === undefined &&
+    summary !== undefined &&
+    summary.totalBytesProcessed < minThreadedBytes &&
+    summary.totalFilesProcessed < minThreadedFiles;
+  const writer = openThreadTarget(target);
+  const restorerOptions = { ...options, target, signal: listeners.signal };
+  try {
+    await using restorer = isSmall ? openInlineRestorer(restorerOptions, writer) : openThreadedRestorer(restorerOptions);
+    await new RestoreInto({ ...listeners, writer, restorer }).run(tree);
+  } finally {
+    writer.close();
   }
 }
 

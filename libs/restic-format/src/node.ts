@@ -58,9 +58,22 @@ const maxUint32 = 2 ** 32 - 1;
 
 /** The node's JSON. Errors: internal for a name that no folder can hold. */
 export function encodeNode(node: TreeNode): string {
+  let text = encodeNodeStart(node);
+  if (node.linkTarget) text += encodeLinkTarget(node.linkTarget);
+  if (node.extendedAttributes?.size) text += `,"extended_attributes":${encodeExtendedAttributes(node.extendedAttributes)}`;
+  if (node.genericAttributes) text += encodeGenericAttributes(node.genericAttributes);
+  if (node.device) text += `,"device":${node.device}`;
+  text += `,"content":${node.content ? encodeIds(node.content) : 'null'}`;
+  if (node.subtree) text += `,"subtree":"${node.subtree}"`;
+  if (node.error) text += `,"error":${encodeGoString(node.error)}`;
+  return `${text}}`;
+}
+
+/** The JSON up to the link count: what stat(2) tells. */
+export function encodeNodeStart(node: TreeNode): string {
   invariant(isNodeName(node.name), 'a node name is empty, a dot folder, or holds a slash or NUL');
   const [modifiedZone, accessedZone, changedZone] = node.zoneMinutes ?? [0, 0, 0];
-  let text = `{"name":${encodeGoString(quoteName(node.name))},"type":"${node.type}"`;
+  let text = `{"name":${encodeNodeName(node.name)},"type":"${node.type}"`;
   if (node.mode !== 0) text += `,"mode":${node.mode}`;
   text += `,"mtime":"${encodeTimestamp(node.modifiedNs, modifiedZone)}"`;
   text += `,"atime":"${encodeTimestamp(node.accessedNs, accessedZone)}"`;
@@ -72,14 +85,12 @@ export function encodeNode(node: TreeNode): string {
   if (node.deviceId) text += `,"device_id":${node.deviceId}`;
   if (node.sizeBytes) text += `,"size":${node.sizeBytes}`;
   if (node.linkCount) text += `,"links":${node.linkCount}`;
-  if (node.linkTarget) text += encodeLinkTarget(node.linkTarget);
-  if (node.extendedAttributes?.size) text += `,"extended_attributes":${encodeExtendedAttributes(node.extendedAttributes)}`;
-  if (node.genericAttributes) text += encodeGenericAttributes(node.genericAttributes);
-  if (node.device) text += `,"device":${node.device}`;
-  text += `,"content":${node.content ? encodeIds(node.content) : 'null'}`;
-  if (node.subtree) text += `,"subtree":"${node.subtree}"`;
-  if (node.error) text += `,"error":${encodeGoString(node.error)}`;
-  return `${text}}`;
+  return text;
+}
+
+/** The JSON of a name. */
+export function encodeNodeName(name: string): string {
+  return encodeGoString(quoteName(name));
 }
 
 function encodeLinkTarget(target: string): string {

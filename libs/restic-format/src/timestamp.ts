@@ -27,8 +27,21 @@ export function encodeTimestamp(ns: bigint, zoneMinutes = 0): string {
     fraction += 1_000_000_000;
     seconds -= 1n;
   }
-  const day = new Date(Number(seconds) * 1000).toISOString().slice(0, 19);
-  return day + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+  return textOfSecond(Number(seconds)) + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+}
+
+/** Files that were written together have their seconds in common. */
+const secondTexts = new Map<number, string>();
+const maxSecondTexts = 4096;
+
+/** Date and time of day of a second since 1970, without zone. */
+function textOfSecond(second: number): string {
+  const known = secondTexts.get(second);
+  if (known !== undefined) return known;
+  if (secondTexts.size >= maxSecondTexts) secondTexts.clear();
+  const text = new Date(second * 1000).toISOString().slice(0, 19);
+  secondTexts.set(second, text);
+  return text;
 }
 
 function fractionText(fraction: number): string {
@@ -46,18 +59,72 @@ function zoneText(zoneMinutes: number): string {
 
 const twoDigits = (value: number): string => value.toString().padStart(2, '0');
 
-const pattern = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d{1,18}))?(?:Z|([+-])(\d\d):(\d\d))$/;
+const shortestBytes = '0000-00-00T00:00:00Z'.length;
+const maxFractionDigits = 18;
+const nsDigits = 9;
+const msPerSecond = 1000;
 
-/** The inverse; digits below a nanosecond are cut off. null for what is no RFC 3339 time. */
+/**
+ * The inverse; digits below a nanosecond are cut off. null for what is no RFC 3339 time. Character by character: a tree has three
+ * times a node, and matching a pattern against each is most of what reading a tree costs.
+ */
 export function decodeTimestamp(text: string): Timestamp | null {
-  const match = pattern.exec(text);
-  if (!match) return null;
-  const [, day = '', fraction = '', sign, hours, minutes] = match;
-  const utc = Date.parse(`${day}Z`);
-  // Date takes 24:00:00 and, in some years, a 31st that is none; written again it has to be the same.
-  if (Number.isNaN(utc) || !new Date(utc).toISOString().startsWith(day)) return null;
-  const zoneMinutes = sign === undefined ? 0 : (Number(hours) * 60 + Number(minutes)) * (sign === '-' ? -1 : 1);
-  if (Math.abs(zoneMinutes) > maxZoneMinutes) return null;
-  const localNs = BigInt(utc) * 1_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'));
-  return { ns: localNs - BigInt(zoneMinutes) * nsPerMinute, zoneMinutes: zoneMinutes === 0 ? 0 : zoneMinutes };
+  const seconds = text.length < shortestBytes ? Number.NaN : secondsOf(text);
+  if (Number.isNaN(seconds)) return null;
+  let at = '0000-00-00T00:00:00'.length;
+  let fractionNs = 0;
+  if (text[at] === '.' || text[at] === ',') {
+    const first = ++at;
+    for (let digit = digitAt(text, at); digit >= 0; digit = digitAt(text, ++at))
+      if (at - first < nsDigits) fractionNs = fractionNs * 10 + digit;
+    const count = at - first;
+    if (count === 0 || count > maxFractionDigits) return null;
+    for (let nth = count; nth < nsDigits; nth++) fractionNs *= 10;
+  }
+  const zoneMinutes = zoneOf(text, at);
+  if (zoneMinutes === null) return null;
+  return { ns: BigInt(seconds - zoneMinutes * 60) * nsPerSecond + BigInt(fractionNs), zoneMinutes };
+}
+
+/** Seconds since 1970 of the first 19 characters, NaN when they are no time: a 31st that is none, a 24th hour, a leap second. */
+function secondsOf(text: string): number {
+  const isPunctuated = text[4] === '-' && text[7] === '-' && text[10] === 'T' && text[13] === ':' && text[16] === ':';
+  const year = twoDigitsAt(text, 0) * 100 + twoDigitsAt(text, 2);
+  const [month, day] = [twoDigitsAt(text, 5), twoDigitsAt(text, 8)];
+  const [hours, minutes, seconds] = [twoDigitsAt(text, 11), twoDigitsAt(text, 14), twoDigitsAt(text, 17)];
+  // NaN is not below any limit.
+  const isInRange = isPunctuated && year >= 0 && month <= 12 && day >= 1 && hours < 24 && minutes < 60 && seconds < 60;
+  const monthDays = monthLengths[month - 1] ?? 0;
+  if (!isInRange || day > monthDays + (month === 2 && isLeapYear(year) ? 1 : 0)) return Number.NaN;
+  return startOfMonth(year, month) / msPerSecond + ((day - 1) * 24 + hours) * 3600 + minutes * 60 + seconds;
+}
+
+const monthLengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+const isLeapYear = (year: number): boolean => (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0;
+
+/** Date.UTC takes the years below 100 for those of the last century. */
+function startOfMonth(year: number, month: number): number {
+  return year >= 100 ? Date.UTC(year, month - 1) : new Date(0).setUTCFullYear(year, month - 1, 1);
+}
+
+/** Minutes east of UTC; null when the text does not end in a zone there. */
+function zoneOf(text: string, at: number): number | null {
+  if (text[at] === 'Z') return at + 1 === text.length ? 0 : null;
+  const isZone = (text[at] === '+' || text[at] === '-') && text[at + 3] === ':' && text.length === at + '+00:00'.length;
+  const minutes = isZone ? twoDigitsAt(text, at + 1) * 60 + twoDigitsAt(text, at + 4) : Number.NaN;
+  if (!(minutes <= maxZoneMinutes)) return null;
+  return text[at] === '-' && minutes !== 0 ? -minutes : minutes;
+}
+
+/** NaN when they are none. */
+function twoDigitsAt(text: string, at: number): number {
+  const [tens, ones] = [digitAt(text, at), digitAt(text, at + 1)];
+  return tens < 0 || ones < 0 ? Number.NaN : tens * 10 + ones;
+}
+
+/** −1 when it is none. */
+function digitAt(text: string, at: number): number {
+  const digit = text.charCodeAt(at) - 0x30;
+  return digit >= 0 && digit <= 9 ? digit : -1;
 }

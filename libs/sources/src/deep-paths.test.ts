@@ -1,6 +1,6 @@
 import { mkdtemp, open, realpath, rm, symlink, type FileHandle } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
-import { constants } from 'node:fs';
+import { closeSync, constants } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +10,7 @@ import { openFileSystemSource } from './file-system-source.ts';
 import { openFileSystemTarget } from './file-system-target.ts';
 import { copySource } from './testing/copy-source.ts';
 import { readWhole, walk } from './testing/source-contract.ts';
+import { openThreadFolder } from './thread-folder.ts';
 import { openVerifiedFolder } from './verified-folder.ts';
 
 const run = promisify(execFile);
@@ -36,6 +37,9 @@ describe.skipIf(process.platform !== 'linux')('paths longer than one call takes'
     expect([...nodes.keys()].filter((path) => path.startsWith(deepest))).toEqual([`${deepest}file`, `${deepest}link`]);
     expect(Buffer.from(await readWhole(source, `${deepest}file`, 4)).toString()).toBe('deep');
     expect(await source.estimate?.()).toEqual({ files: 1, bytes: 4 });
+    const folder = openThreadFolder(deepest.slice(0, -1));
+    closeSync(folder.openFile('file'));
+    folder.close();
 
     const target = openFileSystemTarget({ path: join(base, 'to'), roots: [base], overwrite: false });
     await target.open();
@@ -67,6 +71,7 @@ describe.skipIf(process.platform !== 'linux')('paths longer than one call takes'
     await expect(openVerifiedFolder(`${deepest}away/from`)).rejects.toMatchObject({ code: 'ENOTDIR' });
     const source = await openFileSystemSource({ paths: [from], roots: [base] });
     await expect(source.readDirectory(`${deepest}away/from`)).rejects.toSatisfy((error) => isHoldfastError(error, 'path_not_found'));
+    expect(() => openThreadFolder(`${deepest}away/from`)).toThrow(expect.objectContaining({ code: 'path_not_found' }));
     await expect(source.openFile(`${deepest}link`)).rejects.toSatisfy((error) => isHoldfastError(error, 'path_not_found'));
   });
 });

@@ -25,6 +25,7 @@ interface Pattern {
 /** Errors: request_invalid for a pattern that cannot be read. */
 export function compileExcludes(texts: readonly string[]): ExcludePatterns {
   const patterns = texts.map(parsePattern);
+  if (patterns.length === 0) return { excludes: () => false };
   return {
     excludes: (path) => {
       const names = path.split('/').filter((name) => name !== '');
@@ -33,6 +34,27 @@ export function compileExcludes(texts: readonly string[]): ExcludePatterns {
         if (isExcluded === isNegated && matchesAtOrAbove(steps, names)) isExcluded = !isNegated;
       }
       return isExcluded;
+    },
+  };
+}
+
+/** Which paths a backup takes when it does not take all, by the same patterns. */
+export interface IncludePatterns {
+  /** Whether an absolute path is included, by itself or by a folder above it. */
+  includes(path: string): boolean;
+  /** Whether something below the path may be, so that the folder has to be gone through. */
+  mayIncludeBelow(path: string): boolean;
+}
+
+/** Errors: request_invalid for a pattern that cannot be read. */
+export function compileIncludes(texts: readonly string[]): IncludePatterns {
+  const patterns = compileExcludes(texts);
+  const ways = texts.map(parsePattern).filter(({ isNegated }) => !isNegated);
+  return {
+    includes: (path) => patterns.excludes(path),
+    mayIncludeBelow: (path) => {
+      const names = path.split('/').filter((name) => name !== '');
+      return ways.some(({ steps }) => mayMatchBelow(steps, names));
     },
   };
 }
@@ -67,15 +89,27 @@ function matchesAtOrAbove(steps: Pattern['steps'], names: readonly string[]): bo
   let places = reach(steps, new Set([0]));
   for (const name of names) {
     if (places.has(steps.length)) return true;
-    const next = new Set<number>();
-    for (const place of places) {
-      const step = steps[place];
-      if (step === 'any-names') next.add(place);
-      else if (step !== undefined && matchesName(step, name)) next.add(place + 1);
-    }
-    places = reach(steps, next);
+    places = reach(steps, step(steps, places, name));
   }
   return places.has(steps.length);
+}
+
+/** The places to which one more name leads. */
+function step(steps: Pattern['steps'], places: ReadonlySet<number>, name: string): Set<number> {
+  const next = new Set<number>();
+  for (const place of places) {
+    const wanted = steps[place];
+    if (wanted === 'any-names') next.add(place);
+    else if (wanted !== undefined && matchesName(wanted, name)) next.add(place + 1);
+  }
+  return next;
+}
+
+/** Whether the steps can match further names behind the path's. */
+function mayMatchBelow(steps: Pattern['steps'], names: readonly string[]): boolean {
+  let places = reach(steps, new Set([0]));
+  for (const name of names) places = reach(steps, step(steps, places, name));
+  return [...places].some((place) => place < steps.length);
 }
 
 /** Adds the places that follow a `**` for which no name is used up. */

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { closeSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, realpath, rename, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,7 @@ import { promisify } from 'node:util';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openFileSystemSource } from './file-system-source.ts';
+import { openThreadFolder } from './thread-folder.ts';
 import { parseOwnerNames } from './owner-names.ts';
 import type { SourceEntry } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
@@ -101,6 +103,9 @@ describe('file system source', () => {
     expect(await file.read(bytes, 0)).toBe(1);
     await file.close();
     expect(await source.estimate?.()).toEqual({ files: 1, bytes: 1 });
+    const folder = openThreadFolder(base);
+    closeSync(folder.openFile('caf\udce9'));
+    folder.close();
   });
 
   it('takes what was swapped for a symlink while it is read for gone', async () => {

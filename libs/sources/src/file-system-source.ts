@@ -5,20 +5,21 @@ import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from './allowed-roots.ts';
-import { compileExcludes } from './exclude-patterns.ts';
+import { readExcludeFile } from './exclude-file.ts';
 import { readingError } from './file-system-error.ts';
 import { listFolder, listScan, measureFolder, measureScan, readNode, type ListingOptions } from './folder-listing.ts';
 import { loadOwnerNames, type OwnerNames } from './owner-names.ts';
 import { scanFolder } from './folder-scan.ts';
+import { compileSelection, type SelectionOptions, type SourceSelection } from './source-selection.ts';
 import type { ReadDirectoryOptions, Source, SourceEntry, SourceFile } from './source.ts';
 import { pathToBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
 import { isWithinOneCall, openVerifiedFolder, verifyPath } from './verified-folder.ts';
 
-export interface FileSystemSourceOptions {
+export interface FileSystemSourceOptions extends SelectionOptions {
   /** Absolute; a path inside another one is dropped, a symlink among them stands for what it leads to. */
   readonly paths: readonly string[];
-  /** Patterns of exclude-patterns.ts. */
-  readonly excludes?: readonly string[];
+  /** Absolute paths of files with further exclude patterns, inside the roots as well. */
+  readonly excludeFiles?: readonly string[] | undefined;
   /** The allowed source roots. */
   readonly roots: readonly string[];
 }
@@ -26,10 +27,12 @@ export interface FileSystemSourceOptions {
 /**
  * Opens folders and files of this machine as a source. `paths` of the source are the real ones, sorted by their bytes. Below
  * them no symlink is followed, and a folder that becomes one while it is read counts as gone.
- * Errors: path_outside_roots, path_not_found, path_not_readable, request_invalid (a pattern, or one that leaves out a whole path).
+ * Errors: path_outside_roots, path_not_found, path_not_readable, request_invalid (a pattern, an exclude file, or a pattern that leaves out a whole path).
  */
 export async function openFileSystemSource(options: FileSystemSourceOptions): Promise<Source> {
-  const excludes = compileExcludes(options.excludes ?? []);
+  const excludes = [...(options.excludes ?? [])];
+  for (const path of options.excludeFiles ?? []) excludes.push(...(await readExcludeFile(path, options.roots)));
+  const selection = compileSelection({ ...options, excludes });
   const real: string[] = [];
   for (const path of options.paths) {
     const resolved = await resolveInsideRoots(path, options.roots);
@@ -38,7 +41,7 @@ export async function openFileSystemSource(options: FileSystemSourceOptions): Pr
     } catch (error) {
       throw readingError(error, path);
     }
-    if (excludes.excludes(resolved)) {
+    if (selection.excludes(resolved)) {
       throw new HoldfastError('request_invalid', `an exclude pattern leaves out the whole of ${JSON.stringify(path)}`, {
         context: { path },
       });
@@ -46,7 +49,7 @@ export async function openFileSystemSource(options: FileSystemSourceOptions): Pr
     real.push(resolved);
   }
   const paths = outermost(real);
-  return new FileSystemSource(paths, (path) => excludes.excludes(path), await loadOwnerNames());
+  return new FileSystemSource(paths, selection, await loadOwnerNames());
 }
 
 /** O_NOATIME where there is one: reading for a backup is not the access that people look for. */
@@ -57,12 +60,14 @@ const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
 class FileSystemSource implements Source {
   readonly threadOptions = { kind: 'file_system' } as const;
   readonly paths: readonly string[];
-  readonly #isExcluded: (path: string) => boolean;
+  readonly #selection: SourceSelection;
+  /** By the paths of the source. */
+  readonly #devices = new Map<string, bigint>();
   readonly #owners: OwnerNames;
 
-  constructor(paths: readonly string[], isExcluded: (path: string) => boolean, owners: OwnerNames) {
+  constructor(paths: readonly string[], selection: SourceSelection, owners: OwnerNames) {
     this.paths = paths;
-    this.#isExcluded = isExcluded;
+    this.#selection = selection;
     this.#owners = owners;
   }
 
@@ -70,7 +75,8 @@ class FileSystemSource implements Source {
     options.signal?.throwIfAborted();
     try {
       if (!this.#holds(path)) return await this.#readFolderAbove(path);
-      const listing: ListingOptions = { isExcluded: this.#isExcluded, owners: this.#owners, ...options };
+      const device = await this.#deviceAbove(path);
+      const listing: ListingOptions = { selection: this.#selection, device, owners: this.#owners, ...options };
       using scan = scanFolder(path);
       if (scan !== undefined) return await listScan(path, scan, listing);
       await using folder = await openVerifiedFolder(path);
@@ -124,10 +130,11 @@ class FileSystemSource implements Source {
   /** A folder that cannot be read counts nothing: the backup itself says so, with the reason. */
   async #measure(path: string): ReturnType<typeof measureFolder> {
     try {
+      const rules = { selection: this.#selection, device: await this.#deviceAbove(path) };
       using scan = scanFolder(path);
-      if (scan !== undefined) return measureScan(path, scan, this.#isExcluded);
+      if (scan !== undefined) return await measureScan(path, scan, rules);
       await using folder = await openVerifiedFolder(path);
-      return await measureFolder(folder, this.#isExcluded);
+      return await measureFolder(folder, rules);
     } catch (error) {
       const known = withReplacedAsGone(readingError(error, path), path);
       if (!isHoldfastError(known, 'path_not_found') && !isHoldfastError(known, 'path_not_readable')) throw known;
@@ -150,8 +157,17 @@ class FileSystemSource implements Source {
     return entries;
   }
 
+  /** The device of the source's path that `path` is below: what `oneFileSystem` stays on. */
+  async #deviceAbove(path: string): Promise<bigint> {
+    if (!this.#selection.staysOnDevice) return 0n;
+    const root = this.paths.find((one) => isAtOrBelow(path, one)) ?? path;
+    const device = this.#devices.get(root) ?? (await lstat(toSystemPath(root), { bigint: true })).dev;
+    this.#devices.set(root, device);
+    return device;
+  }
+
   #holds(path: string): boolean {
-    return this.paths.some((one) => isAtOrBelow(path, one)) && !this.#isExcluded(path);
+    return this.paths.some((one) => isAtOrBelow(path, one)) && !this.#selection.excludes(path);
   }
 }
 

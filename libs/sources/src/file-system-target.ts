@@ -1,17 +1,15 @@
-import { constants } from 'node:fs';
-import { access, link, lstat, mkdir, open, opendir, rm, symlink, unlink, type FileHandle } from 'node:fs/promises';
-import { posix } from 'node:path';
+import { closeSync, constants, write } from 'node:fs';
+import { access, mkdir, opendir } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
 import { resolveInsideRoots } from './allowed-roots.ts';
 import { writingError } from './file-system-error.ts';
-import { setMetadata, typeBitsOf } from './restored-metadata.ts';
-import { placeBelow } from './snapshot-path.ts';
-import { loadSystemCalls } from './system-calls.ts';
-import { printablePath, toSystemPath, type SystemPath } from './system-path.ts';
-import type { Target, TargetFile, TargetNode, TargetWarning } from './target.ts';
-import { openVerifiedFolder, type VerifiedFolder } from './verified-folder.ts';
+import { toSystemPath } from './system-path.ts';
+import type { Target, TargetFile, TargetNode, TargetWarning, ThreadTargetOptions } from './target.ts';
+import { TargetWriter } from './target-writer.ts';
+import { openVerifiedFolder } from './verified-folder.ts';
 
 /**
  * A recovery into a folder. `/srv/a` of the snapshot becomes `<path>/srv/a`; the folder itself keeps its own mode and times.
@@ -28,11 +26,8 @@ export interface FileSystemTargetOptions {
   readonly overwrite: boolean;
 }
 
-/** While it is filled, a folder is nobody else's: modes come with finishDirectory. */
-const unfinishedFolderMode = 0o700;
-const unfinishedFileMode = 0o600;
-/** Beyond it the list only takes memory: whoever gets as many looks for one cause. */
-const maxWarningsListed = 10_000;
+/** A folder that the target makes for itself is nobody else's. */
+const rootMode = 0o700;
 
 /** A folder of this machine as a target. Nothing is touched before `open`. */
 export function openFileSystemTarget(options: FileSystemTargetOptions): Target {
@@ -40,96 +35,77 @@ export function openFileSystemTarget(options: FileSystemTargetOptions): Target {
 }
 
 class FileSystemTarget implements Target {
-  readonly warnings: TargetWarning[] = [];
   readonly #options: FileSystemTargetOptions;
-  readonly #isRoot = process.geteuid?.() === 0;
+  readonly #warnings: TargetWarning[] = [];
   readonly #unfinished = new Set<FileSystemTargetFile>();
-  #root: string | undefined;
-  #hasWarnedOfOwners = false;
+  #threadOptions: ThreadTargetOptions | undefined;
+  #openWriter: TargetWriter | undefined;
 
   constructor(options: FileSystemTargetOptions) {
     this.#options = options;
+  }
+
+  get threadOptions(): ThreadTargetOptions | undefined {
+    return this.#threadOptions;
+  }
+
+  get warnings(): readonly TargetWarning[] {
+    this.#warnings.push(...(this.#openWriter?.takeWarnings() ?? []));
+    return this.#warnings;
   }
 
   async open(): Promise<void> {
     const root = await resolveInsideRoots(this.#options.path, this.#options.roots);
     try {
       if (await this.#isFolderToUse(root)) await access(toSystemPath(root), constants.R_OK | constants.W_OK | constants.X_OK);
-      else await mkdir(toSystemPath(root), { recursive: true, mode: unfinishedFolderMode });
+      else await mkdir(toSystemPath(root), { recursive: true, mode: rootMode });
       await using folder = await openVerifiedFolder(root);
-      this.#root = folder.path;
+      const { overwrite } = this.#options;
+      this.#threadOptions = { kind: 'file_system', root: folder.path, overwrite, ownersWarned: new SharedArrayBuffer(4) };
+      this.#openWriter = new TargetWriter(this.#threadOptions);
     } catch (error) {
       throw writingError(error, root);
     }
   }
 
   async makeDirectory(path: string, node: TargetNode): Promise<void> {
-    if (path === '/') return;
-    await this.#within(path, node.name, async (folder, name) => {
-      const made = await this.#createReplacing(folder, name, path, async (place) => {
-        await mkdir(place, { mode: unfinishedFolderMode });
-        return true;
-      });
-      if (made !== undefined) return;
-      // A folder of that name is as good; it only has to let us write.
-      await using existing = await openVerifiedFolder(posix.join(folder.path, name));
-      const { mode } = await existing.handle.stat();
-      if ((mode & unfinishedFolderMode) !== unfinishedFolderMode) await existing.handle.chmod((mode & 0o7777) | unfinishedFolderMode);
-    });
+    this.#writer.makeDirectory(path, node);
   }
 
   async finishDirectory(path: string, node: TargetNode): Promise<void> {
-    if (path === '/') return;
-    await this.#within(path, node.name, async (folder, name) => {
-      await using finished = await openVerifiedFolder(posix.join(folder.path, name));
-      await this.#setMetadata(path, node, folder.at(name), finished.handle);
-    });
+    this.#writer.finishDirectory(path, node);
   }
 
   async openFile(path: string, node: TargetNode): Promise<TargetFile> {
-    return this.#within(path, node.name, async (folder, name) => {
-      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-      const handle = await this.#createReplacing(folder, name, path, (place) => open(place, flags, unfinishedFileMode));
-      if (handle === undefined) throw inTheWay(path);
-      const file = new FileSystemTargetFile(handle, path, async () => {
-        this.#unfinished.delete(file);
-        // Only ever longer: content that the size leaves out is content all the same.
-        if (node.sizeBytes > (await handle.stat()).size) await handle.truncate(node.sizeBytes);
-        await this.#within(path, node.name, (parent) => this.#setMetadata(path, node, parent.at(name), handle));
-      });
-      this.#unfinished.add(file);
-      return file;
+    const writer = this.#writer;
+    const file = new FileSystemTargetFile(writer.createFile(path, node), path, (descriptor) => {
+      this.#unfinished.delete(file);
+      writer.finishFile(path, node, descriptor);
     });
+    this.#unfinished.add(file);
+    return file;
   }
 
   async makeNode(path: string, node: TargetNode): Promise<void> {
-    await this.#within(path, node.name, async (folder, name) => {
-      const make = this.#makerOf(node);
-      if (make === undefined) return this.#warn(path, `a ${node.type} is not recovered here`);
-      const made = await this.#createReplacing(folder, name, path, make);
-      if (made === undefined) throw inTheWay(path);
-      await this.#setMetadata(path, node, folder.at(name));
-    });
+    this.#writer.makeNode(path, node);
   }
 
   async makeHardLink(path: string, existingPath: string): Promise<void> {
-    await this.#within(existingPath, undefined, async (from, existingName) => {
-      await this.#within(path, undefined, async (to, name) => {
-        const made = await this.#createReplacing(to, name, path, async (place) => {
-          await link(from.at(existingName), place);
-          return true;
-        });
-        if (made === undefined) throw inTheWay(path);
-      });
-    });
+    this.#writer.makeHardLink(path, existingPath);
   }
 
   async close(): Promise<void> {
     for (const file of this.#unfinished) {
-      await file.abandon();
-      await this.#within(file.path, undefined, (folder, name) => rm(folder.at(name), { force: true }));
+      file.abandon();
+      this.#writer.removeFile(file.path);
     }
     this.#unfinished.clear();
+    this.#openWriter?.close();
+  }
+
+  get #writer(): TargetWriter {
+    invariant(this.#openWriter !== undefined, 'the target is used before it is open');
+    return this.#openWriter;
   }
 
   async #isFolderToUse(root: string): Promise<boolean> {
@@ -144,79 +120,17 @@ class FileSystemTarget implements Target {
       throw error;
     }
   }
-
-  /** Runs `work` in the folder that holds `path`, opened with no link followed. */
-  async #within<T>(path: string, nodeName: string | undefined, work: (folder: VerifiedFolder, name: string) => Promise<T>): Promise<T> {
-    invariant(this.#root !== undefined, 'the target is used before it is open');
-    const place = placeBelow(this.#root, path, nodeName);
-    try {
-      await using folder = await openVerifiedFolder(posix.dirname(place));
-      return await work(folder, posix.basename(place));
-    } catch (error) {
-      throw writingError(error, place);
-    }
-  }
-
-  /** What `create` gives; undefined when a folder is in the way. Anything else in the way is removed first, or refused. */
-  async #createReplacing<T>(
-    folder: VerifiedFolder,
-    name: string,
-    path: string,
-    create: (place: SystemPath) => Promise<T>,
-  ): Promise<T | undefined> {
-    const place = folder.at(name);
-    try {
-      return await create(place);
-    } catch (error) {
-      if (errnoCode(error) !== 'EEXIST') throw error;
-    }
-    if ((await lstat(place)).isDirectory()) return undefined;
-    if (!this.#options.overwrite) throw inTheWay(path);
-    await unlink(place);
-    return create(place);
-  }
-
-  #makerOf(node: TargetNode): ((place: SystemPath) => Promise<true>) | undefined {
-    const { linkTarget } = node;
-    if (node.type === 'symlink' && linkTarget !== undefined) {
-      return async (place) => {
-        await symlink(toSystemPath(linkTarget), place);
-        return true;
-      };
-    }
-    const [typeBits, calls] = [typeBitsOf(node.type), loadSystemCalls()];
-    if (typeBits === undefined || calls === undefined) return undefined;
-    if ((node.type === 'dev' || node.type === 'chardev') && !this.#isRoot) return undefined;
-    return async (place) => {
-      calls.makeNode(place, typeBits | unfinishedFileMode, node.device ?? 0n);
-      return true;
-    };
-  }
-
-  async #setMetadata(path: string, node: TargetNode, place: SystemPath, handle?: FileHandle): Promise<void> {
-    const isOurs = node.uid === process.geteuid?.() && node.gid === process.getegid?.();
-    if (!this.#isRoot && !isOurs && !this.#hasWarnedOfOwners) {
-      this.#hasWarnedOfOwners = true;
-      this.#warn(path, 'owners are not set, here and below: the worker does not run as root');
-    }
-    const warn = (reason: string): void => this.#warn(path, reason);
-    await setMetadata(node, { path: place, ...(handle === undefined ? {} : { handle }), isRoot: this.#isRoot, warn });
-  }
-
-  #warn(path: string, reason: string): void {
-    if (this.warnings.length < maxWarningsListed) this.warnings.push({ path: printablePath(path), reason });
-    else if (this.warnings.length === maxWarningsListed)
-      this.warnings.push({ path: '/', reason: 'there are more warnings than are listed' });
-  }
 }
+
+const writeTo = promisify(write);
 
 class FileSystemTargetFile implements TargetFile {
   readonly path: string;
-  readonly #handle: FileHandle;
-  readonly #finish: () => Promise<void>;
+  readonly #descriptor: number;
+  readonly #finish: (descriptor: number) => void;
 
-  constructor(handle: FileHandle, path: string, finish: () => Promise<void>) {
-    this.#handle = handle;
+  constructor(descriptor: number, path: string, finish: (descriptor: number) => void) {
+    this.#descriptor = descriptor;
     this.path = path;
     this.#finish = finish;
   }
@@ -224,7 +138,7 @@ class FileSystemTargetFile implements TargetFile {
   async write(bytes: Uint8Array, positionBytes: number): Promise<void> {
     try {
       for (let done = 0; done < bytes.byteLength;) {
-        const { bytesWritten } = await this.#handle.write(bytes, done, bytes.byteLength - done, positionBytes + done);
+        const { bytesWritten } = await writeTo(this.#descriptor, bytes, done, bytes.byteLength - done, positionBytes + done);
         done += bytesWritten;
       }
     } catch (error) {
@@ -234,20 +148,14 @@ class FileSystemTargetFile implements TargetFile {
 
   async close(): Promise<void> {
     try {
-      await this.#finish();
-    } catch (error) {
-      throw writingError(error, this.path);
+      this.#finish(this.#descriptor);
     } finally {
-      await this.#handle.close();
+      closeSync(this.#descriptor);
     }
   }
 
   /** Closes without finishing. */
-  async abandon(): Promise<void> {
-    await this.#handle.close();
+  abandon(): void {
+    closeSync(this.#descriptor);
   }
-}
-
-function inTheWay(path: string): HoldfastError {
-  return new HoldfastError('target_not_empty', `something is in the way of ${JSON.stringify(path)}`, { context: { path } });
 }

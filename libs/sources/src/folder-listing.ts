@@ -7,7 +7,8 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { isVanished } from './file-system-error.ts';
 import type { FolderScan, ScannedStat } from './folder-scan.ts';
 import type { OwnerNames } from './owner-names.ts';
-import type { EarlierLook, NodeType, SourceEntry, SourceNode } from './source.ts';
+import type { SourceSelection } from './source-selection.ts';
+import type { NodeType, ReadDirectoryOptions, SourceEntry, SourceNode } from './source.ts';
 import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
@@ -26,17 +27,19 @@ const nodeTypes: ReadonlyMap<number, NodeType> = new Map([
 ]);
 
 export interface ListingOptions {
-  /** By name. */
-  readonly before?: ReadonlyMap<string, EarlierLook> | undefined;
-  /** Which absolute paths to leave out. */
-  readonly isExcluded: (path: string) => boolean;
+  readonly attributesBefore?: ReadDirectoryOptions['attributesBefore'];
+  readonly selection: SourceSelection;
+  /** Of the source's path above the folder: another one may be left out. */
+  readonly device: bigint;
   readonly owners: OwnerNames;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** What is in a folder, sorted by the bytes of the names; what vanishes meanwhile is not. Errors: those of readdir(3), and the signal's reason. */
 export async function listFolder(folder: VerifiedFolder, options: ListingOptions): Promise<SourceEntry[]> {
-  const names = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
+  if (await isElsewhere(folder, options)) return [];
+  const all = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
+  const names = await options.selection.namesToList((name) => folder.at(name), all.map(pathFromBytes));
   const entries: SourceEntry[] = [];
   for (let begin = 0; begin < names.length; begin += batchSize) {
     options.signal?.throwIfAborted();
@@ -52,11 +55,13 @@ const scanBatchSize = 1024;
 /** As listFolder, of a folder that is scanned. */
 export async function listScan(path: string, scan: FolderScan, options: ListingOptions): Promise<SourceEntry[]> {
   const entries: SourceEntry[] = [];
-  for (let begin = 0; begin < scan.names.length; begin += scanBatchSize) {
+  if (isScanElsewhere(scan, options)) return entries;
+  const names = await options.selection.namesToList((name) => scan.at(name), scan.names);
+  for (let begin = 0; begin < names.length; begin += scanBatchSize) {
     if (begin > 0) await setImmediate();
     options.signal?.throwIfAborted();
-    for (const name of scan.names.slice(begin, begin + scanBatchSize)) {
-      if (!options.isExcluded(posix.join(path, name))) addScanned(entries, path, scan, name, options);
+    for (const name of names.slice(begin, begin + scanBatchSize)) {
+      if (!options.selection.excludes(posix.join(path, name))) addScanned(entries, path, scan, name, options);
     }
   }
   return entries;
@@ -71,17 +76,17 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
     const type = nodeTypes.get(found.mode & constants.S_IFMT);
     if (type === undefined) return skip('is of no known type');
     const node = nodeOf(name, type, found, options.owners);
+    if (!options.selection.takes(posix.join(path, name), node, options.device)) return;
     if (type === 'symlink') {
       const linkTarget = pathFromBytes(readlinkSync(scan.at(name), { encoding: 'buffer' }));
       entries.push({ kind: 'node', node: { ...node, linkTarget } });
       return;
     }
-    const earlier = options.before?.get(name);
-    const isSame = earlier?.inode === found.inode && earlier.changedNs === found.changedNs;
-    const { attributes, problem } = isSame ? { attributes: earlier.extendedAttributes } : readAttributes(scan.at(name));
+    const before = options.attributesBefore?.(name, found.inode, found.changedNs) ?? null;
+    const { attributes, problem } = before === null ? readAttributes(scan.at(name)) : { attributes: before };
     entries.push({
       kind: 'node',
-      node: attributes === undefined || attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
+      node: attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
     });
     if (problem !== undefined) skip(problem);
   } catch (error) {
@@ -95,36 +100,54 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
 /** Sizes of the regular files in a folder, and the names of its folders: what an estimate needs, and no more. */
 export async function measureFolder(
   folder: VerifiedFolder,
-  isExcluded: (path: string) => boolean,
+  options: SelectionRules,
 ): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
-  const entries = (await readdir(folder.itself, { encoding: 'buffer', withFileTypes: true }))
-    .map((entry) => ({ name: pathFromBytes(entry.name), isFile: entry.isFile(), isFolder: entry.isDirectory() }))
-    .filter(({ name }) => !isExcluded(posix.join(folder.path, name)));
+  const { selection, device } = options;
+  if (await isElsewhere(folder, options)) return { fileSizesBytes: [], folders: [] };
+  const all = (await readdir(folder.itself, { encoding: 'buffer', withFileTypes: true })).map((entry) => ({
+    name: pathFromBytes(entry.name),
+    isFile: entry.isFile(),
+    isFolder: entry.isDirectory(),
+  }));
+  const listed = new Set(
+    await selection.namesToList(
+      (name) => folder.at(name),
+      all.map(({ name }) => name),
+    ),
+  );
+  const entries = all.filter(({ name, isFolder }) => {
+    const path = posix.join(folder.path, name);
+    if (!listed.has(name) || selection.excludes(path)) return false;
+    return !isFolder || selection.takes(path, { type: 'dir', sizeBytes: 0, deviceId: device }, device);
+  });
   const files = entries.filter(({ isFile }) => isFile);
   const fileSizesBytes: number[] = [];
   for (let begin = 0; begin < files.length; begin += batchSize) {
-    const sizes = await Promise.all(files.slice(begin, begin + batchSize).map(({ name }) => sizeIfThere(folder.at(name))));
+    const sizes = await Promise.all(files.slice(begin, begin + batchSize).map(({ name }) => sizeIfTaken(folder, name, options)));
     fileSizesBytes.push(...sizes.filter((sizeBytes) => sizeBytes !== undefined));
   }
   return { fileSizesBytes, folders: entries.filter(({ isFolder }) => isFolder).map(({ name }) => posix.join(folder.path, name)) };
 }
 
 /** As measureFolder, of a folder that is scanned. */
-export function measureScan(
+export async function measureScan(
   path: string,
   scan: FolderScan,
-  isExcluded: (path: string) => boolean,
-): { fileSizesBytes: number[]; folders: string[] } {
+  { selection, device }: SelectionRules,
+): Promise<{ fileSizesBytes: number[]; folders: string[] }> {
   const fileSizesBytes: number[] = [];
   const folders: string[] = [];
-  for (const name of scan.names) {
+  if (isScanElsewhere(scan, { selection, device })) return { fileSizesBytes, folders };
+  for (const name of await selection.namesToList((one) => scan.at(one), scan.names)) {
     const place = posix.join(path, name);
-    if (isExcluded(place)) continue;
+    if (selection.excludes(place)) continue;
     try {
-      const { mode, sizeBytes } = scan.statAt(name);
-      const type = mode & constants.S_IFMT;
-      if (type === constants.S_IFREG) fileSizesBytes.push(sizeBytes);
-      if (type === constants.S_IFDIR) folders.push(place);
+      const { mode, sizeBytes, deviceId } = scan.statAt(name);
+      const type = nodeTypes.get(mode & constants.S_IFMT);
+      if (type !== 'file' && type !== 'dir') continue;
+      if (!selection.takes(place, { type, sizeBytes, deviceId }, device)) continue;
+      if (type === 'file') fileSizesBytes.push(sizeBytes);
+      else folders.push(place);
     } catch (error) {
       if (!isVanished(error) && errnoCode(error) !== 'EACCES') throw error;
     }
@@ -132,32 +155,46 @@ export function measureScan(
   return { fileSizesBytes, folders };
 }
 
-async function sizeIfThere(path: SystemPath): Promise<number | undefined> {
+type SelectionRules = Pick<ListingOptions, 'selection' | 'device'>;
+
+/** Whether another file system is mounted there and the selection stays on its own. */
+async function isElsewhere({ handle }: VerifiedFolder, { selection, device }: SelectionRules): Promise<boolean> {
+  return selection.staysOnDevice && (await handle.stat({ bigint: true })).dev !== device;
+}
+
+function isScanElsewhere(scan: FolderScan, { selection, device }: SelectionRules): boolean {
+  return selection.staysOnDevice && scan.statAt('.').deviceId !== device;
+}
+
+async function sizeIfTaken(folder: VerifiedFolder, name: string, { selection, device }: SelectionRules): Promise<number | undefined> {
   try {
-    return (await lstat(path)).size;
+    const { size, dev } = await lstat(folder.at(name), { bigint: true });
+    const node = { type: 'file', sizeBytes: Number(size), deviceId: dev } as const;
+    return selection.takes(posix.join(folder.path, name), node, device) ? node.sizeBytes : undefined;
   } catch (error) {
     if (isVanished(error) || errnoCode(error) === 'EACCES') return undefined;
     throw error;
   }
 }
 
-async function entriesOf(folder: VerifiedFolder, rawName: Buffer, options: ListingOptions): Promise<SourceEntry[]> {
-  const skipped = (name: string, reason: string): SourceEntry => ({
+async function entriesOf(folder: VerifiedFolder, name: string, options: ListingOptions): Promise<SourceEntry[]> {
+  const path = posix.join(folder.path, name);
+  const skipped = (reason: string): SourceEntry => ({
     kind: 'skipped',
-    skipped: { path: printablePath(posix.join(folder.path, name)), reason },
+    skipped: { path: printablePath(path), reason },
   });
-  const name = pathFromBytes(rawName);
-  if (options.isExcluded(posix.join(folder.path, name))) return [];
+  if (options.selection.excludes(path)) return [];
   try {
     const { node, problem } = await readNode(folder.at(name), name, options.owners);
-    const entries: SourceEntry[] = problem === undefined ? [] : [skipped(name, problem)];
+    if (node !== undefined && !options.selection.takes(path, node, options.device)) return [];
+    const entries: SourceEntry[] = problem === undefined ? [] : [skipped(problem)];
     if (node !== undefined) entries.unshift({ kind: 'node', node });
     return entries;
   } catch (error) {
     if (isVanished(error)) return [];
     const errno = errnoCode(error);
     if (errno === undefined) throw error;
-    return [skipped(name, `cannot be looked at (${errno})`)];
+    return [skipped(`cannot be looked at (${errno})`)];
   }
 }
 
@@ -222,7 +259,7 @@ function nodeOf(name: string, type: NodeType, found: ScannedStat, owners: OwnerN
   };
 }
 
-function readAttributes(path: SystemPath): { attributes: Map<string, Uint8Array>; problem?: string } {
+function readAttributes(path: SystemPath): { attributes: ReadonlyMap<string, Uint8Array>; problem?: string } {
   const attributes = new Map<string, Uint8Array>();
   const calls = loadSystemCalls();
   if (calls === undefined) return { attributes };

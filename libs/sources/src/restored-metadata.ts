@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { chmod, lchown, lutimes, type FileHandle } from 'node:fs/promises';
+import { chmodSync, constants, fchmodSync, fchownSync, futimesSync, lchownSync, lutimesSync } from 'node:fs';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { loadSystemCalls } from './system-calls.ts';
 import type { SystemPath } from './system-path.ts';
@@ -13,42 +12,46 @@ import type { TargetNode } from './target.ts';
 export interface MetadataPlace {
   /** Of the entry itself; no call here follows a symlink at its end, but for the mode of a fifo or device. */
   readonly path: SystemPath;
-  /** Of a regular file or a folder. */
-  readonly handle?: FileHandle;
+  /** Of a regular file or a folder that is open. */
+  readonly descriptor?: number;
   readonly isRoot: boolean;
   /** Told what could not be set. */
   readonly warn: (reason: string) => void;
 }
 
-export async function setMetadata(node: TargetNode, place: MetadataPlace): Promise<void> {
-  const { handle, path } = place;
+export function setMetadata(node: TargetNode, place: MetadataPlace): void {
+  const { descriptor, path } = place;
   if (place.isRoot) {
-    await attempt(place, 'owner', () => (handle === undefined ? lchown(path, node.uid, node.gid) : handle.chown(node.uid, node.gid)));
+    attempt(place, 'owner', () =>
+      descriptor === undefined ? lchownSync(path, node.uid, node.gid) : fchownSync(descriptor, node.uid, node.gid),
+    );
   }
-  if (node.extendedAttributes !== undefined) await setAttributes(node.extendedAttributes, place);
+  if (node.extendedAttributes !== undefined) setAttributes(node.extendedAttributes, place);
   if (node.type !== 'symlink') {
-    await attempt(place, 'mode', () => (handle === undefined ? chmod(path, node.mode & 0o7777) : handle.chmod(node.mode & 0o7777)));
+    const mode = node.mode & 0o7777;
+    attempt(place, 'mode', () => (descriptor === undefined ? chmodSync(path, mode) : fchmodSync(descriptor, mode)));
   }
-  await attempt(place, 'times', () => setTimes(node, place));
+  attempt(place, 'times', () => setTimes(node, place));
 }
 
-async function setAttributes(attributes: ReadonlyMap<string, Uint8Array>, place: MetadataPlace): Promise<void> {
+function setAttributes(attributes: ReadonlyMap<string, Uint8Array>, place: MetadataPlace): void {
   const calls = loadSystemCalls();
   if (calls === undefined) return place.warn('extended attributes are not set: this system has no way to');
   for (const [name, value] of attributes) {
-    await attempt(place, `extended attribute ${name}`, async () => calls.setAttribute(place.path, name, value));
+    attempt(place, `extended attribute ${name}`, () => calls.setAttribute(place.path, name, value));
   }
 }
 
-async function setTimes(node: TargetNode, { handle, path }: MetadataPlace): Promise<void> {
+function setTimes(node: TargetNode, { descriptor, path }: MetadataPlace): void {
   const calls = loadSystemCalls();
   if (calls !== undefined) {
-    if (handle === undefined) calls.setTimes(path, node.accessedNs, node.modifiedNs);
-    else calls.setOpenFileTimes(handle.fd, node.accessedNs, node.modifiedNs);
+    if (descriptor === undefined) calls.setTimes(path, node.accessedNs, node.modifiedNs);
+    else calls.setOpenFileTimes(descriptor, node.accessedNs, node.modifiedNs);
     return;
   }
   const [accessed, modified] = [timeOf(node.accessedNs), timeOf(node.modifiedNs)];
-  await (handle === undefined ? lutimes(path, accessed, modified) : handle.utimes(accessed, modified));
+  if (descriptor === undefined) lutimesSync(path, accessed, modified);
+  else futimesSync(descriptor, accessed, modified);
 }
 
 /** For node:fs, which takes a negative number of seconds for the present time, but not a date before 1970. */
@@ -56,9 +59,9 @@ function timeOf(ns: bigint): number | Date {
   return ns < 0n ? new Date(Number(ns / 1_000_000n)) : secondsOf(ns);
 }
 
-async function attempt(place: MetadataPlace, what: string, set: () => Promise<void>): Promise<void> {
+function attempt(place: MetadataPlace, what: string, set: () => void): void {
   try {
-    await set();
+    set();
   } catch (error) {
     const errno = errnoCode(error);
     if (errno === undefined) throw error;

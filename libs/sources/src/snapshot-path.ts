@@ -1,4 +1,3 @@
-import { posix } from 'node:path';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { pathToBytes } from './system-path.ts';
 
@@ -19,11 +18,14 @@ export function placeBelow(root: string, path: string, nodeName?: string): strin
       context: { path },
     });
   }
-  return posix.join(root, path);
+  // Every name is plain: joining has nothing left to make regular.
+  return root === '/' ? path : root + path;
 }
 
 function isPlainName(name: string): boolean {
-  return name !== '' && name !== '.' && name !== '..' && !name.includes('\0') && lengthBytes(name) <= maxNameLengthBytes;
+  if (name === '' || name === '.' || name === '..' || name.includes('\0')) return false;
+  // A UTF-16 unit is three bytes at most.
+  return name.length * 3 <= maxNameLengthBytes || lengthBytes(name) <= maxNameLengthBytes;
 }
 
 const lengthBytes = (name: string): number => (name.isWellFormed() ? Buffer.byteLength(name) : pathToBytes(name).byteLength);

@@ -8,7 +8,27 @@ describe('source options', () => {
     expect(parseSourceOptions(options)).toEqual(options);
   });
 
+  it('takes everything else that says what is taken', () => {
+    const options = {
+      type: 'file_system',
+      paths: ['/srv/a'],
+      excludeFiles: ['/srv/patterns'],
+      includes: ['*.txt'],
+      excludeIfPresent: [{ name: '.nobackup' }, { name: 'CACHEDIR.TAG', header: 'Signature' }],
+      excludeCaches: true,
+      oneFileSystem: true,
+      excludeLargerThanBytes: 0,
+    };
+    expect(parseSourceOptions(options)).toEqual(options);
+  });
+
   it.each([
+    [{ type: 'file_system', paths: ['/a'], excludeFiles: ['a'] }],
+    [{ type: 'file_system', paths: ['/a'], includes: ['['] }],
+    [{ type: 'file_system', paths: ['/a'], excludeIfPresent: [{ name: 'a/b' }] }],
+    [{ type: 'file_system', paths: ['/a'], excludeIfPresent: [{ name: '..' }] }],
+    [{ type: 'file_system', paths: ['/a'], excludeLargerThanBytes: -1 }],
+    [{ type: 'file_system', paths: ['/a'], excludeLargerThanBytes: 1.5 }],
     [{ type: 'file_system' }],
     [{ type: 'file_system', paths: [] }],
     [{ type: 'file_system', paths: ['a'] }],

@@ -30,15 +30,11 @@ export interface Source {
 
 export interface ReadDirectoryOptions {
   readonly signal?: AbortSignal;
-  /** What an earlier look found, by name: spares questions about what has not changed since. */
-  readonly before?: ReadonlyMap<string, EarlierLook>;
-}
-
-/** While inode and change time of an entry are the same, so are its extended attributes. */
-export interface EarlierLook {
-  readonly changedNs: bigint;
-  readonly inode?: bigint;
-  readonly extendedAttributes?: ReadonlyMap<string, Uint8Array>;
+  /**
+   * The extended attributes that an entry had in an earlier backup, if inode and change time are still the same: then so are they,
+   * and nobody has to ask for them. Null when they are not.
+   */
+  readonly attributesBefore?: (name: string, inode: bigint, changedNs: bigint) => ReadonlyMap<string, Uint8Array> | null;
 }
 
 /** Plain data, good for a structured clone. */

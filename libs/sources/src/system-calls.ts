@@ -111,15 +111,21 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
   };
 }
 
-/** Two of struct timespec: seconds and nanoseconds within the second, eight bytes each. */
-function timespecs(...timesNs: readonly bigint[]): Buffer {
-  const bytes = Buffer.alloc(timesNs.length * 16);
-  timesNs.forEach((ns, index) => {
-    const withinSecondNs = ((ns % nsPerSecond) + nsPerSecond) % nsPerSecond;
-    bytes.writeBigInt64LE((ns - withinSecondNs) / nsPerSecond, index * 16);
-    bytes.writeBigInt64LE(withinSecondNs, index * 16 + 8);
-  });
-  return bytes;
+const times = new BigInt64Array(4);
+const timesBytes = Buffer.from(times.buffer);
+
+/** Two of struct timespec: seconds and nanoseconds within the second, eight bytes each. Good until the next call. */
+function timespecs(accessedNs: bigint, modifiedNs: bigint): Buffer {
+  setTimespec(0, accessedNs);
+  setTimespec(2, modifiedNs);
+  return timesBytes;
+}
+
+function setTimespec(at: number, ns: bigint): void {
+  const rest = ns % nsPerSecond;
+  const withinSecondNs = rest < 0n ? rest + nsPerSecond : rest;
+  times[at] = (ns - withinSecondNs) / nsPerSecond;
+  times[at + 1] = withinSecondNs;
 }
 
 function splitAtNul(bytes: Buffer): Buffer[] {

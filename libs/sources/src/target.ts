@@ -19,11 +19,24 @@ export interface Target {
   /** A further name for a file that is there already; both paths are the snapshot's. */
   makeHardLink(path: string, existingPath: string): Promise<void>;
 
+  /** Present, once it is open, where any thread can write with openThreadTarget; else only the calls above do. */
+  readonly threadOptions?: ThreadTargetOptions | undefined;
+
   /** What could not be set, such as an owner when not root: collected, not thrown. */
   readonly warnings: readonly TargetWarning[];
 
   /** Ends the target. A file that is still open was not finished, and is removed. Calling it twice is no error. */
   close(): Promise<void>;
+}
+
+/** Plain data, good for a structured clone. */
+export interface ThreadTargetOptions {
+  readonly kind: 'file_system';
+  /** Real and absolute. */
+  readonly root: string;
+  readonly overwrite: boolean;
+  /** One Int32 that all writers share: not 0 once somebody has said that owners are not set. */
+  readonly ownersWarned: SharedArrayBuffer;
 }
 
 /** The part of a node that a target can set. */

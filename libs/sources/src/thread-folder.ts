@@ -4,6 +4,7 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { readingError } from './file-system-error.ts';
 import { pathFromBytes, toSystemPath } from './system-path.ts';
+import { splitPath } from './verified-folder.ts';
 
 /** One folder of a file system source, open in a thread that reads its files with blocking calls. */
 export interface ThreadFolder {
@@ -20,13 +21,23 @@ const noAccessTime = process.platform === 'linux' ? constants.O_NOATIME : 0;
 /** Without O_NONBLOCK a fifo that has taken a file's place would hold the thread for ever. */
 const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+const pathOf = (descriptor: number): string => `/proc/self/fd/${String(descriptor)}`;
+
 /** Opens the folder at a real, absolute path; whoever swaps a folder for a symlink meanwhile leads nobody elsewhere. */
 export function openThreadFolder(path: string): ThreadFolder {
-  const descriptor = translated(path, () =>
-    openSync(toSystemPath(path), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW),
-  );
+  const { reachable, names } = splitPath(path);
+  let descriptor = translated(path, () => openSync(toSystemPath(reachable), folderFlags));
   try {
-    const base = translated(path, () => verifiedBase(descriptor, path));
+    let base = translated(path, () => verifiedBase(descriptor, reachable));
+    // What one call does not take is opened name by name, each in the folder before it and none of them a symlink.
+    for (const name of names) {
+      const next = translated(path, () => openSync(toSystemPath(`${base}/${name}`), folderFlags));
+      closeSync(descriptor);
+      descriptor = next;
+      base = pathOf(descriptor);
+    }
     return {
       openFile: (name) => translated(posix.join(path, name), () => openRegularFile(`${base}/${name}`, posix.join(path, name))),
       close: () => closeSync(descriptor),
@@ -39,7 +50,7 @@ export function openThreadFolder(path: string): ThreadFolder {
 
 /** A path for calls on names in the folder; with /proc it stays with this folder wherever its name leads by then. */
 function verifiedBase(descriptor: number, path: string): string {
-  const byDescriptor = `/proc/self/fd/${String(descriptor)}`;
+  const byDescriptor = pathOf(descriptor);
   const kernelPath = pathByKernel(byDescriptor);
   if (kernelPath === path) return byDescriptor;
   if (kernelPath === undefined) {

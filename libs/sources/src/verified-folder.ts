@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, realpathSync } from 'node:fs';
 import { lstat, open, readlink, realpath, type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
@@ -47,7 +47,7 @@ export function isWithinOneCall(path: string): boolean {
 }
 
 /** The longest part of the path that one call takes, and the names that are left. */
-function splitPath(path: string): { reachable: string; names: string[] } {
+export function splitPath(path: string): { reachable: string; names: string[] } {
   const names: string[] = [];
   let reachable = path;
   while (!isWithinOneCall(reachable)) {
@@ -84,7 +84,9 @@ function folderOf(path: string, handle: FileHandle, isByHandle: boolean): Verifi
   };
 }
 
-const pathOfHandle = (handle: FileHandle): string => `/proc/self/fd/${String(handle.fd)}`;
+const pathOfHandle = (handle: FileHandle): string => pathOfDescriptor(handle.fd);
+
+const pathOfDescriptor = (descriptor: number): string => `/proc/self/fd/${String(descriptor)}`;
 
 /**
  * Throws path_outside_roots unless the handle is what is at `path` with no symlink on the way. Gives true when the kernel said
@@ -97,7 +99,11 @@ export async function verifyPath(handle: FileHandle, path: string): Promise<bool
     const [opened, named] = [await handle.stat({ bigint: true }), await lstat(toSystemPath(path), { bigint: true })];
     if (opened.dev === named.dev && opened.ino === named.ino && (await realPathOf(path)) === path) return false;
   }
-  throw new HoldfastError('path_outside_roots', `${JSON.stringify(path)} was replaced while in use, or leads through a symlink`, {
+  throw replaced(path);
+}
+
+function replaced(path: string): HoldfastError {
+  return new HoldfastError('path_outside_roots', `${JSON.stringify(path)} was replaced while in use, or leads through a symlink`, {
     context: { path },
   });
 }
@@ -116,4 +122,58 @@ async function pathByKernel(handle: FileHandle): Promise<string | undefined> {
 /** realpath(3), for any bytes. */
 export async function realPathOf(path: string): Promise<string> {
   return pathFromBytes(await realpath(toSystemPath(path), { encoding: 'buffer' }));
+}
+
+/** A verified folder for calls that block; see VerifiedFolder. */
+export interface BlockingFolder {
+  readonly path: string;
+  readonly descriptor: number;
+  /** Whether the kernel vouches for it: then it stays verified for as long as it is open. */
+  readonly isByDescriptor: boolean;
+  at(name: string): SystemPath;
+  close(): void;
+}
+
+/** As openVerifiedFolder, in the calling thread. */
+export function openBlockingFolder(path: string): BlockingFolder {
+  const { reachable, names } = splitPath(path);
+  let descriptor = openSync(toSystemPath(reachable), folderFlags);
+  try {
+    let isByDescriptor = isVouchedFor(descriptor, reachable);
+    for (const name of names) {
+      const next = openSync(toSystemPath(posix.join(pathOfDescriptor(descriptor), name)), folderFlags);
+      closeSync(descriptor);
+      descriptor = next;
+      isByDescriptor = true;
+    }
+    const opened = descriptor;
+    const base = isByDescriptor ? pathOfDescriptor(opened) : path;
+    const at = (name: string): SystemPath => toSystemPath(base === '/' ? `/${name}` : `${base}/${name}`);
+    return { path, descriptor: opened, isByDescriptor, at, close: () => closeSync(opened) };
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+/** As verifyPath. */
+function isVouchedFor(descriptor: number, path: string): boolean {
+  const kernelPath = linkByKernel(descriptor);
+  if (kernelPath === path) return true;
+  if (kernelPath === undefined) {
+    const [opened, named] = [fstatSync(descriptor, { bigint: true }), lstatSync(toSystemPath(path), { bigint: true })];
+    const realPath = pathFromBytes(realpathSync(toSystemPath(path), { encoding: 'buffer' }));
+    if (opened.dev === named.dev && opened.ino === named.ino && realPath === path) return false;
+  }
+  throw replaced(path);
+}
+
+function linkByKernel(descriptor: number): string | undefined {
+  if (process.platform !== 'linux') return undefined;
+  try {
+    return pathFromBytes(readlinkSync(pathOfDescriptor(descriptor), { encoding: 'buffer' }));
+  } catch (error) {
+    if (errnoCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }

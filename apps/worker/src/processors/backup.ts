@@ -33,7 +33,7 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   if (adopted !== undefined) return adopt(repository, adopted);
 
   const excludes = options.excludes ?? [];
-  const source = await openFileSystemSource({ paths: options.paths, excludes, roots: context.config.sourceRoots });
+  const source = await openFileSystemSource({ ...options, roots: context.config.sourceRoots });
   try {
     const parent = parentOf(snapshots, tags.config, source.paths);
     const result = await archive({

@@ -1,0 +1,167 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { packName } from '@holdfast/restic-format/layout';
+import type { ThreadTargetOptions } from '@holdfast/sources/target';
+import type { TargetWriter } from '@holdfast/sources/target-writer';
+import { openObject } from '@holdfast/storage/thread-storage';
+import { createBlobUnpacker } from './blob-unpacker.ts';
+import { isDamage } from './damage.ts';
+import { objectOfBytes } from './pack-object.ts';
+import type { Repository } from './repository.ts';
+import { restorePack, segmentOf, type PackToRestore, type RestoredPack } from './restore-pack.ts';
+import type { RestorePackCall, RestoreSessionData } from './restore-thread.ts';
+import { BlobUseWriter, readBlobUses } from './restore-uses.ts';
+import { Slots } from './slots.ts';
+import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
+import { leastBusy } from './threads/thread-group.ts';
+
+/** Restores packs, several at once. */
+export interface PackRestorer extends AsyncDisposable {
+  /** Rejects for what is no damage; the others go on until the restorer is closed. */
+  restore(pack: PackToRestore): Promise<RestoredPack>;
+  /** Waits for what was begun, or ends it after an abort: nothing writes any more when it returns. */
+  close(): Promise<void>;
+}
+
+/** A thread finds its next pack waiting when it is done with one. */
+const callsPerThread = 2;
+/** What is brought to a thread in one go. A single blob may be longer. */
+const maxBroughtBytes = 8 * 1024 * 1024;
+
+export interface RestorerOptions extends ThreadOptions {
+  readonly repository: Repository;
+  readonly target: ThreadTargetOptions;
+  readonly signal: AbortSignal;
+}
+
+/** In all threads of a pool. */
+export function openThreadedRestorer(options: RestorerOptions): PackRestorer {
+  const { repository, target, signal } = options;
+  const storage = repository.storage.threadOptions ?? null;
+  const data: RestoreSessionData = { masterKeys: repository.masterKeys, storage, target };
+  const borrowed = borrowPool(options);
+  const group = borrowed.pool.openGroup({ module: new URL('restore-thread.ts', import.meta.url), data, signal });
+  const slots = new Slots(group.threadCount * callsPerThread);
+  let isClosed = false;
+  const call = async (input: RestorePackCall): Promise<RestoredPack> => {
+    if (isClosed) throw givenUp();
+    const transfer = [input.uses.buffer, ...(input.brought === undefined ? [] : [input.brought.bytes.buffer])];
+    const answer = await group.call(leastBusy(group), input, transfer);
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- restore-thread.ts answers
+    return answer as RestoredPack;
+  };
+  const restore = async (pack: PackToRestore): Promise<RestoredPack> => {
+    if (storage !== null || pack.packId === null) return await slots.run(() => call(pack));
+    const parts = splitPack(pack).map((part) =>
+      slots.run(async () => {
+        const bytes = await loadRange(repository, part, signal);
+        return typeof bytes === 'string'
+          ? failedPart(part.pack, bytes)
+          : await call({ ...part.pack, brought: { bytes, startBytes: part.start } });
+      }),
+    );
+    return sumOf(await Promise.all(parts));
+  };
+  const close = async (): Promise<void> => {
+    isClosed = true;
+    await group.close();
+    await borrowed[Symbol.asyncDispose]();
+  };
+  return { restore, close, [Symbol.asyncDispose]: close };
+}
+
+/** In the calling thread, one after the other: for a little, which is done sooner than threads are up. */
+export function openInlineRestorer({ repository, signal }: RestorerOptions, writer: TargetWriter): PackRestorer {
+  const storage = repository.storage.threadOptions;
+  const tools = { unpacker: createBlobUnpacker(repository.masterKeys), writer, throwIfAborted: () => {} };
+  const slots = new Slots(1);
+  let isClosed = false;
+  const restoreNow = async (pack: PackToRestore): Promise<RestoredPack> => {
+    // Lets an abort through.
+    await new Promise(setImmediate);
+    signal.throwIfAborted();
+    if (isClosed) throw givenUp();
+    const { packId } = pack;
+    if (packId === null || storage !== undefined) {
+      return restorePack(
+        pack,
+        () => (packId === null || storage === undefined ? objectOfBytes(new Uint8Array(0)) : openObject(storage, packName(packId))),
+        tools,
+      );
+    }
+    const results: RestoredPack[] = [];
+    for (const part of splitPack(pack)) {
+      const bytes = await loadRange(repository, part, signal);
+      results.push(
+        typeof bytes === 'string' ? failedPart(part.pack, bytes) : restorePack(part.pack, () => objectOfBytes(bytes, part.start), tools),
+      );
+    }
+    return sumOf(results);
+  };
+  const close = async (): Promise<void> => {
+    isClosed = true;
+    await slots.run(async () => {});
+  };
+  return { restore: (pack) => slots.run(() => restoreNow(pack)), close, [Symbol.asyncDispose]: close };
+}
+
+/** For what was begun and never came to its turn: why is known already. */
+const givenUp = (): HoldfastError => new HoldfastError('internal', 'the recovery was given up');
+
+interface PackPart {
+  readonly pack: PackToRestore & { readonly packId: string };
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The parts of a pack that are read in one go each, with their uses. */
+function splitPack(pack: PackToRestore): PackPart[] {
+  const uses = readBlobUses(pack.uses);
+  const parts: PackPart[] = [];
+  for (let at = 0; at < uses.length;) {
+    const { end, behind } = segmentOf(uses, at, maxBroughtBytes);
+    const writer = new BlobUseWriter();
+    for (const use of uses.slice(at, behind)) writer.add(use);
+    const part = { packId: pack.packId ?? '', folders: pack.folders, uses: writer.take() };
+    parts.push({ pack: part, start: uses[at]?.offset ?? 0, end });
+    at = behind;
+  }
+  return parts;
+}
+
+/** The bytes, in memory of their own, or why they are not to be had. */
+async function loadRange(
+  repository: Repository,
+  { pack, start, end }: PackPart,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer> | string> {
+  try {
+    const range = { offsetBytes: start, lengthBytes: end - start };
+    const bytes = await repository.storage.get(packName(pack.packId), { range, signal });
+    const { buffer, byteLength } = bytes;
+    return buffer instanceof ArrayBuffer && byteLength === buffer.byteLength ? new Uint8Array(buffer) : new Uint8Array(bytes);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return error.message;
+  }
+}
+
+/** The result of a part of which nothing could be read. */
+function failedPart(pack: PackToRestore, reason: string): RestoredPack {
+  const failed = [];
+  const parts = [];
+  for (const use of readBlobUses(pack.uses)) {
+    if (use.kind === 'part') parts.push({ fileNumber: use.fileNumber, partCount: 1, failure: reason });
+    else failed.push({ path: `${pack.folders[use.folder] === '/' ? '' : (pack.folders[use.folder] ?? '')}/${use.node.name}`, reason });
+  }
+  return { filesDone: 0, bytesDone: 0, failed, parts, warnings: [] };
+}
+
+function sumOf(results: readonly RestoredPack[]): RestoredPack {
+  return {
+    filesDone: results.reduce((sum, { filesDone }) => sum + filesDone, 0),
+    bytesDone: results.reduce((sum, { bytesDone }) => sum + bytesDone, 0),
+    failed: results.flatMap(({ failed }) => failed),
+    parts: results.flatMap(({ parts }) => parts),
+    warnings: results.flatMap(({ warnings }) => warnings),
+  };
+}

@@ -4,7 +4,7 @@ import { check } from '@holdfast/engine/checker';
 import type { Repository } from '@holdfast/engine/repository';
 import { restore } from '@holdfast/engine/restorer';
 import { verifyRestored } from '@holdfast/engine/verify-restored';
-import { parseBackupOptions } from '@holdfast/jobs/backup-options';
+import { parseBackupOptions, type BackupOptions } from '@holdfast/jobs/backup-options';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { lockOptionsOf } from '../lock-options.ts';
@@ -28,18 +28,27 @@ export async function processVerify(run: RunInHand<'verify'>): Promise<RunOutcom
   await using repository = await openRepositoryOf(context, work.backupJob.repository, { create: false, signal, limits: options });
   const common = { ...lockOptionsOf(run), ...threadOptionsOf(options), repository, onProgress };
   // Awaited here: the repository closes when this function returns.
-  if (work.verificationType === 'restore_test') return await testRestore(run, repository, snapshotId);
+  if (work.verificationType === 'restore_test') return await testRestore(run, repository, snapshotId, options);
   const scope =
     work.verificationType === 'checksum' ? ({ level: 'checksum' } as const) : ({ level: 'integrity', snapshotIds: [snapshotId] } as const);
   return checkOutcome(await check({ ...common, ...scope }));
 }
 
-async function testRestore(run: RunInHand<'verify'>, repository: Repository, snapshotId: string): Promise<RunOutcome<'verify'>> {
+async function testRestore(
+  run: RunInHand<'verify'>,
+  repository: Repository,
+  snapshotId: string,
+  options: BackupOptions,
+): Promise<RunOutcome<'verify'>> {
   const { scratchDir } = run.context.config;
   const common = { ...lockOptionsOf(run), repository, snapshotId, onProgress: run.onProgress };
   await using scratch = await makeScratchFolder(scratchDir, run.claim, run.logger);
   const { path } = scratch;
-  const restored = await restore({ ...common, target: openFileSystemTarget({ path, roots: [scratchDir], overwrite: false }) });
+  const restored = await restore({
+    ...common,
+    ...threadOptionsOf(options),
+    target: openFileSystemTarget({ path, roots: [scratchDir], overwrite: false }),
+  });
   const source = await openFileSystemSource({ paths: [path], roots: [scratchDir] });
   try {
     return restoreTestOutcome(restored, await verifyRestored({ ...common, source, restoredRoot: path }));

@@ -7,23 +7,25 @@ import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
 import { ArchiveThreads } from './archive-threads/archive-threads.ts';
 import { walkSource } from './archive-walk.ts';
+import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
 import { systemClock } from './clock.ts';
 import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { withLock, type Lock, type LockOptions } from './lock.ts';
-import { loadIndex } from './load-index.ts';
+import { loadIndex, type LoadedIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
 import { createPacker, type PackerOptions } from './packer.ts';
 
 import type { OnProgress } from './progress.ts';
-import type { Repository } from './repository.ts';
+import { withSignal, type Repository } from './repository.ts';
 import { scanSource } from './scan.ts';
 import type { Snapshot } from './snapshots.ts';
-import { openThreadPool, type ThreadPool } from './threads/thread-pool.ts';
+import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
+import type { ThreadPool } from './threads/thread-pool.ts';
 
-export interface ArchiveOptions extends LockOptions {
+export interface ArchiveOptions extends LockOptions, ThreadOptions {
   readonly repository: Repository;
   /** Stays the caller's to close. */
   readonly source: Source;
@@ -42,14 +44,8 @@ export interface ArchiveOptions extends LockOptions {
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
-  /**
-   * Threads that read and store files of a source that allows it: one a core by default, 0 for none. They live as long as the call,
-   * unless `threads` gives it a pool of the caller's.
-   */
+  /** Threads that read and store files of a source that allows it. Default one a core; 0 for none. */
   readonly concurrency?: number;
-  /** Of the call's own threads: see ThreadPoolOptions. Those of `threads` keep the priority that they have. */
-  readonly lowPriority?: boolean;
-  readonly threads?: ThreadPool;
   /**
    * Called once, when packs and index are durable: it must call `write`, which writes the snapshot file, and return its id.
    * Here the caller fences the commit; throwing leaves no snapshot.
@@ -75,13 +71,22 @@ export interface ArchiveResult {
  * Errors: repository_locked, those of the storage, path_not_found and path_not_readable for the source's top.
  */
 export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
-  return await withLock({ ...options, exclusive: false }, (signal) => archiveLocked(options, signal));
+  // The index takes about as long as the lock needs to settle, and what it says is true from the lock's creation on.
+  let loading: Promise<LoadedIndex> | undefined;
+  const onCreated = (): void => {
+    loading = loadIndex(options.repository, withSignal(options.signal));
+    loading.catch(() => {});
+  };
+  return await withLock({ ...options, exclusive: false, onCreated }, async (signal) => {
+    const { index } = await (loading ?? loadIndex(options.repository, { signal }));
+    return await archiveLocked(options, index, signal);
+  });
 }
 
 /** A backup of nothing is a mistake in its paths, not a success. */
 const emptyTreeId = hashOf(encodeTree([]));
 
-async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal): Promise<ArchiveResult> {
+async function archiveLocked(options: ArchiveOptions, index: BlobIndex, outerSignal: AbortSignal): Promise<ArchiveResult> {
   const { repository, source, clock = systemClock, compression = 'auto', commit = (write) => write() } = options;
   // Ends the scan and the uploads when the walk fails.
   const ended = new AbortController();
@@ -89,9 +94,8 @@ async function archiveLocked(options: ArchiveOptions, outerSignal: AbortSignal):
   const startedAt = clock.now();
   const tally = new ArchiveTally(options);
   tally.report('opening');
-  const { index } = await loadIndex(repository, { signal });
-  await using pool = isThreaded(options) && options.threads === undefined ? openThreadPool(options) : undefined;
-  const { sink, storer, concurrentFiles } = openStorer(options, { index, compression, clock, signal, pool: options.threads ?? pool });
+  await using borrowed = isThreaded(options) ? borrowPool(options) : undefined;
+  const { sink, storer, concurrentFiles } = openStorer(options, { index, compression, clock, signal, pool: borrowed?.pool });
   const scanning = tally.needsScan ? scanAhead(source, tally, signal) : Promise.resolve();
   try {
     const treeId = await walkSource({
@@ -147,7 +151,7 @@ function openStorer(
   { pool, ...rest }: StorerOptions,
 ): { sink: BlobSink; storer: FileStorer; concurrentFiles: number } {
   const { repository, source } = options;
-  if (pool !== undefined && isThreaded(options)) {
+  if (pool !== undefined) {
     const threads = new ArchiveThreads({ repository, source, pool, ...rest });
     return { sink: threads, storer: threads, concurrentFiles: filesForThreads };
   }

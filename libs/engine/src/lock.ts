@@ -26,6 +26,8 @@ export interface LockOptions {
   /** Called once for each holder that is waited for. */
   readonly onWaiting?: (holder: LockHolder) => void;
   readonly onWarning?: (message: string, error: unknown) => void;
+  /** Called when the lock is there, before it has settled (again at each try): what is read from now on stays, if the call gets the lock. */
+  readonly onCreated?: () => void;
 }
 
 /** Between creating a lock and looking again: the time in which two that began together become visible to each other. restic's own. */
@@ -83,6 +85,7 @@ async function tryLock(repository: Repository, options: LockOptions & { exclusiv
   const { exclusive, signal, onWarning = () => {} } = options;
   const lock = await HeldLock.create(repository, { exclusive, holder, clock, onWarning }, signal);
   try {
+    options.onCreated?.();
     await clock.sleep(settleMs, signal);
     const conflict = await findConflict(repository, exclusive, lock.id, signal);
     if (conflict === null) {

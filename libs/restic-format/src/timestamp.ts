@@ -16,8 +16,12 @@ const lastNs = BigInt(Date.parse('9999-12-31T23:59:59Z')) * 1_000_000n + 999_999
 /** Zones reach from −12 to +14 hours; RFC 3339 can write a day less a minute. */
 const maxZoneMinutes = 24 * 60 - 1;
 
+/** A node's times are often one and the same. */
+let lastNsText = { ns: 0n, zoneMinutes: 0, text: '1970-01-01T00:00:00Z' };
+
 /** Times outside the years 0 to 9999, which some file systems hold, are moved to the nearest that can be written. */
 export function encodeTimestamp(ns: bigint, zoneMinutes = 0): string {
+  if (lastNsText.ns === ns && lastNsText.zoneMinutes === zoneMinutes) return lastNsText.text;
   let local = ns + BigInt(zoneMinutes) * nsPerMinute;
   if (local < firstNs) local = firstNs;
   if (local > lastNs) local = lastNs;
@@ -27,7 +31,9 @@ export function encodeTimestamp(ns: bigint, zoneMinutes = 0): string {
     fraction += 1_000_000_000;
     seconds -= 1n;
   }
-  return textOfSecond(Number(seconds)) + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+  const text = textOfSecond(Number(seconds)) + (fraction === 0 ? '' : fractionText(fraction)) + zoneText(zoneMinutes);
+  lastNsText = { ns, zoneMinutes, text };
+  return text;
 }
 
 /** Files that were written together have their seconds in common. */

@@ -14,10 +14,10 @@ import { createIndexWriter } from '../index-writer.ts';
 import { createPacker } from '../packer.ts';
 import type { Repository } from '../repository.ts';
 import { plainLengthOf } from '../sealed-blob.ts';
-import { makeSharedClaims } from '../threads/blob-claims.ts';
+import { makeSharedClaims, openBlobClaims, type SharedClaims } from '../threads/blob-claims.ts';
 import type { ThreadGroup } from '../threads/thread-group.ts';
 import type { ThreadPool } from '../threads/thread-pool.ts';
-import { counters, type ArchiveEvent, type ArchiveThreadData, type PackRest } from './archive-calls.ts';
+import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData, type PackRest } from './archive-calls.ts';
 import { CallQueue } from './call-queue.ts';
 import { FileBatch } from './file-batches.ts';
 import { LargeFiles } from './large-files.ts';
@@ -35,10 +35,8 @@ export interface ArchiveThreadsOptions {
 
 /** Larger files are read by a thread of their own. */
 const largeFileBytes = 8 * 1024 * 1024;
-/** A thread opens a folder with one call, which takes no path beyond PATH_MAX; only the source itself knows a way on. */
-const maxThreadPathBytes = 3800;
-/** Of one UTF-16 unit in UTF-8. */
-const maxCharacterBytes = 3;
+/** Beyond so many small files threads are worth their start, which takes as long as storing some hundred files here. */
+const maxFilesHere = 256;
 /** Packs that were handed over and are on their way, each up to 24 MiB of memory. */
 const maxUploads = 2;
 
@@ -53,8 +51,11 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   readonly #counters = new Int32Array(new SharedArrayBuffer(counters.count * Int32Array.BYTES_PER_ELEMENT));
   /** Puts the rests of the threads together. */
   readonly #restPacker: BlobSink;
-  /** Stores what threads cannot. */
+  /** Stores small files while there are few. */
   readonly #storeHere: FileStorer;
+  readonly #idsHere = new Set<ObjectId>();
+  #filesHereCount = 0;
+  #dueFileCount = 0;
   readonly #trees: TreeBatches;
   readonly #landings = new Set<Promise<void>>();
   #threads: { group: ThreadGroup; queue: CallQueue; large: LargeFiles } | undefined;
@@ -68,19 +69,19 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     this.#indexWriter = createIndexWriter(repository, clock, signal);
     this.#restPacker = createPacker(options);
     this.#storeHere = createFileStorer({ source: options.source, sink: this.#restPacker, polynomial: repository.chunkerPolynomial });
-    this.#trees = new TreeBatches({ index, call: (call) => this.#open().queue.call('trees', call) });
+    this.#trees = new TreeBatches({ index, call: (call, isFull) => this.#callTrees(call, isFull) });
     Atomics.store(this.#counters, counters.uploadPlaces, maxUploads);
   }
 
-  async store(path: string, { signal, onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
+  async store(path: string, { onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
     this.#throwIfFailed();
-    if (path.length * maxCharacterBytes > maxThreadPathBytes) return await this.#storeHere.store(path, { signal, onBytes, sizeBytes });
     const [folder, name] = [posix.dirname(path), posix.basename(path)];
     if (sizeBytes > largeFileBytes) return await this.#open().large.store(folder, name, onBytes);
     const stored = this.#batch.add(folder, name, sizeBytes);
     if (this.#batch.isFull) this.#sendBatch();
     else if (!this.#isBatchDue) {
       this.#isBatchDue = true;
+      this.#dueFileCount = this.#batch.fileCount;
       setImmediate(() => this.#onDue());
     }
     const result = await stored;
@@ -130,7 +131,7 @@ export class ArchiveThreads implements FileStorer, BlobSink {
       chunkerPolynomial: repository.chunkerPolynomial,
       compression,
       index: index.share(),
-      claims: makeSharedClaims(),
+      claims: this.#claims(),
       storage: repository.storage.threadOptions ?? null,
       counters: this.#counters.buffer,
     };
@@ -138,6 +139,14 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     const group = pool.openGroup<ArchiveEvent>({ module, data, signal, onEvent: (event) => this.#onEvent(event) });
     const queue = new CallQueue(group, () => this.#onIdle());
     return { group, queue, large: new LargeFiles(queue) };
+  }
+
+  /** What was stored here is taken. */
+  #claims(): SharedClaims {
+    const shared = makeSharedClaims();
+    const claims = openBlobClaims(shared);
+    for (const id of this.#idsHere) claims.claim(new Uint8Array(Buffer.from(id, 'hex')));
+    return shared;
   }
 
   #onEvent(event: ArchiveEvent): void {
@@ -175,10 +184,47 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     }
   }
 
-  /** What has gathered goes out when a thread has nothing better to do. */
+  /** What has gathered goes out when a thread has nothing better to do; or is stored here when it is all that there is for now. */
   #onDue(): void {
     this.#isBatchDue = false;
-    if (this.#batch.folders.length > 0 && this.#open().queue.roomCount > 0) this.#sendBatch();
+    const { fileCount } = this.#batch;
+    if (fileCount === 0) return;
+    if (this.#threads !== undefined || this.#filesHereCount >= maxFilesHere) {
+      if (this.#open().queue.roomCount > 0) this.#sendBatch();
+    } else if (fileCount === this.#dueFileCount) void this.#storeBatchHere();
+    else {
+      this.#isBatchDue = true;
+      this.#dueFileCount = fileCount;
+      setImmediate(() => this.#onDue());
+    }
+  }
+
+  async #storeBatchHere(): Promise<void> {
+    const { files } = this.#batch;
+    this.#batch = new FileBatch();
+    this.#filesHereCount += files.length;
+    const { signal } = this.#options;
+    for (const { folder, name, sizeBytes, resolve, reject } of files) {
+      try {
+        const stored = await this.#storeHere.store(posix.join(folder, name), { signal, onBytes: () => {}, sizeBytes });
+        if (stored.kind === 'stored') for (const id of stored.content) this.#idsHere.add(id);
+        resolve(stored);
+      } catch (error) {
+        reject(error);
+      }
+    }
+  }
+
+  async #callTrees(call: ArchiveCall & { kind: 'trees' }, isFull: boolean): Promise<void> {
+    if (this.#threads !== undefined || isFull) {
+      await this.#open().queue.call('trees', call);
+      return;
+    }
+    let at = 0;
+    for (const length of call.lengths) {
+      await this.#restPacker.save('tree', call.bytes.subarray(at, at + length));
+      at += length;
+    }
   }
 
   #onIdle(): void {

@@ -7,11 +7,23 @@ import { skippedFile, type BatchAnswer } from './archive-calls.ts';
 const maxBatchFiles = 256;
 const maxBatchBytes = 4 * 1024 * 1024;
 
+export interface BatchFile {
+  readonly folder: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly resolve: (stored: StoredFile) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /** Small files on their way to one call. */
 export class FileBatch {
   readonly folders: { folder: string; names: string[] }[] = [];
-  readonly #files: { resolve: (stored: StoredFile) => void; reject: (error: unknown) => void }[] = [];
+  readonly #files: BatchFile[] = [];
   #bytes = 0;
+
+  get fileCount(): number {
+    return this.#files.length;
+  }
 
   get isFull(): boolean {
     return this.#files.length >= maxBatchFiles || this.#bytes >= maxBatchBytes;
@@ -23,8 +35,12 @@ export class FileBatch {
     else this.folders.push({ folder, names: [name] });
     this.#bytes += sizeBytes;
     const { promise, resolve, reject } = Promise.withResolvers<StoredFile>();
-    this.#files.push({ resolve, reject });
+    this.#files.push({ folder, name, sizeBytes, resolve, reject });
     return await promise;
+  }
+
+  get files(): readonly BatchFile[] {
+    return this.#files;
   }
 
   /** Tells each file what became of it. */

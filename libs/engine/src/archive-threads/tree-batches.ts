@@ -11,7 +11,7 @@ const maxCalls = 16;
 
 export interface TreeBatchesOptions {
   readonly index: BlobIndex;
-  readonly call: (call: ArchiveCall & { kind: 'trees' }) => Promise<unknown>;
+  readonly call: (call: ArchiveCall & { kind: 'trees' }, isFull: boolean) => Promise<unknown>;
 }
 
 /** Gathers trees that are new and sends them to the threads, many at a time. */
@@ -38,35 +38,36 @@ export class TreeBatches {
     }
     this.#trees.push({ id, bytes });
     this.#bytes += bytes.length;
-    if (this.#bytes >= batchBytes) this.#send();
+    if (this.#bytes >= batchBytes) this.#send(true);
     while (this.#calls.size >= maxCalls) await Promise.race(this.#calls);
     return true;
   }
 
   /** When it resolves, the threads have all trees. */
   async flush(): Promise<void> {
-    if (this.#trees.length > 0) this.#send();
+    if (this.#trees.length > 0) this.#send(false);
     await Promise.all(this.#calls);
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
-  #send(): void {
+  #send(isFull: boolean): void {
     const trees = this.#trees;
     this.#trees = [];
     this.#bytes = 0;
-    const call = this.#run({
+    const request = {
       kind: 'trees',
       bytes: Buffer.concat(trees.map((tree) => tree.bytes)),
       lengths: Uint32Array.from(trees, (tree) => tree.bytes.length),
       ids: Buffer.from(trees.map((tree) => tree.id).join(''), 'hex'),
-    }).finally(() => this.#calls.delete(call));
+    } as const;
+    const call = this.#run(request, isFull).finally(() => this.#calls.delete(call));
     this.#calls.add(call);
   }
 
   /** Never rejects: the next save or flush does. */
-  async #run(call: ArchiveCall & { kind: 'trees' }): Promise<void> {
+  async #run(call: ArchiveCall & { kind: 'trees' }, isFull: boolean): Promise<void> {
     try {
-      await this.#options.call(call);
+      await this.#options.call(call, isFull);
     } catch (error) {
       this.#failure ??= { error };
     }

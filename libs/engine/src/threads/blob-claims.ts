@@ -14,21 +14,21 @@ export interface BlobClaims {
 export type SharedClaims = readonly SharedArrayBuffer[];
 
 const idWords = 8;
-const firstSlotCount = 1 << 14;
-/** Each table is so much larger than the one before: seven hold 40 million blobs, far more than one backup brings. */
+const firstSlotCount = 1 << 15;
+/** Each table is so much larger than the one before: seven hold 80 million blobs, far more than one backup brings. */
 const growthShift = 2;
 const maxTables = 7;
 /** Beyond this share of taken slots probing gets long. */
 const maxLoad = 0.6;
 const [writing, taken] = [1, 2];
 
-/** All tables at once: shared memory takes room only where it is written to, so those that are never reached cost nothing. */
+/** All tables at once, but empty: whoever comes to a table first lets it grow to its size. */
 export function makeSharedClaims(): SharedClaims {
   const tables: SharedArrayBuffer[] = [];
   for (let nth = 0; nth < maxTables; nth++) {
     const slotCount = firstSlotCount << (growthShift * nth);
     try {
-      tables.push(new SharedArrayBuffer((1 + slotCount * (1 + idWords)) * Int32Array.BYTES_PER_ELEMENT));
+      tables.push(new SharedArrayBuffer(0, { maxByteLength: (1 + slotCount * (1 + idWords)) * Int32Array.BYTES_PER_ELEMENT }));
     } catch (error) {
       // Larger than what this machine gives out; the tables before it do until they are full.
       if (error instanceof RangeError && nth > 0) break;
@@ -39,11 +39,12 @@ export function makeSharedClaims(): SharedClaims {
 }
 
 export function openBlobClaims(shared: SharedClaims): BlobClaims {
-  const tables = shared.map((buffer) => new ClaimTable(new Int32Array(buffer)));
+  const tables: ClaimTable[] = [];
   return {
     claim(id) {
       const words = new Int32Array(id.buffer, id.byteOffset, idWords);
-      for (const table of tables) {
+      for (const [nth, buffer] of shared.entries()) {
+        const table = (tables[nth] ??= openTable(buffer));
         if (table.isFull) {
           if (table.has(words)) return false;
         } else return table.claim(words);
@@ -51,6 +52,12 @@ export function openBlobClaims(shared: SharedClaims): BlobClaims {
       throw new HoldfastError('internal', 'one backup cannot hold so many new blobs', { hint: 'split the source into several configs' });
     },
   };
+}
+
+function openTable(buffer: SharedArrayBuffer): ClaimTable {
+  // Another thread may do the same at this moment; a buffer that has its size already stays as it is.
+  buffer.grow(buffer.maxByteLength);
+  return new ClaimTable(new Int32Array(buffer, 0, buffer.maxByteLength / Int32Array.BYTES_PER_ELEMENT));
 }
 
 class ClaimTable {

@@ -1,5 +1,6 @@
 import { assertSchedule, isTimeZone } from '@holdfast/policy/schedule';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { isCompressionContradictory, type BackupOptions } from '@holdfast/jobs/backup-options';
 import { isInsideRoots } from '@holdfast/sources/allowed-roots';
 import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
 import { storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
@@ -38,6 +39,8 @@ export interface CheckedConfig {
   readonly source: SourceOptions;
   readonly schedule: string | null;
   readonly timeZone: string;
+  readonly compressionEnabled: boolean;
+  readonly options: BackupOptions;
   readonly encryptionEnabled: boolean;
   readonly encryptionKey: string | undefined;
   readonly storageLocation: string;
@@ -59,6 +62,9 @@ export function checkConfig(config: CheckedConfig, roots: Pick<ApiConfig, 'sourc
   }
   if (!config.encryptionEnabled && config.encryptionKey !== undefined) {
     mismatches.push({ field: 'encryptionKey', message: 'is given while encryptionEnabled is false; leave it out, or turn encryption on' });
+  }
+  if (isCompressionContradictory(config.compressionEnabled, config.options)) {
+    mismatches.push({ field: 'options.compression', message: 'must be off or left out while compressionEnabled is false' });
   }
   refuse('request_invalid', mismatches);
   checkSchedule(config.schedule, config.timeZone);

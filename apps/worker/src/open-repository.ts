@@ -4,6 +4,7 @@ import { openOrCreateRepository } from '@holdfast/engine/create-repository';
 import type { Repository } from '@holdfast/engine/repository';
 import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
+import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/limiting-storage';
 import { openStorage } from '@holdfast/storage/open-storage';
 import { parseStorageOptions } from '@holdfast/storage/storage-options';
 import type { Storage } from '@holdfast/storage/storage';
@@ -24,6 +25,8 @@ interface OpenOptions {
   readonly create: boolean;
   /** With what this process knows of the index and of snapshots from before; otherwise all of it is read again. */
   readonly warm: boolean;
+  /** How fast the run may read and write; by default as fast as it goes. */
+  readonly limits?: BandwidthLimits;
 }
 
 /** After these what is kept of a repository may be what is wrong, or may not be used any longer. */
@@ -62,9 +65,19 @@ export function stateFor(code: string): 'unreachable' | 'damaged' | undefined {
   return code === 'repository_missing' || code === 'storage_denied' || code === 'storage_unreachable' ? 'unreachable' : undefined;
 }
 
-async function open({ context, signal, onFailure }: RunThatOpens, row: RepositoryRow, { create, warm }: OpenOptions): Promise<Repository> {
+/** Without a limit the storage itself, which threads can use by themselves. */
+function limitedStorage(storage: Storage, limits: BandwidthLimits = {}): Storage {
+  const isLimited = limits.uploadBytesPerSecond !== undefined || limits.downloadBytesPerSecond !== undefined;
+  return isLimited ? openLimitingStorage(storage, limits) : storage;
+}
+
+async function open(
+  { context, signal, onFailure }: RunThatOpens,
+  row: RepositoryRow,
+  { create, warm, limits }: OpenOptions,
+): Promise<Repository> {
   const password = await repositoryPassword(context.database.client, row.id, context.masterKey);
-  const storage = await openStorageOf(context, row);
+  const storage = limitedStorage(await openStorageOf(context, row), limits);
   onFailure(({ code }) => {
     if (distrusted.includes(code)) context.repositories.evict(storage.location);
   });

@@ -10,7 +10,7 @@ import { seal, type MasterKey } from './sealed-secret.ts';
 /** A config as it may be shown: without its key. */
 export type BackupConfigRow = Omit<BackupConfig, 'encryptionKey'>;
 
-/** Values are validated by the caller: cron, zone, source and storage options, and that their types fit. */
+/** Values are validated by the caller: cron, zone, source, storage and backup options, and that their types fit. */
 export interface BackupConfigInput {
   readonly businessEntityId: string;
   readonly name: string;
@@ -20,6 +20,8 @@ export interface BackupConfigInput {
   readonly timeZone?: string | undefined;
   readonly retentionDays: number;
   readonly compressionEnabled?: boolean | undefined;
+  /** What libs/jobs' backupOptionsSchema takes. */
+  readonly options?: JsonObject | undefined;
   readonly encryptionEnabled?: boolean | undefined;
   /** The repository's password; Holdfast makes one up when it is absent. */
   readonly encryptionKey?: string | undefined;
@@ -137,6 +139,7 @@ async function columns(
     timeZone: input.timeZone ?? 'UTC',
     retentionDays: input.retentionDays,
     compressionEnabled: input.compressionEnabled ?? true,
+    options: jsonInput(input.options ?? {}),
     encryptionEnabled,
     encryptionKey: encryptionKey === undefined ? null : seal(masterKey, `backup_configs.encryptionKey:${repository.id}`, encryptionKey),
     storageLocation,

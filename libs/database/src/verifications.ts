@@ -53,10 +53,13 @@ export async function listVerifications(
 }
 
 /** A verification with what a worker needs for it. */
-export type VerificationWork = VerificationRow & { readonly backupJob: BackupJobRow & { readonly repository: RepositoryRow } };
+export type VerificationWork = VerificationRow & {
+  readonly backupJob: BackupJobRow & { readonly repository: RepositoryRow; readonly backupConfig: { readonly options: unknown } };
+};
 
 /** Code: not_found. */
 export async function findVerificationWork(rows: Transaction, id: string): Promise<VerificationWork> {
-  const include = { backupJob: { include: { repository: { omit: { sealedPassword: true } } } } } as const;
+  const config = { select: { options: true } } as const;
+  const include = { backupJob: { include: { repository: { omit: { sealedPassword: true } }, backupConfig: config } } } as const;
   return found(await rows.backupVerification.findUnique({ where: { id }, include }), 'verification', id);
 }

@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { CompressionMode } from '@holdfast/restic-format/compression';
 import { snapshotName } from '@holdfast/restic-format/layout';
 import { encodeSnapshotFile } from '@holdfast/restic-format/snapshot-file';
 import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
@@ -38,8 +39,8 @@ export interface ArchiveOptions extends LockOptions, ThreadOptions {
   /** Only noted in the snapshot: leaving things out is the source's work. */
   readonly excludes?: readonly string[];
   readonly programVersion?: string;
-  /** Default true. False stores data as it is; trees and index are compressed all the same. */
-  readonly compression?: boolean;
+  /** Default auto. With off data is stored as it is; trees and index are compressed all the same. */
+  readonly compression?: CompressionMode;
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
@@ -81,7 +82,7 @@ export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
 const emptyTreeId = hashOf(encodeTree([]));
 
 async function archiveLocked(options: ArchiveOptions, index: BlobIndex, outerSignal: AbortSignal): Promise<ArchiveResult> {
-  const { repository, source, clock = systemClock, compression = true, commit = (write) => write() } = options;
+  const { repository, source, clock = systemClock, compression = 'auto', commit = (write) => write() } = options;
   // Ends the scan and the uploads when the walk fails.
   const ended = new AbortController();
   const signal = AbortSignal.any([outerSignal, ended.signal]);

@@ -35,7 +35,7 @@ async function makeSource(): Promise<{ from: Repository; ids: string[] }> {
   const from = await createTestRepository(openMemoryStorage(), 'from');
   const ids: string[] = [];
   for (const [nth, tree] of trees.entries()) {
-    ids.push((await archiveTree(from, tree, { tags: ['holdfast', `nth:${nth}`], compression: nth === 0 })).snapshotId);
+    ids.push((await archiveTree(from, tree, { tags: ['holdfast', `nth:${nth}`], compression: nth === 0 ? 'auto' : 'off' })).snapshotId);
   }
   return { from, ids };
 }
@@ -89,7 +89,7 @@ describe('copySnapshots', () => {
   it('compresses what was not', async () => {
     const { from, ids } = await makeSource();
     const tree = folder({ long: text('compressible '.repeat(100_000)) });
-    const { snapshotId } = await archiveTree(from, tree, { compression: false });
+    const { snapshotId } = await archiveTree(from, tree, { compression: 'off' });
     const to = await createTestRepository();
     const { copied } = await copySnapshots({ from, to, snapshotIds: [snapshotId], clock });
     expect(await bytesOf(to)).toBeLessThan(100_000);

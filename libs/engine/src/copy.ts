@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { CompressionMode } from '@holdfast/restic-format/compression';
 import { snapshotName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeSnapshotFile } from '@holdfast/restic-format/snapshot-file';
@@ -21,8 +22,8 @@ export interface CopyOptions extends LockOptions {
   readonly to: Repository;
   /** Of `from`; default: all of them. One that is not there is snapshot_missing. */
   readonly snapshotIds?: readonly ObjectId[];
-  /** Default true: what `from` holds as it is is compressed on the way. What is compressed stays as it is. */
-  readonly compression?: boolean;
+  /** Default auto: what `from` holds as it is is compressed on the way. What is compressed stays as it is. */
+  readonly compression?: CompressionMode;
   /** Locks that the caller holds already; by default shared ones are taken for the call. */
   readonly fromLock?: Lock;
   readonly toLock?: Lock;
@@ -132,7 +133,7 @@ class Copy {
   }
 
   async #copyBlobsOf(snapshots: readonly Snapshot[], fromIndex: BlobIndex, toIndex: BlobIndex): Promise<void> {
-    const { from, to, compression = true, clock = systemClock, onProgress = () => {} } = this.#options;
+    const { from, to, compression = 'auto', clock = systemClock, onProgress = () => {} } = this.#options;
     const signal = this.#signal;
     const { marks } = await markUsedBlobs(
       snapshots.map((snapshot) => snapshot.tree),

@@ -1,3 +1,4 @@
+import type { CompressionMode } from '@holdfast/restic-format/compression';
 import type { IndexedPack } from '@holdfast/restic-format/index-file';
 import { packName } from '@holdfast/restic-format/layout';
 import { hashOf } from '@holdfast/restic-format/object-id';
@@ -9,14 +10,15 @@ import type { Clock } from './clock.ts';
 import { createIndexWriter } from './index-writer.ts';
 import { OpenPack, type BlobToPack } from './open-pack.ts';
 import type { Repository } from './repository.ts';
-import { sealBlob } from './sealed-blob.ts';
+import { sealBlob, treeCompression } from './sealed-blob.ts';
 import { Slots } from './slots.ts';
 
 export interface PackerOptions {
   readonly repository: Repository;
   /** What is known; packs are added to it once a durable index file names them, so that several calls may share it. */
   readonly index: BlobIndex;
-  readonly compression: boolean;
+  /** Of data; for trees see treeCompression. */
+  readonly compression: CompressionMode;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -56,7 +58,7 @@ class Packer implements BlobSink {
     const { index, repository, compression } = this.#options;
     const id = hashOf(plain);
     if (this.#inFlight.has(key(type, id)) || index.has(type, id)) return { id, isNew: false };
-    const sealed = sealBlob(repository.cipher, id, plain, compression || type === 'tree' ? 'auto' : 'off');
+    const sealed = sealBlob(repository.cipher, id, plain, type === 'tree' ? treeCompression(compression) : compression);
     this.counts[type === 'tree' ? 'treeBlobs' : 'dataBlobs']++;
     this.counts.addedBytes += plain.length;
     this.counts.addedPackedBytes += sealed.bytes.length;

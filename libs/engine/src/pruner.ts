@@ -125,7 +125,7 @@ async function carryOut(plan: PrunePlan, { repository, index, clock, signal, onP
 
 /** Moves the blobs that stay to new packs, sealed as they are; each is opened and hashed on the way. Returns the bytes of the new packs. */
 async function repack(plan: PrunePlan, { repository, index, clock, signal, onProgress }: CarryOutOptions): Promise<number> {
-  const sink = createPacker({ repository, index, compression: true, clock, signal });
+  const sink = createPacker({ repository, index, compression: 'auto', clock, signal });
   try {
     for (const [done, { packId, usedEntries }] of plan.repacked.entries()) {
       const blobs = usedEntries.map((entry) => index.at(entry)).toSorted((a, b) => a.offset - b.offset);

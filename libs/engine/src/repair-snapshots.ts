@@ -29,7 +29,7 @@ export const repairedTag = 'repaired';
  */
 export async function rewriteSnapshots(damaged: readonly Snapshot[], options: RewriteOptions): Promise<{ from: ObjectId; to: ObjectId }[]> {
   const { repository, index, clock, signal } = options;
-  const sink = createPacker({ repository, index, compression: true, clock, signal });
+  const sink = createPacker({ repository, index, compression: 'auto', clock, signal });
   try {
     const rewriteTree = createTreeRewriter(options, sink);
     const trees: { snapshot: Snapshot; tree: ObjectId }[] = [];

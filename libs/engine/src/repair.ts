@@ -181,7 +181,7 @@ class Repair {
   /** Moves what still opens out of the broken packs, unless a whole pack has it too. A dry run leaves it where it is. */
   async #save(broken: readonly Broken[], index: BlobIndex, dryRun: boolean): Promise<void> {
     const { clock = systemClock } = this.#options;
-    const sink = createPacker({ repository: this.#repository, index, compression: true, clock, signal: this.#signal });
+    const sink = createPacker({ repository: this.#repository, index, compression: 'auto', clock, signal: this.#signal });
     const taken = new Set<string>();
     try {
       for (const { packId, reason, good, badCount } of broken) {

@@ -11,6 +11,11 @@ export interface SealedBlob {
   readonly uncompressedLength?: number;
 }
 
+/** Trees always shrink, so they are compressed even where data is not. */
+export function treeCompression(mode: CompressionMode): Exclude<CompressionMode, 'off'> {
+  return mode === 'off' ? 'auto' : mode;
+}
+
 /**
  * Compresses and seals, then opens again and hashes: a fault of memory, processor or library must show now, while the data is
  * still there to be read again, not at a restore. Errors: internal when it does.

@@ -10,7 +10,7 @@ import { compressBound, createKeptCompressor, createKeptDecompressor, type KeptZ
  */
 export type CompressionMode = 'off' | 'fastest' | 'auto' | 'better' | 'max';
 
-const levels: Record<Exclude<CompressionMode, 'off'>, number> = { fastest: 1, auto: 3, better: 7, max: 11 };
+export const compressionLevels: Readonly<Record<Exclude<CompressionMode, 'off'>, number>> = { fastest: 1, auto: 3, better: 7, max: 11 };
 
 /** A frame and its header take about this much, so nothing shorter shrinks. */
 const minCompressibleBytes = 24;
@@ -56,7 +56,7 @@ function keptResult(kept: KeptZstd, bytes: Uint8Array, maxBytes: number): Uint8A
 /** The zstd frame of `bytes`; null when the mode is off or the frame would not be smaller: then the bytes are stored as they are. */
 export function compressBlob(bytes: Uint8Array, mode: CompressionMode): Uint8Array | null {
   if (mode === 'off' || bytes.length < minCompressibleBytes) return null;
-  const compressed = compressAt(bytes, levels[mode]);
+  const compressed = compressAt(bytes, compressionLevels[mode]);
   return compressed.length < bytes.length ? compressed : null;
 }
 

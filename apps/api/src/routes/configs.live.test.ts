@@ -24,6 +24,7 @@ describe('a config', () => {
       schedule: null,
       timeZone: 'UTC',
       compressionEnabled: true,
+      options: {},
       encryptionEnabled: true,
       isActive: true,
       deletedAt: null,
@@ -38,6 +39,26 @@ describe('a config', () => {
       retentionDays: 30,
       schedule: '0 3 * * *',
     });
+  });
+
+  test('keeps the options of its runs, which a change replaces whole', async () => {
+    const options = {
+      compression: 'max',
+      concurrency: 2,
+      uploadBytesPerSecond: 5_000_000,
+      downloadBytesPerSecond: 50_000_000,
+      lowPriority: true,
+    };
+    const created = await post({ options });
+    expect(created.statusCode, created.body).toBe(201);
+    const { id } = created.json<{ id: string }>();
+    expect((await api.send('GET', `/configs/${id}`)).json()).toMatchObject({ options });
+    expect((await api.send('PUT', `/configs/${id}`, { retentionDays: 3 })).json()).toMatchObject({ retentionDays: 3, options });
+    const off = (await api.send('PUT', `/configs/${id}`, { compressionEnabled: false })).json<object>();
+    expect(off).toMatchObject({ status: 400, code: 'request_invalid', errors: [{ field: 'options.compression' }] });
+    const changed = await api.send('PUT', `/configs/${id}`, { compressionEnabled: false, options: { lowPriority: true } });
+    expect(changed.json<{ options: object }>().options).toEqual({ lowPriority: true });
+    expect((await api.send('PUT', `/configs/${id}`, { options: {} })).json<{ options: object }>().options).toEqual({});
   });
 
   test('with a schedule has its job scheduler, which follows every change', async () => {
@@ -182,6 +203,18 @@ describe('bad input', () => {
     ['a cron expression with a bad minute', { schedule: '61 * * * *' }, 400, 'schedule_invalid', 'schedule'],
     ['a schedule that never comes', { schedule: '0 0 30 2 *' }, 400, 'schedule_invalid', 'schedule'],
     ['an unknown time zone', { timeZone: 'Mars/Olympus' }, 400, 'schedule_invalid', 'timeZone'],
+    ['an unknown option', { options: { colour: 'red' } }, 400, 'request_invalid', 'options.colour'],
+    ['an unknown compression', { options: { compression: 'lzma' } }, 400, 'request_invalid', 'options.compression'],
+    ['too many threads', { options: { concurrency: 65 } }, 400, 'request_invalid', 'options.concurrency'],
+    ['no bandwidth', { options: { uploadBytesPerSecond: 0 } }, 400, 'request_invalid', 'options.uploadBytesPerSecond'],
+    ['options that are null', { options: null }, 400, 'request_invalid', 'options'],
+    [
+      'a mode with compression off',
+      { compressionEnabled: false, options: { compression: 'auto' } },
+      400,
+      'request_invalid',
+      'options.compression',
+    ],
     ['a key with encryption off', { encryptionEnabled: false, encryptionKey: 'k' }, 400, 'request_invalid', 'encryptionKey'],
     ['a key that is too long', { encryptionKey: 'k'.repeat(1025) }, 400, 'request_invalid', 'encryptionKey'],
     ['a key with a line break', { encryptionKey: 'a\nb' }, 400, 'request_invalid', 'encryptionKey'],

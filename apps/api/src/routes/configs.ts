@@ -11,6 +11,7 @@ import { inTransaction } from '@holdfast/database/in-transaction';
 import type { Transaction } from '@holdfast/database/open-database';
 import { refuseTakenPlace, type RepositoryPlace } from '@holdfast/database/repository-place';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
 import { sourceOptionsSchema } from '@holdfast/sources/source-options';
 import { locationKey, storageOptionsSchema } from '@holdfast/storage/storage-options';
 import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
@@ -45,7 +46,8 @@ const fields = {
   schedule: z.string().max(scheduleMaxChars).nullable().describe('Cron expression of five or six fields; null to run on request only'),
   timeZone: z.string().min(1).max(timeZoneMaxChars).describe('IANA time zone in which the schedule is read'),
   retentionDays: z.number().int().min(1).max(retentionMaxDays).describe('How long a backup is kept'),
-  compressionEnabled: z.boolean(),
+  compressionEnabled: z.boolean().describe('False stores data as it is; how much it is compressed is said in options'),
+  options: backupOptionsSchema.describe('How backups and verifications do their work; a change replaces them whole'),
   encryptionEnabled: z.boolean(),
   encryptionKey: z
     .string()
@@ -64,6 +66,7 @@ const createSchema = z.strictObject({
   schedule: fields.schedule.default(null),
   timeZone: fields.timeZone.default('UTC'),
   compressionEnabled: fields.compressionEnabled.default(true),
+  options: fields.options.default({}),
   encryptionEnabled: fields.encryptionEnabled.default(true),
   encryptionKey: fields.encryptionKey.optional(),
   isActive: fields.isActive.default(true),
@@ -83,6 +86,7 @@ const configSchema = z
     timeZone: z.string(),
     retentionDays: z.number().int(),
     compressionEnabled: z.boolean(),
+    options: z.unknown().describe('As they were given'),
     encryptionEnabled: z.boolean(),
     storageLocation: z.enum(storageLocations),
     storageOptions: z.unknown().describe('As they were given'),
@@ -95,7 +99,7 @@ const configSchema = z
 
 function configView(row: BackupConfigRow) {
   const { id, businessEntityId, repositoryId, name, backupType, source, schedule, timeZone, retentionDays } = row;
-  const { compressionEnabled, encryptionEnabled, storageLocation, storageOptions, isActive } = row;
+  const { compressionEnabled, options, encryptionEnabled, storageLocation, storageOptions, isActive } = row;
   return {
     id,
     businessEntityId,
@@ -107,6 +111,7 @@ function configView(row: BackupConfigRow) {
     timeZone,
     retentionDays,
     compressionEnabled,
+    options,
     encryptionEnabled,
     storageLocation,
     storageOptions,
@@ -286,6 +291,7 @@ function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.out
     isActive,
     source: sourceOptionsSchema.parse(before.source),
     storageOptions: storageOptionsSchema.parse(before.storageOptions),
+    options: backupOptionsSchema.parse(before.options),
     encryptionKey: changes.encryptionKey,
     ...givenFields(changes),
   };

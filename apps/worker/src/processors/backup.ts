@@ -4,12 +4,14 @@ import { archive } from '@holdfast/engine/archiver';
 import type { Repository } from '@holdfast/engine/repository';
 import { chooseParent, findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { compressionOf, parseBackupOptions } from '@holdfast/jobs/backup-options';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { parseSourceOptions } from '@holdfast/sources/source-options';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
+import { threadOptionsOf } from '../thread-options.ts';
 
 /**
  * Backs up the config's source. A former attempt may have written its snapshot and died before the row knew: that snapshot,
@@ -20,8 +22,9 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   const work = await findBackupWork(context.database.client, claim.id);
   if (work.backupConfig.deletedAt !== null) throw new HoldfastError('config_inactive', `backup config ${work.backupConfigId} is deleted`);
   const options = parseSourceOptions(work.backupConfig.source);
+  const backupOptions = parseBackupOptions(work.backupConfig.options);
 
-  await using repository = await openRepositoryOf(run, work.repository, { create: true, warm: true });
+  await using repository = await openRepositoryOf(run, work.repository, { create: true, warm: true, limits: backupOptions });
   const tags = tagsOf(work);
   // A damaged snapshot must not keep new ones from being made: that is when they are needed most.
   const onUnreadable = (id: string, error: Error): void => context.logger.warn({ err: error, id }, 'a snapshot cannot be read; left aside');
@@ -42,7 +45,8 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
       username: context.username,
       tags: ['holdfast', tags.job, tags.config],
       excludes,
-      compression: work.backupConfig.compressionEnabled,
+      compression: compressionOf(work.backupConfig.compressionEnabled, backupOptions),
+      ...threadOptionsOf(backupOptions),
       onProgress,
       // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.
       commit: (write) => commitUnderFence(context.database, claim, () => write()),

@@ -4,6 +4,7 @@ import { check } from '@holdfast/engine/checker';
 import type { Repository } from '@holdfast/engine/repository';
 import { restore } from '@holdfast/engine/restorer';
 import { verifyRestored } from '@holdfast/engine/verify-restored';
+import { parseBackupOptions, type BackupOptions } from '@holdfast/jobs/backup-options';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { lockOptionsOf } from '../lock-options.ts';
@@ -11,6 +12,7 @@ import { openRepositoryOf } from '../open-repository.ts';
 import { checkOutcome, restoreTestOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { makeScratchFolder } from '../scratch-folder.ts';
+import { threadOptionsOf } from '../thread-options.ts';
 import { usableSnapshot } from '../usable-snapshot.ts';
 
 /**
@@ -21,22 +23,32 @@ export async function processVerify(run: RunInHand<'verify'>): Promise<RunOutcom
   const { context, claim, onProgress } = run;
   const work = await findVerificationWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
+  const options = parseBackupOptions(work.backupJob.backupConfig.options);
 
-  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false });
-  const common = { ...lockOptionsOf(run), repository, onProgress };
+  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false, limits: options });
+  const common = { ...lockOptionsOf(run), ...threadOptionsOf(options), repository, onProgress };
   // Awaited here: the repository closes when this function returns.
-  if (work.verificationType === 'restore_test') return await testRestore(run, repository, snapshotId);
+  if (work.verificationType === 'restore_test') return await testRestore(run, repository, snapshotId, options);
   const scope =
     work.verificationType === 'checksum' ? ({ level: 'checksum' } as const) : ({ level: 'integrity', snapshotIds: [snapshotId] } as const);
   return checkOutcome(await check({ ...common, ...scope }));
 }
 
-async function testRestore(run: RunInHand<'verify'>, repository: Repository, snapshotId: string): Promise<RunOutcome<'verify'>> {
+async function testRestore(
+  run: RunInHand<'verify'>,
+  repository: Repository,
+  snapshotId: string,
+  options: BackupOptions,
+): Promise<RunOutcome<'verify'>> {
   const { scratchDir } = run.context.config;
   const common = { ...lockOptionsOf(run), repository, snapshotId, onProgress: run.onProgress };
   await using scratch = await makeScratchFolder(scratchDir, run.claim, run.logger);
   const { path } = scratch;
-  const restored = await restore({ ...common, target: openFileSystemTarget({ path, roots: [scratchDir], overwrite: false }) });
+  const restored = await restore({
+    ...common,
+    ...threadOptionsOf(options),
+    target: openFileSystemTarget({ path, roots: [scratchDir], overwrite: false }),
+  });
   const source = await openFileSystemSource({ paths: [path], roots: [scratchDir] });
   try {
     return restoreTestOutcome(restored, await verifyRestored({ ...common, source, restoredRoot: path }));

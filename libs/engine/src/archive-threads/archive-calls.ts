@@ -1,4 +1,5 @@
 import type { MasterKeys } from '@holdfast/restic-format/cipher';
+import type { CompressionMode } from '@holdfast/restic-format/compression';
 import type { ThreadStorageOptions } from '@holdfast/storage/storage';
 import type { SharedBlobIndex } from '../blob-index.ts';
 import type { SharedClaims } from '../threads/blob-claims.ts';
@@ -7,7 +8,7 @@ import type { SharedClaims } from '../threads/blob-claims.ts';
 export interface ArchiveThreadData {
   readonly masterKeys: MasterKeys;
   readonly chunkerPolynomial: bigint;
-  readonly compression: boolean;
+  readonly compression: CompressionMode;
   readonly index: SharedBlobIndex;
   readonly claims: SharedClaims;
   /** Where a thread writes packs by itself; null when it hands them over. */

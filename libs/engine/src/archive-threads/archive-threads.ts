@@ -1,5 +1,6 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { overheadBytes } from '@holdfast/restic-format/cipher';
+import type { CompressionMode } from '@holdfast/restic-format/compression';
 import { packName } from '@holdfast/restic-format/layout';
 import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { decodePackHeader, type BlobType } from '@holdfast/restic-format/pack';
@@ -28,7 +29,7 @@ export interface ArchiveThreadsOptions {
   readonly source: Source;
   readonly repository: Repository;
   readonly index: BlobIndex;
-  readonly compression: boolean;
+  readonly compression: CompressionMode;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }

@@ -1,11 +1,13 @@
 import { createArenaCipher, type Arena, type ArenaCipher } from '@holdfast/restic-format/arena';
 import { maxChunkBytes } from '@holdfast/restic-format/chunker';
 import { overheadBytes, type MasterKeys } from '@holdfast/restic-format/cipher';
-import { compressBound, createKeptCompressor } from '@holdfast/restic-format/kept-zstd';
+import { compressionLevels, type CompressionMode } from '@holdfast/restic-format/compression';
+import { compressBound, createKeptCompressor, type KeptZstd } from '@holdfast/restic-format/kept-zstd';
 import type { BlobType } from '@holdfast/restic-format/pack';
 import { randomInt } from 'node:crypto';
 import { setImmediate as afterEvents } from 'node:timers/promises';
 import type { PackRest } from './archive-calls.ts';
+import { treeCompression } from '../sealed-blob.ts';
 import type { OpenPackOutput, PackOutput } from './pack-output.ts';
 import { packRegionBytes, ThreadPack } from './thread-pack.ts';
 
@@ -14,7 +16,8 @@ export interface ThreadPackerOptions {
   /** The first of threadPackerBytes bytes of the arena that are the packer's. */
   readonly address: number;
   readonly masterKeys: MasterKeys;
-  readonly compression: boolean;
+  /** Of data; for trees see treeCompression. */
+  readonly compression: CompressionMode;
   readonly openOutput: OpenPackOutput;
 }
 
@@ -26,12 +29,11 @@ const maxCommits = 2;
 /** zstd finds less than this worth of a frame in nothing. */
 const minCompressibleBytes = 24;
 /**
- * Level 3, restic's own default, up to here; above, level 2 comes within a hundredth of its size (see the benchmark) at four fifths
- * of its time.
+ * Auto's level is 3, restic's own default, up to here; above, level 2 comes within a hundredth of its size (see the benchmark) at four
+ * fifths of its time. Whoever asks for another mode gets what it says.
  */
 const smallBlobBytes = 128 * 1024;
-const smallBlobLevel = 3;
-const largeBlobLevel = 2;
+const largeAutoLevel = 2;
 
 /** A large blob is compressed and sealed here, and so is a pack's header. */
 const stageBytes = overheadBytes + compressBound(maxChunkBytes) + 64;
@@ -43,8 +45,8 @@ export const threadPackerBytes = stageBytes + openPacks.length * packRegionBytes
 export class ThreadPacker {
   readonly #options: ThreadPackerOptions;
   readonly #cipher: ArenaCipher;
-  readonly #small = createKeptCompressor(smallBlobLevel);
-  readonly #large = createKeptCompressor(largeBlobLevel);
+  readonly #small: KeptZstd;
+  readonly #large: KeptZstd;
   readonly #open: ({ pack: ThreadPack; output: PackOutput } | undefined)[] = openPacks.map(() => undefined);
   readonly #commits = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;
@@ -52,6 +54,9 @@ export class ThreadPacker {
   constructor(options: ThreadPackerOptions) {
     this.#options = options;
     this.#cipher = createArenaCipher(options.arena, options.masterKeys);
+    const mode = treeCompression(options.compression);
+    this.#small = createKeptCompressor(compressionLevels[mode]);
+    this.#large = mode === 'auto' ? createKeptCompressor(largeAutoLevel) : this.#small;
   }
 
   /** Packs the blob at `address` of the arena; its bytes are the caller's again when it is done. Errors: those of the storage. */
@@ -105,7 +110,7 @@ export class ThreadPacker {
   /** Compresses from one place of the arena to another and seals there. `plainBytes` is 0 when it is not compressed. */
   #seal(type: BlobType, from: number, plainBytes: number, to: number): { sealedBytes: number; plainBytes: number } {
     const { memory } = this.#options.arena;
-    const isCompressible = plainBytes >= minCompressibleBytes && (this.#options.compression || type === 'tree');
+    const isCompressible = plainBytes >= minCompressibleBytes && (this.#options.compression !== 'off' || type === 'tree');
     const zstd = plainBytes <= smallBlobBytes ? this.#small : this.#large;
     const body = to + overheadBytes / 2;
     const packed = isCompressible ? zstd.run(memory, from, plainBytes, memory, body, compressBound(plainBytes)) : -1;

@@ -1,8 +1,10 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { readFileSync } from 'node:fs';
 import type { OpenThreadSession } from '../threads/thread-session.ts';
 
 export type EchoCall =
   | { readonly do: 'echo'; readonly text: string }
+  | { readonly do: 'niceness' }
   | { readonly do: 'fail' }
   | { readonly do: 'spin' }
   | { readonly do: 'hang' }
@@ -16,6 +18,7 @@ export const openThreadSession: OpenThreadSession = (data, context) => ({
       context.emit(`heard ${call.text}`);
       return { output: `${String(data)} ${context.threadNumber} ${call.text}` };
     }
+    if (call.do === 'niceness') return { output: nicenessOfThread() };
     if (call.do === 'fail') {
       const cause = new TypeError('deeper');
       throw new HoldfastError('storage_full', 'no room', { hint: 'make room', context: { object: 'data/ab' }, cause });
@@ -25,3 +28,9 @@ export const openThreadSession: OpenThreadSession = (data, context) => ({
   },
   close() {},
 });
+
+/** The 19th field of the thread's stat; the second one, its name, may hold blanks and ends at the last parenthesis. */
+export function nicenessOfThread(path = '/proc/thread-self'): number {
+  const stat = readFileSync(`${path}/stat`, 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
+}

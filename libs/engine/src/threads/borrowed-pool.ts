@@ -6,6 +6,8 @@ export interface ThreadOptions {
   readonly pool?: ThreadPool;
   /** Threads of the call's own pool; by default one a core. */
   readonly concurrency?: number;
+  /** Of the call's own pool: see ThreadPoolOptions. Threads of `pool` keep the priority that they have. */
+  readonly lowPriority?: boolean;
 }
 
 export interface BorrowedPool extends AsyncDisposable {
@@ -13,8 +15,8 @@ export interface BorrowedPool extends AsyncDisposable {
 }
 
 /** The caller's pool, which stays open, or one that ends when this is disposed of. */
-export function borrowPool({ pool, concurrency }: ThreadOptions): BorrowedPool {
+export function borrowPool({ pool, concurrency, lowPriority = false }: ThreadOptions): BorrowedPool {
   if (pool !== undefined) return { pool, [Symbol.asyncDispose]: async () => {} };
-  const own = openThreadPool(concurrency === undefined ? {} : { concurrency });
+  const own = openThreadPool({ lowPriority, ...(concurrency === undefined ? {} : { concurrency }) });
   return { pool: own, [Symbol.asyncDispose]: () => own.close() };
 }

@@ -1,12 +1,15 @@
 import { invariant } from '@holdfast/errors/invariant';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { encodeError } from './thread-error.ts';
-import type { OpenThreadSession, SessionContext, ThreadReply, ThreadRequest, ThreadSession } from './thread-session.ts';
+import { lowerThreadPriority } from './thread-priority.ts';
+import type { OpenThreadSession, SessionContext, ThreadReply, ThreadRequest, ThreadSession, ThreadStart } from './thread-session.ts';
 
 /** What every thread of a pool runs: it holds sessions and passes calls on to them. */
 invariant(parentPort !== null, 'this module is the entry of a thread');
 const port = parentPort;
+const start: ThreadStart = workerData;
+if (start.lowPriority) lowerThreadPriority();
 
 /** The session, and the end of its last call: calls of one session wait for each other, those of several do not. */
 interface HeldSession {

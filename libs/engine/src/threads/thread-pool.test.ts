@@ -1,7 +1,8 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { describe, expect, it } from 'vitest';
-import type { EchoCall } from '../testing/echo-session.ts';
+import { nicenessOfThread, type EchoCall } from '../testing/echo-session.ts';
 import { openThreadPool } from './thread-pool.ts';
+import { lowNiceness } from './thread-priority.ts';
 
 const module = new URL('../testing/echo-session.ts', import.meta.url);
 const never = new AbortController().signal;
@@ -66,5 +67,17 @@ describe('a thread pool', () => {
     await using group = pool.openGroup({ module, data: '', signal: never });
     await expect(group.call(0, call({ do: 'exit' }))).rejects.toMatchObject({ code: 'internal' });
     await expect(group.call(0, call({ do: 'echo', text: 'z' }))).rejects.toMatchObject({ code: 'internal' });
+  });
+
+  it.runIf(process.platform === 'linux')('of low priority is nice, and nobody else is', async () => {
+    const nicenessOf = async (lowPriority: boolean): Promise<unknown[]> => {
+      await using pool = openThreadPool({ concurrency: 2, lowPriority });
+      await using group = pool.openGroup({ module, data: '', signal: never });
+      return await group.callAll(call({ do: 'niceness' }));
+    };
+    const own = nicenessOfThread();
+    expect(await nicenessOf(true)).toEqual([lowNiceness, lowNiceness]);
+    expect(await nicenessOf(false)).toEqual([own, own]);
+    expect(nicenessOfThread()).toBe(own);
   });
 });

@@ -4,11 +4,13 @@ import { availableParallelism } from 'node:os';
 import { Worker, type Transferable } from 'node:worker_threads';
 import { decodeError } from './thread-error.ts';
 import { openThreadGroup, type GroupOptions, type ThreadGroup } from './thread-group.ts';
-import type { ThreadReply, ThreadRequest } from './thread-session.ts';
+import type { ThreadReply, ThreadRequest, ThreadStart } from './thread-session.ts';
 
 export interface ThreadPoolOptions {
   /** By default one a core. */
   readonly concurrency?: number;
+  /** The threads yield the processor to all others of the machine; Linux only, without effect elsewhere. Default false. */
+  readonly lowPriority?: boolean;
 }
 
 /**
@@ -35,7 +37,8 @@ const maxThreads = 64;
 const resourceLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 };
 
 export function openThreadPool(options: ThreadPoolOptions = {}): ThreadPool {
-  return new WorkerPool(Math.max(1, Math.min(options.concurrency ?? availableParallelism(), maxThreads)));
+  const { concurrency = availableParallelism(), lowPriority = false } = options;
+  return new WorkerPool(Math.max(1, Math.min(concurrency, maxThreads)), { lowPriority });
 }
 
 /** One thread and the calls that it has not answered. */
@@ -53,12 +56,14 @@ type CallRequest = { readonly session: number } & ({ readonly kind: 'call'; read
 
 class WorkerPool implements ThreadPool {
   readonly concurrency: number;
+  readonly #threadStart: ThreadStart;
   #threads: (WorkerThread | undefined)[] = [];
   #sessionCount = 0;
   #isClosed = false;
 
-  constructor(concurrency: number) {
+  constructor(concurrency: number, threadStart: ThreadStart) {
     this.concurrency = concurrency;
+    this.#threadStart = threadStart;
   }
 
   warm(module: URL): void {
@@ -75,7 +80,7 @@ class WorkerPool implements ThreadPool {
     for (let number = 0; number < this.concurrency; number++) {
       let thread = this.#threads[number];
       // One that has ended (out of memory, given up on) is replaced.
-      if (thread === undefined || thread.hasEnded) thread = this.#threads[number] = new WorkerThread(number);
+      if (thread === undefined || thread.hasEnded) thread = this.#threads[number] = new WorkerThread(number, this.#threadStart);
       threads.push(thread);
     }
     return threads;
@@ -102,9 +107,10 @@ class WorkerThread implements PoolThread {
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #listeners = new Map<number, (event: unknown) => void>();
 
-  constructor(number: number) {
+  constructor(number: number, start: ThreadStart) {
     this.number = number;
-    this.#worker = new Worker(new URL('thread-main.ts', import.meta.url), { resourceLimits, name: `holdfast-${number}` });
+    const options = { resourceLimits, workerData: start, name: `holdfast-${number}` };
+    this.#worker = new Worker(new URL('thread-main.ts', import.meta.url), options);
     this.#worker.on('message', (reply: ThreadReply) => this.#onReply(reply));
     this.#worker.on('error', (error) => this.#fail(error));
     this.#worker.on('exit', () => this.#fail(new HoldfastError('internal', 'a thread has ended')));

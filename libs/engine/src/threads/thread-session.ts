@@ -32,6 +32,11 @@ export type OpenThreadSession<Data = unknown, Call = unknown> = (
   context: SessionContext,
 ) => ThreadSession<Call> | Promise<ThreadSession<Call>>;
 
+/** What a thread is started with. */
+export interface ThreadStart {
+  readonly lowPriority: boolean;
+}
+
 /** To a thread. Sessions and calls are numbered by the pool. */
 export type ThreadRequest =
   /** Imports a module that a session is soon to be opened with. */

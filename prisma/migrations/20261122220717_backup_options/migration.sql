@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "backup_configs" ADD COLUMN     "options" JSONB NOT NULL DEFAULT '{}';

@@ -5,6 +5,7 @@ import { isHoldfastError, type HoldfastError } from '@holdfast/errors/holdfast-e
 import { noteAffectedPaths } from './affected-paths.ts';
 import { createBlobIndex, type BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
+import { choosePacks } from './check-subset.ts';
 import type { CheckOptions, CheckResult } from './checker.ts';
 import type { CheckedPack, PackToCheck } from './check-pack.ts';
 import { checkPacks } from './check-packs.ts';
@@ -30,6 +31,7 @@ export class CheckRun {
   #snapshots: readonly Snapshot[] = [];
   #packSizes: ReadonlyMap<ObjectId, number> = new Map();
   #index = createBlobIndex();
+  #packsRead: ReadonlySet<ObjectId> = new Set();
 
   private constructor(options: CheckOptions, pool: ThreadPool, signal: AbortSignal) {
     this.#options = options;
@@ -50,12 +52,12 @@ export class CheckRun {
 
   async run(signal: AbortSignal): Promise<CheckResult> {
     this.#signal = signal;
-    const { repository, level, snapshotIds } = this.#options;
+    const { repository, level, snapshotIds, subset } = this.#options;
     const [snapshots, packSizes, index] = [this.#snapshots, this.#packSizes, this.#index];
     const loader = createBlobLoader(repository, index);
     const isWholeRepository = snapshotIds === undefined;
     const readsPacks = level !== 'integrity';
-    const walksFirst = level === 'integrity' || !isWholeRepository;
+    const walksFirst = level === 'integrity' || !isWholeRepository || (level === 'full' && subset !== undefined);
     // Where all packs are read anyway, the trees in them are read on the way and walked afterwards.
     let used = walksFirst ? await this.#checkTrees(snapshots, index, loader) : null;
     const wanted = isWholeRepository ? null : packsInUse(index, used);
@@ -141,7 +143,7 @@ export class CheckRun {
       const place = { severity: isUsed ? 'damage' : 'warning', objectName: packName(packId), packId } as const;
       if (actual === undefined) {
         // The reading of packs comes upon it too.
-        if (this.#options.level !== 'integrity') continue;
+        if (this.#packsRead.has(packId)) continue;
         this.#findings.add({
           kind: 'pack_missing',
           message: `pack ${packId} is in the index and not in the storage`,
@@ -182,8 +184,10 @@ export class CheckRun {
   }
 
   async #checkPacks({ index, sizes, wanted, graph }: PacksToRead): Promise<void> {
-    const { repository, pool } = this.#options;
-    const packIds = [...(wanted ?? new Set([...indexedIds(index), ...sizes.keys()]))];
+    const { repository, pool, subset, random = Math.random } = this.#options;
+    const all = [...(wanted ?? new Set([...indexedIds(index), ...sizes.keys()]))];
+    const packIds = subset === undefined ? all : choosePacks(all, sizes, subset, random);
+    this.#packsRead = new Set(packIds);
     const bytesTotal = packIds.reduce((sum, packId) => sum + (sizes.get(packId) ?? 0), 0);
     const onChecked = ({ findings, bytesRead, blobsChecked, trees }: CheckedPack): void => {
       for (const finding of findings) this.#findings.add(finding);

@@ -1,6 +1,7 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { checkModule } from './check-packs.ts';
 import { CheckRun } from './check-run.ts';
+import { assertSubset, type CheckSubset } from './check-subset.ts';
 import type { Finding } from './finding.ts';
 import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
 import type { OnProgress } from './progress.ts';
@@ -20,6 +21,10 @@ export interface CheckOptions extends LockOptions, ThreadOptions {
   readonly level: CheckLevel;
   /** Only what these snapshots need. Default: the whole repository. */
   readonly snapshotIds?: readonly ObjectId[];
+  /** Only so many of the packs are read. Default: all. The structure is checked as a whole, where the level asks for it. */
+  readonly subset?: CheckSubset;
+  /** From 0 up to 1, for a subset that is chosen at random. */
+  readonly random?: () => number;
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
@@ -39,9 +44,10 @@ export interface CheckResult {
 
 /**
  * Looks for damage. What it finds is in the result, never thrown, be it in a pack, an index, a snapshot or a key file.
- * Errors: repository_locked, storage_unreachable, storage_denied.
+ * Errors: request_invalid (a subset that cannot be), repository_locked, storage_unreachable, storage_denied.
  */
 export async function check(options: CheckOptions): Promise<CheckResult> {
+  if (options.subset !== undefined) assertSubset(options.subset);
   await using borrowed = borrowPool(options);
   const prepare = async (signal: AbortSignal): Promise<CheckRun> => {
     // Such a storage is mostly one with something in it: the threads are up when the index is read.

@@ -1,3 +1,5 @@
+import type { IndexedPack } from '@holdfast/restic-format/index-file';
+import { scanIndex } from '@holdfast/restic-format/index-scan';
 import { hashOf } from '@holdfast/restic-format/object-id';
 import type { PackedBlob } from '@holdfast/restic-format/pack';
 import fc from 'fast-check';
@@ -31,6 +33,36 @@ describe('blob index', () => {
     );
   });
 
+  it('takes the columns of a file as it takes its packs, known ones too', () => {
+    const [some, more] = [0, 1].map((file) =>
+      Array.from({ length: 40 }, (_, pack) => ({
+        id: id(`pack ${pack + file * 20}`),
+        blobs: Array.from({ length: pack % 7 }, (_blob, nth) => ({
+          id: id((pack + file * 20) * 10 + nth),
+          type: nth % 3 === 0 ? ('tree' as const) : ('data' as const),
+          offset: nth * 50,
+          length: 50,
+          ...(nth % 2 === 0 ? { uncompressedLength: 70 } : {}),
+        })),
+      })),
+    );
+    const files = [some ?? [], more ?? [], some ?? []];
+    const [byPacks, byColumns] = [createBlobIndex(), createBlobIndex()];
+    for (const packs of files) {
+      for (const pack of packs) byPacks.add(pack);
+      const columns = scanIndex(Buffer.from(jsonOf(packs)));
+      if (columns === null) throw new Error('the scan gave nothing');
+      byColumns.addColumns(columns);
+    }
+    expect([...byColumns.packs()]).toEqual([...byPacks.packs()]);
+    for (let entry = 0; entry < byPacks.entryCount; entry++) {
+      const blob = byPacks.at(entry);
+      expect(byColumns.at(entry)).toEqual(blob);
+      expect(byColumns.find(blob.type, blob.id)).toBe(byPacks.find(blob.type, blob.id));
+      expect(byColumns.packEndBytes(entry)).toBe(byPacks.packEndBytes(entry));
+    }
+  });
+
   it('grows, and keeps which blobs are compressed', () => {
     const index = createBlobIndex();
     const count = 50_000;
@@ -51,3 +83,12 @@ describe('blob index', () => {
     expect(index.find('data', id(count))).toBe(-1);
   });
 });
+
+/** As in an index file. */
+function jsonOf(packs: readonly IndexedPack[]): string {
+  const blobs = (pack: IndexedPack) =>
+    pack.blobs.map(({ uncompressedLength, ...rest }) =>
+      JSON.stringify(uncompressedLength === undefined ? rest : { ...rest, uncompressed_length: uncompressedLength }),
+    );
+  return `{"packs":[${packs.map((pack) => `{"id":"${pack.id}","blobs":[${blobs(pack).join(',')}]}`).join(',')}]}`;
+}

@@ -1,4 +1,5 @@
 import type { IndexedPack } from '@holdfast/restic-format/index-file';
+import type { IndexColumns } from '@holdfast/restic-format/index-scan';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobType, PackedBlob } from '@holdfast/restic-format/pack';
 import { PackedEntries } from './packed-entries.ts';
@@ -28,6 +29,10 @@ export interface BlobIndex {
   pack(entries: readonly number[]): PackedEntries;
   /** An entry that is there already (same blob, pack and offset) is not added again. */
   add(pack: IndexedPack): void;
+  /** As `add`, for all packs of an index file. */
+  addColumns(columns: IndexColumns): void;
+  /** Makes room for so many entries more. Room that is not used takes no memory, but growing to it step by step does. */
+  reserve(count: number): void;
   /** Every pack once, with the numbers of its entries. */
   packs(): Iterable<IndexPackEntries>;
   /** Where the last blob of the pack that holds the entry ends: its header begins there. */
@@ -71,35 +76,25 @@ const packHeldBytes = 300;
 const maxLoad = 0.7;
 
 /** A table of columns with an open-addressed table of slots over it: 49 bytes an entry and 4 a slot. */
-export function createBlobIndex(options: { expectedEntries?: number } = {}): BlobIndex {
-  return new ColumnIndex(Math.max(firstCapacity, Math.ceil(options.expectedEntries ?? 0)));
+export function createBlobIndex(): BlobIndex {
+  return new ColumnIndex();
 }
 
 class ColumnIndex implements BlobIndex {
   entryCount = 0;
-  #ids: Buffer<SharedArrayBuffer>;
-  #isTree: Uint8Array<SharedArrayBuffer>;
-  #packs: Uint32Array;
-  #offsets: Uint32Array;
-  #lengths: Uint32Array;
+  #ids = Buffer.from(new SharedArrayBuffer(firstCapacity * idBytes));
+  #isTree = new Uint8Array(new SharedArrayBuffer(firstCapacity));
+  #packs = new Uint32Array(firstCapacity);
+  #offsets = new Uint32Array(firstCapacity);
+  #lengths = new Uint32Array(firstCapacity);
   /** 0 for a blob that is not compressed. */
-  #plainLengths: Uint32Array;
+  #plainLengths = new Uint32Array(firstCapacity);
   /** Entry number + 1; 0 is free. */
-  #slots: Int32Array<SharedArrayBuffer>;
+  #slots = sharedSlots(firstCapacity * 2);
   readonly #packIds: ObjectId[] = [];
   readonly #packNumbers = new Map<ObjectId, number>();
   /** For each pack the runs of its entries: first and count in turn. One run, unless index files disagree. */
   readonly #packRuns: number[][] = [];
-
-  constructor(capacity: number) {
-    this.#ids = Buffer.from(new SharedArrayBuffer(capacity * idBytes));
-    this.#isTree = new Uint8Array(new SharedArrayBuffer(capacity));
-    this.#packs = new Uint32Array(capacity);
-    this.#offsets = new Uint32Array(capacity);
-    this.#lengths = new Uint32Array(capacity);
-    this.#plainLengths = new Uint32Array(capacity);
-    this.#slots = sharedSlots(2 ** Math.ceil(Math.log2(capacity / maxLoad)));
-  }
 
   has(type: BlobType, id: ObjectId): boolean {
     return this.find(type, id) !== -1;
@@ -182,6 +177,37 @@ class ColumnIndex implements BlobIndex {
     if (this.entryCount > first) this.#packRuns[packNumber]?.push(first, this.entryCount - first);
   }
 
+  addColumns(columns: IndexColumns): void {
+    const { packIds, packStarts, ids, isTree, offsets, lengths, plainLengths } = columns;
+    this.reserve(packStarts.at(-1) ?? 0);
+    for (const [nth, packId] of packIds.entries()) {
+      const [from = 0, to = 0] = [packStarts[nth], packStarts[nth + 1]];
+      if (this.#packNumbers.has(packId)) {
+        this.add(packOf(columns, nth));
+        continue;
+      }
+      const packNumber = this.#packIds.push(packId) - 1;
+      this.#packNumbers.set(packId, packNumber);
+      this.#packRuns.push(to > from ? [this.entryCount, to - from] : []);
+      const first = this.entryCount;
+      const count = to - from;
+      this.#ids.set(ids.subarray(from * idBytes, to * idBytes), first * idBytes);
+      this.#isTree.set(isTree.subarray(from, to), first);
+      this.#packs.fill(packNumber, first, first + count);
+      this.#offsets.set(offsets.subarray(from, to), first);
+      this.#lengths.set(lengths.subarray(from, to), first);
+      this.#plainLengths.set(plainLengths.subarray(from, to), first);
+      this.entryCount += count;
+      for (let entry = first; entry < this.entryCount; entry++) this.#takeSlot(this.#hashAt(entry), entry);
+    }
+  }
+
+  reserve(count: number): void {
+    const needed = this.entryCount + count;
+    if (needed > this.#offsets.length) this.#growColumns(needed);
+    if (needed > this.#slots.length * maxLoad) this.#growSlots(needed);
+  }
+
   *packs(): Generator<IndexPackEntries> {
     for (const [packNumber, packId] of this.#packIds.entries()) {
       const entries: number[] = [];
@@ -240,8 +266,7 @@ class ColumnIndex implements BlobIndex {
   }
 
   #append(packNumber: number, blob: PackedBlob): void {
-    if (this.entryCount === this.#offsets.length) this.#growColumns();
-    if (this.entryCount >= this.#slots.length * maxLoad) this.#growSlots();
+    this.reserve(1);
     const entry = this.entryCount++;
     this.#ids.write(blob.id, entry * idBytes, 'hex');
     this.#isTree[entry] = blob.type === 'tree' ? 1 : 0;
@@ -249,18 +274,23 @@ class ColumnIndex implements BlobIndex {
     this.#offsets[entry] = blob.offset;
     this.#lengths[entry] = blob.length;
     this.#plainLengths[entry] = blob.uncompressedLength ?? 0;
-    this.#takeSlot(blob.id, entry);
+    this.#takeSlot(slotHash(blob.id), entry);
   }
 
-  #takeSlot(id: ObjectId, entry: number): void {
+  #hashAt(entry: number): number {
+    return this.#ids.readInt32BE(entry * idBytes);
+  }
+
+  #takeSlot(hash: number, entry: number): void {
     const mask = this.#slots.length - 1;
-    let slot = slotHash(id) & mask;
+    let slot = hash & mask;
     while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
     this.#slots[slot] = entry + 1;
   }
 
-  #growColumns(): void {
-    const capacity = Math.ceil(this.#offsets.length * (this.#offsets.length < smallCapacity ? 2 : growthFactor));
+  #growColumns(needed: number): void {
+    const factor = this.#offsets.length < smallCapacity ? 2 : growthFactor;
+    const capacity = Math.max(needed, Math.ceil(this.#offsets.length * factor));
     const ids = Buffer.from(new SharedArrayBuffer(capacity * idBytes));
     ids.set(this.#ids);
     this.#ids = ids;
@@ -271,11 +301,23 @@ class ColumnIndex implements BlobIndex {
     this.#plainLengths = grown(this.#plainLengths, new Uint32Array(capacity));
   }
 
-  #growSlots(): void {
-    this.#slots = sharedSlots(this.#slots.length * 2);
+  #growSlots(needed: number): void {
+    this.#slots = sharedSlots(2 ** Math.ceil(Math.log2(needed / maxLoad)));
     // In their order, so that the first entry of a blob stays the first to be found.
-    for (let entry = 0; entry < this.entryCount; entry++) this.#takeSlot(this.#idAt(entry), entry);
+    for (let entry = 0; entry < this.entryCount; entry++) this.#takeSlot(this.#hashAt(entry), entry);
   }
+}
+
+/** One pack of the columns, as objects. */
+function packOf({ packIds, packStarts, ids, isTree, offsets, lengths, plainLengths }: IndexColumns, nth: number): IndexedPack {
+  const blobs: PackedBlob[] = [];
+  for (let at = packStarts[nth] ?? 0; at < (packStarts[nth + 1] ?? 0); at++) {
+    const id = Buffer.from(ids.subarray(at * idBytes, (at + 1) * idBytes)).toString('hex');
+    const place = { id, type: isTree[at] === 1 ? 'tree' : 'data', offset: offsets[at] ?? 0, length: lengths[at] ?? 0 } as const;
+    const uncompressedLength = plainLengths[at] ?? 0;
+    blobs.push(uncompressedLength === 0 ? place : { ...place, uncompressedLength });
+  }
+  return { id: packIds[nth] ?? '', blobs };
 }
 
 function sharedSlots(count: number): Int32Array<SharedArrayBuffer> {

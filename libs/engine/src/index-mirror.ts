@@ -1,4 +1,4 @@
-import type { IndexedPack, IndexFile } from '@holdfast/restic-format/index-file';
+import type { IndexedPack } from '@holdfast/restic-format/index-file';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { createBlobIndex, type BlobIndex } from './blob-index.ts';
 import { listIndexFiles, loadIndexFiles } from './load-index.ts';
@@ -61,15 +61,15 @@ class Mirror implements IndexMirror {
       const before = [...this.#files];
       const { ids: listed, maxEntries } = await listIndexFiles(repository, signal);
       const there = new Set(listed);
-      if (this.#files.size === 0) this.#index = createBlobIndex({ expectedEntries: maxEntries });
-      if (before.some((id) => !there.has(id))) this.#reset(new Set(), maxEntries);
-      while (!(await this.#readNew(repository, listed, signal))) this.#reset(this.#superseded, maxEntries);
+      if (before.some((id) => !there.has(id))) this.#reset(new Set());
+      if (this.#files.size === 0) this.#index.reserve(maxEntries);
+      while (!(await this.#readNew(repository, listed, signal))) this.#reset(this.#superseded);
       return this.#index;
     });
   }
 
   note(id: ObjectId, packs: readonly IndexedPack[]): void {
-    if (!this.#files.has(id)) this.#take(id, { packs });
+    if (!this.#files.has(id)) this.#take(id, (index) => packs.forEach((pack) => index.add(pack)));
   }
 
   /** False when a file turned out to stand for one that had been taken in. */
@@ -79,24 +79,24 @@ class Mirror implements IndexMirror {
     let isRight = true;
     await loadIndexFiles(repository, wanted, signal === undefined ? {} : { signal }, (id, file) => {
       this.#counts.filesRead++;
-      const others = (file.supersedes ?? []).filter((other) => !this.#superseded.has(other));
+      const others = file.supersedes.filter((other) => !this.#superseded.has(other));
       for (const other of others) this.#superseded.add(other);
       if (others.some((other) => this.#files.has(other))) isRight = false;
       // Noted by its writer in the meantime, perhaps.
-      if (!this.#files.has(id)) this.#take(id, file);
+      if (!this.#files.has(id)) this.#take(id, (index) => file.addTo(index));
     });
     return isRight;
   }
 
-  #take(id: ObjectId, { packs }: IndexFile): void {
-    if (!this.#superseded.has(id)) for (const pack of packs) this.#index.add(pack);
+  #take(id: ObjectId, addTo: (index: BlobIndex) => void): void {
+    if (!this.#superseded.has(id)) addTo(this.#index);
     this.#files.add(id);
   }
 
   /** Calls that run keep the index that they were given. */
-  #reset(superseded: Set<ObjectId>, expectedEntries: number): void {
+  #reset(superseded: Set<ObjectId>): void {
     this.#counts.resets++;
-    this.#index = createBlobIndex({ expectedEntries });
+    this.#index = createBlobIndex();
     this.#files = new Set();
     this.#superseded = superseded;
   }

@@ -1,5 +1,6 @@
 import { isHoldfastError, type HoldfastError } from '@holdfast/errors/holdfast-error';
-import { decodeIndexFile, type IndexFile } from '@holdfast/restic-format/index-file';
+import type { Cipher } from '@holdfast/restic-format/cipher';
+import { decodeIndexColumns } from '@holdfast/restic-format/index-file';
 import { idOfName, indexName, indexPrefix } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { createBlobIndex, type BlobIndex } from './blob-index.ts';
@@ -29,7 +30,7 @@ export interface LoadIndexOptions {
  */
 const leastEntryBytes = 44;
 
-/** Enough to hide a network's latency, few enough for the files (up to 8 MiB each, decoded some 20) to fit in memory. */
+/** Enough to hide a network's latency, few enough for the files (up to 8 MiB each, decoded somewhat less) to fit in memory. */
 const concurrentLoads = 4;
 
 /** The index for reading and adding to: the one that is kept and brought up to date, or a new one. Call it under the lock. Errors: as loadIndex. */
@@ -66,17 +67,15 @@ async function loadAllBut(
   repository: Repository,
   listed: ListedIndexFiles,
 ): Promise<LoadedIndex & { superseded: Set<ObjectId> }> {
-  const index = createBlobIndex({ expectedEntries: listed.maxEntries });
+  const index = createBlobIndex();
+  index.reserve(listed.maxEntries);
   const files: LoadedIndexFile[] = [];
   const superseded = new Set<ObjectId>();
   await loadIndexFiles(repository, listed.ids, options, (id, file) => {
-    for (const other of file.supersedes ?? []) superseded.add(other);
-    let blobCount = 0;
-    for (const pack of known.has(id) ? [] : file.packs) {
-      index.add(pack);
-      blobCount += pack.blobs.length;
-    }
-    files.push({ id, packIds: file.packs.map((pack) => pack.id), blobCount });
+    for (const other of file.supersedes) superseded.add(other);
+    const isCounted = !known.has(id);
+    if (isCounted) file.addTo(index);
+    files.push({ id, packIds: file.packIds, blobCount: isCounted ? file.blobCount : 0 });
   });
   return { index, files, superseded };
 }
@@ -86,17 +85,43 @@ export async function loadIndexFiles(
   repository: Repository,
   ids: readonly ObjectId[],
   { signal, onDamaged }: LoadIndexOptions,
-  onFile: (id: ObjectId, file: IndexFile) => void,
+  onFile: (id: ObjectId, file: ReadIndexFile) => void,
 ): Promise<void> {
   await forEachConcurrently(ids, concurrentLoads, async (id) => {
     signal?.throwIfAborted();
     try {
-      onFile(id, decodeIndexFile(await loadNamedFile(repository, indexName(id), id, signal), repository.cipher));
+      onFile(id, readIndexFile(await loadNamedFile(repository, indexName(id), id, signal), repository.cipher));
     } catch (error) {
       if (!isHoldfastError(error, 'repository_damaged') || onDamaged === undefined) throw error;
       onDamaged(id, error);
     }
   });
+}
+
+/** An index file, however it was read. */
+export interface ReadIndexFile {
+  readonly packIds: readonly ObjectId[];
+  readonly blobCount: number;
+  readonly supersedes: readonly ObjectId[];
+  addTo(index: BlobIndex): void;
+}
+
+function readIndexFile(bytes: Uint8Array, cipher: Cipher): ReadIndexFile {
+  const decoded = decodeIndexColumns(bytes, cipher);
+  if ('columns' in decoded) {
+    const { columns } = decoded;
+    const { packIds, packStarts } = columns;
+    return { packIds, blobCount: packStarts.at(-1) ?? 0, supersedes: [], addTo: (index) => index.addColumns(columns) };
+  }
+  const { packs, supersedes = [] } = decoded.file;
+  return {
+    packIds: packs.map((pack) => pack.id),
+    blobCount: packs.reduce((sum, pack) => sum + pack.blobs.length, 0),
+    supersedes,
+    addTo(index) {
+      for (const pack of packs) index.add(pack);
+    },
+  };
 }
 
 export interface ListedIndexFiles {
@@ -106,6 +131,7 @@ export interface ListedIndexFiles {
   readonly maxEntries: number;
 }
 
+/** The names in `index/`. */
 export async function listIndexFiles(repository: Repository, signal?: AbortSignal): Promise<ListedIndexFiles> {
   const ids: ObjectId[] = [];
   let totalBytes = 0;

@@ -1,8 +1,9 @@
 import type { Cipher } from './cipher.ts';
-import { JsonFields } from './json-fields.ts';
+import { scanIndex, type IndexColumns } from './index-scan.ts';
+import { JsonFields, parseJson } from './json-fields.ts';
 import type { ObjectId } from './object-id.ts';
 import type { BlobType, PackedBlob } from './pack.ts';
-import { decodeUnpackedFile, encodeUnpackedFile } from './unpacked-file.ts';
+import { encodeUnpackedFile, openUnpackedFile } from './unpacked-file.ts';
 
 /**
  * Index file: which blobs lie where in which packs, so that nobody has to read the headers of all packs. An unpacked file in `index/`:
@@ -44,7 +45,18 @@ function encodeBlob(blob: PackedBlob): string {
 
 /** The inverse. Errors: repository_damaged; repository_unsupported for an encoding that this version does not know. */
 export function decodeIndexFile(bytes: Uint8Array, cipher: Cipher): IndexFile {
-  const fields = new JsonFields(decodeUnpackedFile(bytes, cipher, 'an index', limitBytes), 'an index');
+  return decodeIndexJson(openUnpackedFile(bytes, cipher, 'an index', limitBytes));
+}
+
+/** As decodeIndexFile; in columns when the file is written in the usual way. */
+export function decodeIndexColumns(bytes: Uint8Array, cipher: Cipher): { columns: IndexColumns } | { file: IndexFile } {
+  const json = openUnpackedFile(bytes, cipher, 'an index', limitBytes);
+  const columns = scanIndex(json);
+  return columns === null ? { file: decodeIndexJson(json) } : { columns };
+}
+
+function decodeIndexJson(json: Uint8Array): IndexFile {
+  const fields = new JsonFields(parseJson(json, 'an index'), 'an index');
   const packs = fields.array('packs').map(decodePack);
   return fields.has('supersedes') ? { packs, supersedes: fields.ids('supersedes') } : { packs };
 }

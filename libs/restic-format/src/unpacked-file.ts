@@ -29,11 +29,16 @@ export function encodeUnpackedFile(json: string, cipher: Cipher, options: { comp
  * Errors: repository_damaged; repository_unsupported for an encoding that this version does not know.
  */
 export function decodeUnpackedFile(bytes: Uint8Array, cipher: Cipher, what: string, limitBytes: number): unknown {
+  return parseJson(openUnpackedFile(bytes, cipher, what, limitBytes), what);
+}
+
+/** As decodeUnpackedFile, but gives the bytes of the JSON, which are not looked at. */
+export function openUnpackedFile(bytes: Uint8Array, cipher: Cipher, what: string, limitBytes: number): Uint8Array {
   const plain = cipher.open(bytes);
   const encoding = plain[0];
   if (encoding === undefined) throw new HoldfastError('repository_damaged', `${what} is empty`);
   if (encoding === zstdEncoding) {
-    return parseJson(decompressUpTo(plain.subarray(1), limitBytes, plain.length * usualRatio), what);
+    return decompressUpTo(plain.subarray(1), limitBytes, plain.length * usualRatio);
   }
   if (!plainEncodings.has(encoding)) {
     throw new HoldfastError('repository_unsupported', `${what} has the unknown encoding ${encoding}`, {
@@ -41,5 +46,5 @@ export function decodeUnpackedFile(bytes: Uint8Array, cipher: Cipher, what: stri
     });
   }
   if (plain.length > limitBytes) throw new HoldfastError('repository_damaged', `${what} is larger than ${limitBytes} bytes`);
-  return parseJson(plain, what);
+  return plain;
 }

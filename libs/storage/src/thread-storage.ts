@@ -1,12 +1,6 @@
 import { GrowingObject } from './growing-object.ts';
-import { openLocalStorage } from './local-storage.ts';
 import { openLocalObject, type OpenObject } from './local-object.ts';
-import type { Storage, ThreadStorageOptions } from './storage.ts';
-
-/** Opens, in a thread, the storage that gave these `threadOptions`. Errors: as openLocalStorage. */
-export async function openThreadStorage({ path }: ThreadStorageOptions): Promise<Storage> {
-  return openLocalStorage({ path });
-}
+import type { ThreadStorageOptions } from './storage.ts';
 
 /** Begins an object that is written as it grows and gets its name at the end; it is going to lie below `folder`, such as `data`. */
 export function beginObject({ path }: ThreadStorageOptions, folder: string): Promise<GrowingObject> {

@@ -13,6 +13,8 @@ import { ThreadPacker, threadPackerBytes } from './thread-packer.ts';
 /**
  * What one thread does in a backup: it reads files, cuts, hashes, compresses, seals and packs them inside its own memory. Paths
  * come in; ids, and word of packs, go out.
+ *
+ * @public loaded by thread-main.ts, by its URL
  */
 export const openThreadSession: OpenThreadSession<ArchiveThreadData, ArchiveCall> = (data, context) => new ArchiveSession(data, context);
 

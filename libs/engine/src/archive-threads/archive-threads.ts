@@ -67,7 +67,10 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   constructor(options: ArchiveThreadsOptions) {
     this.#options = options;
     const { repository, clock, signal, index } = options;
-    this.#indexWriter = createIndexWriter(repository, clock, signal);
+    // For the other calls that share the index; the threads of this one know by their claims.
+    this.#indexWriter = createIndexWriter(repository, clock, signal, (packs) => {
+      for (const pack of packs) index.add(pack);
+    });
     this.#restPacker = createPacker(options);
     const sink = this.#restPacker;
     const others = createFileStorer({ source: options.source, sink, polynomial: repository.chunkerPolynomial });

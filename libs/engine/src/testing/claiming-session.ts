@@ -2,7 +2,11 @@ import { hash } from 'node:crypto';
 import { openBlobClaims, type SharedClaims } from '../threads/blob-claims.ts';
 import type { OpenThreadSession } from '../threads/thread-session.ts';
 
-/** A session that claims as many ids as it is told and says how many it got: the same ids in every thread. */
+/**
+ * A session that claims as many ids as it is told and says how many it got: the same ids in every thread.
+ *
+ * @public loaded by thread-main.ts, by its URL
+ */
 export const openThreadSession: OpenThreadSession = (data) => {
   const claims = openBlobClaims(data as SharedClaims);
   return {

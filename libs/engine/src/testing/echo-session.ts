@@ -10,7 +10,11 @@ export type EchoCall =
   | { readonly do: 'hang' }
   | { readonly do: 'exit' };
 
-/** A session for tests of the pool: says what it hears, fails, works until it is told to stop, or never looks up. */
+/**
+ * A session for tests of the pool: says what it hears, fails, works until it is told to stop, or never looks up.
+ *
+ * @public loaded by thread-main.ts, by its URL
+ */
 export const openThreadSession: OpenThreadSession = (data, context) => ({
   handle(input) {
     const call = input as EchoCall;

@@ -107,7 +107,8 @@ export async function startSystem(options: { queue: (typeof queueKinds)[number];
       workers,
       redis,
       postgresql: {
-        kill: async () => void process.kill(postgres.pid, 'SIGKILL'),
+        // The one before may be dead and the next not yet there.
+        kill: () => eventually('a postmaster to kill', async () => killed(postgres.pid) || undefined, readyTimeoutMs).then(() => undefined),
       },
       startWorker,
       async workerAtWork(kind, id) {
@@ -135,6 +136,16 @@ async function endBounded(child: RunningProcess): Promise<void> {
   if (!(await Promise.race([ended, late]))) {
     await child.end(hard);
     throw new Error(`${child.name} did not stop on ${gentle} within ${stopTimeoutMs} ms:\n${child.output()}`);
+  }
+}
+
+/** SIGKILL; false when nobody of this pid is there (0 would be our own process group). */
+function killed(pid: number): boolean {
+  try {
+    return pid > 0 && process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    throw error;
   }
 }
 

@@ -19,6 +19,8 @@ export interface BlobIndex {
   /** The number of the blob's first entry, or -1. */
   find(type: BlobType, id: ObjectId): number;
   at(entry: number): BlobLocation;
+  /** Whether `find` gives this entry for its blob, and no other one. */
+  isFirst(entry: number): boolean;
   /** Where an entry lies, in numbers alone. `plainLength` is 0 when it is not compressed. */
   placeOf(entry: number): BlobPlace;
   /** The pack of a number, and how many entries it has. */
@@ -119,6 +121,10 @@ class ColumnIndex implements BlobIndex {
       length: this.#lengths[entry] ?? 0,
       ...(plainLength ? { uncompressedLength: plainLength } : {}),
     };
+  }
+
+  isFirst(entry: number): boolean {
+    return this.findBytes(this.#isTree[entry] === 1 ? 'tree' : 'data', this.#ids, entry * idBytes) === entry;
   }
 
   placeOf(entry: number): BlobPlace {

@@ -25,21 +25,20 @@ export const segmentBytes = 1024 * 1024;
 const ivBytes = 16;
 /** One byte more than the plaintext may have: a frame that holds more shows by filling it. */
 const spareBytes = 1;
-/** The first size of the output buffer; it doubles up to the largest blob met. */
-const firstOutputBytes = 1024 * 1024;
-/** The largest that is kept: what is longer than the longest chunk is a tree of a huge folder, and rare. */
-const maxKeptOutputBytes = 9 * 1024 * 1024;
+/**
+ * Memory for the longest chunk there is, sealed or plain: what is longer is a tree of a huge folder, and rare. Made at once, since
+ * memory that is not written to takes no room, while what is outgrown takes it until it is collected.
+ */
+const keptBytes = 9 * 1024 * 1024;
 
 export function createBlobUnpacker(keys: MasterKeys): BlobUnpacker {
-  let workplace = openWorkplace(keys, segmentBytes);
+  let workplace = openWorkplace(keys, keptBytes);
   const decompressor = createKeptDecompressor();
-  let output = new Uint8Array(firstOutputBytes);
+  const output = new Uint8Array(keptBytes + spareBytes);
 
   const decompress = (bytes: Uint8Array, plainLength: number): Uint8Array => {
-    if (plainLength > maxKeptOutputBytes) return decompressBlob(bytes, plainLength);
-    const room = plainLength + spareBytes;
-    if (output.length < room) output = new Uint8Array(Math.min(Math.max(room, output.length * 2), maxKeptOutputBytes + spareBytes));
-    const length = decompressor.run(bytes, 0, bytes.length, output, 0, room);
+    if (plainLength > keptBytes) return decompressBlob(bytes, plainLength);
+    const length = decompressor.run(bytes, 0, bytes.length, output, 0, plainLength + spareBytes);
     if (length !== plainLength) {
       throw new HoldfastError('repository_damaged', `a compressed blob does not hold ${plainLength} bytes as its entry says`);
     }
@@ -48,7 +47,7 @@ export function createBlobUnpacker(keys: MasterKeys): BlobUnpacker {
 
   return {
     window(sizeBytes) {
-      if (sizeBytes > workplace.window.length) workplace = openWorkplace(keys, Math.max(sizeBytes, workplace.window.length * 2));
+      if (sizeBytes > workplace.window.length) workplace = openWorkplace(keys, sizeBytes);
       return workplace.window;
     },
     unpack(at, sealedBytes, plainLength, id) {

@@ -3,7 +3,7 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { packTailSize } from '@holdfast/restic-format/pack';
 import { isHoldfastError, type HoldfastError } from '@holdfast/errors/holdfast-error';
 import { noteAffectedPaths } from './affected-paths.ts';
-import { createBlobIndex, type BlobIndex } from './blob-index.ts';
+import { createBlobIndex, type BlobIndex, type BlobPlace } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import { choosePacks } from './check-subset.ts';
 import type { CheckOptions, CheckResult } from './checker.ts';
@@ -131,15 +131,12 @@ export class CheckRun {
     for (const { packId, entries } of index.packs()) {
       indexed.add(packId);
       if (wanted !== null && !wanted.has(packId)) continue;
-      const blobs = entries.map((entry) => index.at(entry));
-      for (const [nth, entry] of entries.entries()) {
-        const blob = blobs[nth];
-        if (blob !== undefined && index.find(blob.type, blob.id) !== entry) duplicateCount++;
-      }
+      const places = entries.map((entry) => index.placeOf(entry));
+      for (const entry of entries) if (!index.isFirst(entry)) duplicateCount++;
       if (this.#options.level === 'integrity') this.#counts.packsChecked++;
       const isUsed = used === null || entries.some((entry) => used.marks[entry] === 1);
       const actual = sizes.get(packId);
-      const expected = blobs.reduce((sum, blob) => sum + blob.length, 0) + packTailSize(blobs);
+      const expected = places.reduce((sum, { length }) => sum + length, 0) + packTailSize(places.map(plainLengths));
       const place = { severity: isUsed ? 'damage' : 'warning', objectName: packName(packId), packId } as const;
       if (actual === undefined) {
         // The reading of packs comes upon it too.
@@ -215,6 +212,8 @@ export class CheckRun {
     this.#options.onProgress?.({ phase, filesDone, filesTotal, bytesDone: this.#counts.bytesRead, bytesTotal });
   }
 }
+
+const plainLengths = ({ plainLength }: BlobPlace) => (plainLength === 0 ? {} : { uncompressedLength: plainLength });
 
 interface PacksToRead {
   readonly index: BlobIndex;

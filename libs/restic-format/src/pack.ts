@@ -36,11 +36,11 @@ export const maxPackBlobCount = Math.floor((maxSealedHeaderBytes - overheadBytes
 export const packTailBytes = 4096;
 
 /** How many bytes a pack's header adds to its blobs. */
-export function packTailSize(blobs: readonly PackedBlob[]): number {
+export function packTailSize(blobs: readonly Pick<PackedBlob, 'uncompressedLength'>[]): number {
   return headerSize(blobs) + overheadBytes + lengthBytes;
 }
 
-function headerSize(blobs: readonly PackedBlob[]): number {
+function headerSize(blobs: readonly Pick<PackedBlob, 'uncompressedLength'>[]): number {
   return blobs.reduce((sum, blob) => sum + (blob.uncompressedLength === undefined ? plainEntryBytes : compressedEntryBytes), 0);
 }
 

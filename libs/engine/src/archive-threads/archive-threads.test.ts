@@ -79,7 +79,9 @@ describe.each([
     expect(await sourceTreeId(storage, threaded.treeId)).toBe(await sourceTreeId(other, single.treeId));
     expect(threaded.skipped).toEqual([]);
     const { dataBlobs, treeBlobs, dataAdded, totalFilesProcessed } = single.summary;
-    expect(threaded.summary).toMatchObject({ dataBlobs, treeBlobs, dataAdded, totalFilesProcessed });
+    expect(threaded.summary).toMatchObject({ dataBlobs, treeBlobs, totalFilesProcessed });
+    // The times of the folders above, which others change, are longer or shorter by their trailing zeros.
+    expect(Math.abs(threaded.summary.dataAdded - dataAdded)).toBeLessThan(64);
     await expectClean(storage);
     const restored = await restoreTree(await openTestRepository(storage), threaded.snapshotId);
     const large = [...restored.entries].find(([path]) => path.endsWith('/large'))?.[1].bytes;

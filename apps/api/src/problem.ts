@@ -50,6 +50,18 @@ export const statusByCode = {
   target_not_empty: 409,
   target_not_writable: 422,
 
+  postgresql_host_not_allowed: 422,
+  postgresql_unreachable: 503,
+  postgresql_login_failed: 502,
+  postgresql_tls_failed: 502,
+  postgresql_denied: 502,
+  postgresql_busy: 503,
+  postgresql_changed: 503,
+  postgresql_not_found: 422,
+  postgresql_version_unsupported: 502,
+  postgresql_tool_missing: 500,
+  postgresql_failed: 502,
+
   storage_object_missing: 500,
   storage_object_exists: 500,
   storage_object_too_short: 500,

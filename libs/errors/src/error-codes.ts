@@ -43,6 +43,19 @@ export const errorCodes = {
   target_not_empty: entry('input', 'never', 'choose an empty folder, or allow overwriting'),
   target_not_writable: entry('operator', 'never', 'give the worker the right to write to the path'),
 
+  // PostgreSQL servers that are backed up or recovered to
+  postgresql_host_not_allowed: entry('input', 'never', 'name an allowed server, or let the operator add it to HOLDFAST_DATABASE_HOSTS'),
+  postgresql_unreachable: entry('environment', 'later', 'check the server, its address and the network'),
+  postgresql_login_failed: entry('operator', 'never', 'check user, password and database, and what pg_hba.conf says of them'),
+  postgresql_tls_failed: entry('operator', 'never', 'check the certificate, its name and the ca that is given, or the mode of tls'),
+  postgresql_denied: entry('operator', 'never', 'give the role the right that the message names'),
+  postgresql_busy: entry('environment', 'later', 'see who holds the lock that the message names, or allow a longer time'),
+  postgresql_changed: entry('environment', 'later', 'tables came or went while they were being locked; it is tried again'),
+  postgresql_not_found: entry('input', 'never', 'check the names of databases, schemas and tables'),
+  postgresql_version_unsupported: entry('operator', 'never', 'use a server of PostgreSQL 14 to 18'),
+  postgresql_tool_missing: entry('operator', 'never', 'install the client tools that the message names at the worker'),
+  postgresql_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
+
   // storage
   storage_object_missing: entry('damage', 'never', 'run an integrity verification to learn what is hit'),
   storage_object_too_short: entry('damage', 'never', 'run an integrity verification to learn what is hit'),

@@ -77,6 +77,13 @@ const whileBackingUp: Readonly<Record<string, Rule>> = {
   '58P01': { code: 'postgresql_interrupted', hint: 'see what the message says; it is tried again' },
 };
 
+/** The manifest is of another cluster or timeline, or the server has no summaries of what came since. */
+const incrementalRoutines: ReadonlySet<string> = new Set(['manifest_report_error', 'PrepareForIncrementalBackup']);
+const withoutSummaries: Rule = {
+  code: 'postgresql_wal_lost',
+  hint: 'take a full backup: the server cannot make an incremental one on top of the last',
+};
+
 /** Translates what the server said. Never holds a password: no message of the server does. */
 export function serverError(complaint: ServerComplaint, at: ErrorPlace): HoldfastError {
   const { sqlState, message } = complaint;
@@ -104,6 +111,7 @@ export function serverError(complaint: ServerComplaint, at: ErrorPlace): Holdfas
 
 function ruleFor({ sqlState, routine }: ServerComplaint, activity: Activity): Rule {
   if (activity === 'reading_wal' && sqlState === 'XX000' && routine === startRoutine) return { code: 'postgresql_wal_lost' };
+  if (activity === 'backing_up' && incrementalRoutines.has(routine ?? '')) return withoutSummaries;
   const special = activity === 'reading_wal' ? whileReadingWal : activity === 'backing_up' ? whileBackingUp : {};
   const found = special[sqlState] ?? bySqlState[sqlState];
   if (found !== undefined) return found;

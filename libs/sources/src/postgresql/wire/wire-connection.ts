@@ -44,8 +44,6 @@ export class WireConnection implements AsyncDisposable {
   /** As the server said them last: server_version, TimeZone… */
   readonly parameters: ReadonlyMap<string, string>;
   readonly notices: string[] = [];
-  /** What errors are about from here on. */
-  activity: Activity = 'querying';
   readonly #setup: WireSetup;
   readonly #reader: ByteReader;
   /** Bytes of the current message that were not taken yet; only of CopyData. */
@@ -54,6 +52,7 @@ export class WireConnection implements AsyncDisposable {
   #rows: (string | null)[][] = [];
   #error: HoldfastError | null = null;
   #isBusy = false;
+  #activity: Activity = 'querying';
   #closing: Promise<void> | null = null;
   #cancelling: Promise<void> | null = null;
 
@@ -77,19 +76,20 @@ export class WireConnection implements AsyncDisposable {
     return this.#reader.receivedBytes;
   }
 
-  /** Sends a statement or a replication command. Its events are taken by `next` until `ready`. */
-  begin(sql: string): void {
+  /** Sends a statement or a replication command. Its events are taken by `next` until `ready`; its errors are about `activity`. */
+  begin(sql: string, activity: Activity = 'querying'): void {
     this.#reader.throwIfEnded();
     invariant(!this.#isBusy, 'the connection has not ended its last statement');
     this.#isBusy = true;
     this.#error = null;
+    this.#activity = activity;
     this.#send(0x51, Buffer.from(`${sql}\0`));
   }
 
   /** Runs statements that copy nothing. Errors of the server reject it, after which the connection can be used again. */
-  async query(sql: string): Promise<ResultSet[]> {
+  async query(sql: string, activity: Activity = 'querying'): Promise<ResultSet[]> {
     const results: ResultSet[] = [];
-    this.begin(sql);
+    this.begin(sql, activity);
     for (;;) {
       const event = await this.next();
       if (event.kind === 'ready') return results;
@@ -223,7 +223,7 @@ export class WireConnection implements AsyncDisposable {
       case backendType.copyDone:
         return copyDone;
       case backendType.error:
-        this.#error ??= serverError(decodeComplaint(body), { ...this.#setup.place, activity: this.activity });
+        this.#error ??= serverError(decodeComplaint(body), { ...this.#setup.place, activity: this.#activity });
         return null;
       case backendType.ready:
         return this.#endStatement();
@@ -256,7 +256,6 @@ export class WireConnection implements AsyncDisposable {
   #endStatement(): WireEvent {
     this.#isBusy = false;
     this.#columns = null;
-    this.activity = 'querying';
     const error = this.#error;
     this.#error = null;
     if (error !== null) throw error;

@@ -8,6 +8,7 @@ import type { PackedBlob } from '@holdfast/restic-format/pack';
  */
 export const packedEntryBytes = 48;
 const idOffset = 16;
+const idBytes = 32;
 
 /** Columns of the index, or of a pack's header: what there is to write of one entry. */
 export interface EntryColumns {
@@ -92,6 +93,13 @@ export class PackedEntries {
       sorted.bytes.set(this.bytes.subarray(from * packedEntryBytes, (from + 1) * packedEntryBytes), to * packedEntryBytes);
     });
     return sorted;
+  }
+
+  /** Whether the entry has the id that stands in 32 bytes of `ids` from `position` on. */
+  hasIdAt(nth: number, ids: Uint8Array, position: number): boolean {
+    const at = nth * packedEntryBytes + idOffset;
+    for (let byte = 0; byte < idBytes; byte++) if (this.bytes[at + byte] !== ids[position + byte]) return false;
+    return true;
   }
 
   /** Whether both say the same of the same blobs in the same order. */

@@ -1,7 +1,7 @@
 import type { Cipher } from '@holdfast/restic-format/cipher';
 import { packName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { openPackTail, packTailBytes, packTailLength, type PackedBlob } from '@holdfast/restic-format/pack';
+import { openPackHeader, packTailBytes, packTailLength, type PackedBlob } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
 import type { OpenObject } from '@holdfast/storage/local-object';
 import { segmentBytes, type BlobUnpacker } from './blob-unpacker.ts';
@@ -86,7 +86,7 @@ class PackCheck {
       let tail = this.#read(Math.max(0, sizeBytes - packTailBytes), sizeBytes);
       const tailLength = packTailLength(tail, sizeBytes);
       if (tailLength > tail.length) tail = this.#read(sizeBytes - tailLength, sizeBytes);
-      return PackedEntries.of(openPackTail(tail, sizeBytes, this.#tools.cipher));
+      return PackedEntries.ofPackHeader(openPackHeader(tail, sizeBytes, this.#tools.cipher));
     } catch (error) {
       if (!isDamage(error)) throw error;
       this.#add({ kind: 'pack_header_wrong', message: `the header of pack ${this.#pack.packId} cannot be read: ${error.message}` });

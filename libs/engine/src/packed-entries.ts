@@ -1,5 +1,5 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { PackedBlob } from '@holdfast/restic-format/pack';
+import { readPackHeader, type PackedBlob } from '@holdfast/restic-format/pack';
 
 /**
  * Entries of the index on their way to a thread, 48 bytes each, little-endian: offset u32 ‖ length u32 ‖ plain length u32 (0 when not
@@ -34,6 +34,19 @@ export class PackedEntries {
     blobs.forEach(({ id, type, offset, length, uncompressedLength }, nth) => {
       entries.set(nth, { offset, length, plainLength: uncompressedLength ?? 0, isTree: type === 'tree' });
       entries.bytes.write(id, nth * packedEntryBytes + idOffset, 'hex');
+    });
+    return entries;
+  }
+
+  /** Those of a pack's header, see openPackHeader. */
+  static ofPackHeader(header: Uint8Array): PackedEntries {
+    let count = 0;
+    readPackHeader(header, () => count++);
+    const entries = PackedEntries.allocate(count);
+    let nth = 0;
+    readPackHeader(header, (offset, length, plainLength, isTree, idAt) => {
+      const columns = { offset, length, plainLength: plainLength ?? 0, isTree };
+      entries.set(nth++, columns, header.subarray(idAt, idAt + idBytes));
     });
     return entries;
   }

@@ -19,6 +19,7 @@ import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
 const password = process.env['RESTIC_PASSWORD'] ?? '';
 const owner = { hostname: hostname(), username: userInfo().username };
 const [word = '', repositoryPath = '', folder = ''] = process.argv.slice(2);
+const statCacheFolder = process.env['HOLDFAST_STAT_CACHE'];
 // Worker and processor always listen; without a listener the engine need not count ahead.
 const onProgress = (): void => {};
 
@@ -57,7 +58,7 @@ async function backUp(repository: Repository): Promise<void> {
   const source = await openFileSystemSource({ paths: [folder], roots: [folder] });
   try {
     const parent = chooseParent(await listSnapshots(repository), { hostname: owner.hostname, paths: source.paths });
-    const result = await archive({ repository, source, ...(parent === undefined ? {} : { parent }), ...owner, onProgress });
+    const result = await archive({ repository, source, ...(parent === undefined ? {} : { parent }), ...owner, statCacheFolder, onProgress });
     finish(result.skippedCount === 0 && result.warnings.length === 0, result);
   } finally {
     await source.close();

@@ -1,16 +1,19 @@
-import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { encodeNodeText, joinTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
-import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
+import { decodeNodeText, encodeNodeText, joinTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
+import type { SkippedEntry, Source, SourceNode } from '@holdfast/sources/source';
 import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
+import type { Clock } from './clock.ts';
 import type { FileStorer } from './file-storer.ts';
-import { loadParentFolder, unchangedContent, type ParentFolder } from './parent.ts';
+import { isUnlistable, listFolderForWalk, type KeptListedEntry, type ListedEntry, type ListedFolder } from './folder-lister.ts';
+import { unchangedContent, type ParentFolder } from './parent.ts';
 import { Slots } from './slots.ts';
 import { encodeSourceNode, joinPath } from './source-node.ts';
+import type { KnownFolder, Totals } from './stat-cache/known-folder.ts';
+import type { RecordedFolder } from './stat-cache/recorded-folder.ts';
 
 export interface ArchiveWalkOptions {
   readonly source: Source;
@@ -21,9 +24,15 @@ export interface ArchiveWalkOptions {
   /** Files in hand at once. */
   readonly concurrentFiles: number;
   readonly parentTreeId?: ObjectId;
+  /** The top folder of the parent, compared with what is there now: what is the same is not looked at again. */
+  readonly known?: KnownFolder | undefined;
+  /** Present when what is seen is to be recorded for the next backup. */
+  readonly recordClock?: Clock | undefined;
   readonly signal: AbortSignal;
   readonly onFile: (kind: 'new' | 'changed' | 'unmodified', sizeBytes: number) => void;
   readonly onDirectory: (kind: 'new' | 'changed' | 'unmodified') => void;
+  /** Files and folders that are unmodified, many at once. */
+  readonly onSame: (totals: Totals) => void;
   readonly onBytes: (bytes: number) => void;
   readonly onSkipped: (skipped: SkippedEntry) => void;
   readonly onWarning: (message: string) => void;
@@ -35,17 +44,26 @@ const maxUnfinishedFolders = 256;
 /** An abort is to be seen within a second, and threads are to be fed; a breath costs microseconds. */
 const breathIntervalMs = 10;
 
-interface ListedFolder {
-  readonly entries: readonly SourceEntry[];
-  readonly parent: ParentFolder;
+export interface WalkedSource {
+  readonly treeId: ObjectId;
+  readonly recorded: RecordedFolder | undefined;
 }
 
 type PendingNode = NamedNodeText | null | Promise<NamedNodeText | null>;
 
 /** Walks the source, stores its files and trees, and returns the id of the top tree. */
-export async function walkSource(options: ArchiveWalkOptions): Promise<ObjectId> {
+export async function walkSource(options: ArchiveWalkOptions): Promise<WalkedSource> {
   const walk = new ArchiveWalk(options);
   return await walk.run();
+}
+
+/** A folder on the way: what it was, and what it is when its tree is known. */
+interface WalkedFolder {
+  /** In the record of the folder that it is in. */
+  readonly place: number | undefined;
+  readonly known: KnownFolder | undefined;
+  readonly before: TreeNode | undefined;
+  readonly withSubtree: (subtree: ObjectId) => TreeNode;
 }
 
 /** Only what is a folder in both, or has to be looked at more closely, is decoded. */
@@ -69,10 +87,11 @@ class ArchiveWalk {
     this.#signal = AbortSignal.any([options.signal, this.#failed.signal]);
   }
 
-  async run(): Promise<ObjectId> {
+  async run(): Promise<WalkedSource> {
     try {
-      const { treeId } = await this.#walkFolder('/', await this.#list('/', this.#options.parentTreeId));
-      return await treeId;
+      const listed = await this.#list('/', this.#options.parentTreeId, this.#options.known);
+      const { treeId } = await this.#walkFolder('/', listed);
+      return { treeId: await treeId, recorded: listed.recorded };
     } catch (error) {
       this.#failed.abort(error);
       throw this.#signal.reason;
@@ -82,13 +101,9 @@ class ArchiveWalk {
     }
   }
 
-  async #list(path: string, parentTreeId: ObjectId | undefined): Promise<ListedFolder> {
-    const { source, loader, onWarning } = this.#options;
+  async #list(path: string, parentTreeId: ObjectId | undefined, known: KnownFolder | undefined): Promise<ListedFolder> {
     await this.#breathe();
-    const onDamaged = (reason: string) => onWarning(`the parent's ${path} is not used: ${reason}`);
-    const parent = await loadParentFolder(loader, parentTreeId, { signal: this.#signal, onDamaged });
-    const attributesBefore = (name: string, inode: bigint, changedNs: bigint) => parent.attributes(name, inode, changedNs);
-    return { parent, entries: await source.readDirectory(path, { signal: this.#signal, attributesBefore }) };
+    return await listFolderForWalk(path, parentTreeId, known, { ...this.#options, signal: this.#signal });
   }
 
   /** Sources that block the thread leave no room for timers, messages and an abort by themselves. */
@@ -99,33 +114,50 @@ class ArchiveWalk {
   }
 
   /** Resolves when the folder and all below have been listed; `treeId` does when they are stored. */
-  async #walkFolder(path: string, { entries, parent }: ListedFolder): Promise<{ treeId: Promise<ObjectId> }> {
-    const { onSkipped } = this.#options;
+  async #walkFolder(path: string, listed: ListedFolder): Promise<{ treeId: Promise<ObjectId> }> {
     const nodes: PendingNode[] = [];
-    for (const entry of entries) {
+    // What is kept of a folder is counted as a whole, and its folders one by one.
+    if (listed.kept !== undefined) this.#options.onSame({ ...listed.kept, folders: 0 });
+    for (const entry of listed.entries) {
       this.#signal.throwIfAborted();
-      if (entry.kind === 'skipped') {
-        onSkipped(entry.skipped);
-        continue;
-      }
-      const same = this.#sameFile(entry.node, parent);
-      if (same !== null) {
-        nodes.push(same);
-        continue;
-      }
-      const pending = await this.#beginNode(joinPath(path, entry.node.name), entry.node, beforeOf(parent, entry.node));
+      const pending = await this.#beginEntry(path, entry, listed);
       if (pending !== null) nodes.push(pending.node);
     }
     // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
     await this.#folderSlots.acquire();
-    return { treeId: this.#track(this.#saveTree(nodes, parent).finally(() => this.#folderSlots.release())) };
+    return { treeId: this.#track(this.#saveTree(nodes, listed).finally(() => this.#folderSlots.release())) };
   }
 
-  /** Stores a node or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
-  async #beginNode(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
-    if (node.type === 'file') return await this.#beginFile(path, node, before);
-    if (node.type === 'dir') return await this.#beginFolder(path, node, before);
-    return { node: encodeNodeText(encodeSourceNode(node)) };
+  /** Stores an entry or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
+  async #beginEntry(path: string, entry: ListedEntry, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
+    if (entry.kind === 'skipped') {
+      this.#options.onSkipped(entry.skipped);
+      return null;
+    }
+    if (entry.kind === 'kept') return await this.#beginKept(path, entry, listed);
+    const { node } = entry;
+    const same = this.#sameFile(node, listed.parent);
+    if (same !== null) return { node: same };
+    const [nodePath, before] = [joinPath(path, node.name), beforeOf(listed.parent, node)];
+    if (node.type === 'file') return await this.#beginFile(nodePath, node, before, listed);
+    if (node.type !== 'dir') return { node: encodeNodeText(encodeSourceNode(node)) };
+    const withSubtree = (subtree: ObjectId): TreeNode => encodeSourceNode(node, { subtree });
+    const place = listed.recorded?.record.placeOf(node.name);
+    return await this.#beginFolder(nodePath, { place, before, known: listed.known?.child(node.name), withSubtree }, listed);
+  }
+
+  async #beginKept(path: string, entry: KeptListedEntry, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
+    const { name, text, place, known } = entry;
+    if (!entry.isFolder) return { node: { name, text } };
+    if (known?.isSame === true) {
+      this.#options.onDirectory('unmodified');
+      this.#options.onSame(known.totals);
+      listed.recorded?.keep(place, known);
+      return { node: { name, text } };
+    }
+    const before = decodeNodeText(text);
+    const withSubtree = (subtree: ObjectId): TreeNode => ({ ...before, subtree });
+    return await this.#beginFolder(joinPath(path, name), { place, before, known, withSubtree }, listed);
   }
 
   /** The text of a file's node that the parent has, when its file is certainly the same: nothing is encoded then. */
@@ -138,7 +170,7 @@ class ArchiveWalk {
     return { name: node.name, text };
   }
 
-  async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
+  async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined, listed: ListedFolder): Promise<{ node: PendingNode }> {
     const { index, onFile, onBytes } = this.#options;
     const content = unchangedContent(node, before, index);
     if (content !== null) {
@@ -147,13 +179,20 @@ class ArchiveWalk {
       return { node: encodeNodeText(encodeSourceNode(node, { content })) };
     }
     await this.#fileSlots.acquire();
-    return { node: this.#track(this.#storeFile(path, node, before).finally(() => this.#fileSlots.release())) };
+    return { node: this.#track(this.#storeFile(path, node, before, listed).finally(() => this.#fileSlots.release())) };
   }
 
-  async #storeFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<NamedNodeText | null> {
+  async #storeFile(
+    path: string,
+    node: SourceNode,
+    before: TreeNode | undefined,
+    { recorded }: ListedFolder,
+  ): Promise<NamedNodeText | null> {
     const { storer, onFile, onSkipped, onBytes } = this.#options;
     this.#signal.throwIfAborted();
     const stored = await storer.store(path, { signal: this.#signal, onBytes, sizeBytes: node.sizeBytes });
+    // What was not stored as it was looked at is to be looked at again.
+    if (stored.kind === 'skipped' || stored.sizeBytes !== node.sizeBytes) recorded?.record.spoil(node.name);
     if (stored.kind === 'skipped') {
       onSkipped({ path, reason: stored.reason });
       return null;
@@ -163,34 +202,44 @@ class ArchiveWalk {
     return encodeNodeText(encodeSourceNode(node, { content: stored.content, sizeBytes: stored.sizeBytes }));
   }
 
-  async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
+  async #beginFolder(path: string, folder: WalkedFolder, above: ListedFolder): Promise<{ node: PendingNode } | null> {
+    const { place, before, known } = folder;
+    if (known?.isSame === true) {
+      above.recorded?.keep(place, known);
+      this.#options.onSame(known.totals);
+      return { node: this.#folderNode(folder, known.treeId) };
+    }
     let listed: ListedFolder;
     try {
-      listed = await this.#list(path, before?.subtree);
+      listed = await this.#list(path, before?.subtree, known);
     } catch (error) {
-      if (!isHoldfastError(error, 'path_not_found') && !isHoldfastError(error, 'path_not_readable')) throw error;
+      if (!isUnlistable(error)) throw error;
       this.#options.onSkipped({ path, reason: error.message });
+      above.recorded?.spoil(place);
       return null;
     }
+    above.recorded?.keep(place, listed.recorded);
     const { treeId } = await this.#walkFolder(path, listed);
-    return { node: this.#track(treeId.then((subtree) => this.#folderNode(node, subtree, before))) };
+    return { node: this.#track(treeId.then((subtree) => this.#folderNode(folder, subtree))) };
   }
 
-  #folderNode(node: SourceNode, subtree: ObjectId, before: TreeNode | undefined): NamedNodeText {
+  #folderNode({ before, withSubtree }: WalkedFolder, subtree: ObjectId): NamedNodeText {
+    const node = withSubtree(subtree);
     const isSame = before?.subtree === subtree && before.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
     this.#options.onDirectory(before?.type !== 'dir' ? 'new' : isSame ? 'unmodified' : 'changed');
-    return encodeNodeText(encodeSourceNode(node, { subtree }));
+    return encodeNodeText(node);
   }
 
-  async #saveTree(nodes: readonly PendingNode[], parent: ParentFolder): Promise<ObjectId> {
+  async #saveTree(nodes: readonly PendingNode[], { parent, recorded }: ListedFolder): Promise<ObjectId> {
     const whole: NamedNodeText[] = [];
     for (const pending of nodes) {
       const node = pending instanceof Promise ? await pending : pending;
       if (node !== null) whole.push(node);
     }
     const isSame = whole.length === parent.nodeCount && whole.every(({ name, text }) => parent.text(name) === text);
-    if (isSame && parent.treeId !== undefined) return parent.treeId;
-    return (await this.#options.sink.save('tree', joinTree(whole))).id;
+    const treeId = isSame && parent.treeId !== undefined ? parent.treeId : (await this.#options.sink.save('tree', joinTree(whole))).id;
+    recorded?.close(treeId);
+    return treeId;
   }
 
   /** Notes a task that runs beside the walk; its failure ends the walk. */

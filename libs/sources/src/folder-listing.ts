@@ -5,7 +5,9 @@ import { posix } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { isVanished } from './file-system-error.ts';
-import type { FolderScan, ScannedStat } from './folder-scan.ts';
+import type { FolderRecord } from './folder-record.ts';
+import type { FolderScan } from './folder-scan.ts';
+import { wordsOfStats, type ScannedStat } from './stat-words.ts';
 import type { OwnerNames } from './owner-names.ts';
 import type { SourceSelection } from './source-selection.ts';
 import type { NodeType, ReadDirectoryOptions, SourceEntry, SourceNode } from './source.ts';
@@ -28,6 +30,8 @@ const nodeTypes: ReadonlyMap<number, NodeType> = new Map([
 
 export interface ListingOptions {
   readonly attributesBefore?: ReadDirectoryOptions['attributesBefore'];
+  readonly names?: ReadonlySet<string>;
+  readonly record?: FolderRecord;
   readonly selection: SourceSelection;
   /** Of the source's path above the folder: another one may be left out. */
   readonly device: bigint;
@@ -39,7 +43,7 @@ export interface ListingOptions {
 export async function listFolder(folder: VerifiedFolder, options: ListingOptions): Promise<SourceEntry[]> {
   if (await isElsewhere(folder, options)) return [];
   const all = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
-  const names = await options.selection.namesToList((name) => folder.at(name), all.map(pathFromBytes));
+  const names = wantedOf(await options.selection.namesToList((name) => folder.at(name), all.map(pathFromBytes)), options);
   const entries: SourceEntry[] = [];
   for (let begin = 0; begin < names.length; begin += batchSize) {
     options.signal?.throwIfAborted();
@@ -56,19 +60,34 @@ const scanBatchSize = 1024;
 export async function listScan(path: string, scan: FolderScan, options: ListingOptions): Promise<SourceEntry[]> {
   const entries: SourceEntry[] = [];
   if (isScanElsewhere(scan, options)) return entries;
-  const names = await options.selection.namesToList((name) => scan.at(name), scan.names);
+  const { record, selection } = options;
+  if (options.names === undefined) record?.begin(scan.listedNames);
+  const listed = await selection.namesToList((name) => scan.at(name), scan.names);
+  if (listed.length < scan.names.length) leaveOutAllBut(listed, scan, record);
+  const names = wantedOf(listed, options);
   for (let begin = 0; begin < names.length; begin += scanBatchSize) {
     if (begin > 0) await setImmediate();
     options.signal?.throwIfAborted();
     for (const name of names.slice(begin, begin + scanBatchSize)) {
-      if (!options.selection.excludes(posix.join(path, name))) addScanned(entries, path, scan, name, options);
+      if (selection.excludes(posix.join(path, name))) record?.leaveOut(name);
+      else addScanned(entries, path, scan, name, options);
     }
   }
   return entries;
 }
 
+function wantedOf(listed: readonly string[], { names }: ListingOptions): readonly string[] {
+  return names === undefined ? listed : listed.filter((name) => names.has(name));
+}
+
+function leaveOutAllBut(listed: readonly string[], scan: FolderScan, record: FolderRecord | undefined): void {
+  const kept = new Set(listed);
+  for (const name of scan.names) if (!kept.has(name)) record?.leaveOut(name);
+}
+
 function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name: string, options: ListingOptions): void {
   const skip = (reason: string): void => {
+    options.record?.spoil(name);
     entries.push({ kind: 'skipped', skipped: { path: printablePath(posix.join(path, name)), reason } });
   };
   try {
@@ -76,7 +95,9 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
     const type = nodeTypes.get(found.mode & constants.S_IFMT);
     if (type === undefined) return skip('is of no known type');
     const node = nodeOf(name, type, found, options.owners);
-    if (!options.selection.takes(posix.join(path, name), node, options.device)) return;
+    const isTaken = options.selection.takes(posix.join(path, name), node, options.device);
+    if (options.record !== undefined) scan.record(options.record, name, isTaken);
+    if (!isTaken) return;
     if (type === 'symlink') {
       const linkTarget = pathFromBytes(readlinkSync(scan.at(name), { encoding: 'buffer' }));
       entries.push({ kind: 'node', node: { ...node, linkTarget } });
@@ -90,6 +111,7 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
     });
     if (problem !== undefined) skip(problem);
   } catch (error) {
+    options.record?.spoil(name);
     if (isVanished(error)) return;
     const errno = errnoCode(error);
     if (errno === undefined) throw error;
@@ -206,18 +228,20 @@ export async function readNode(
   path: SystemPath,
   name: string,
   owners: OwnerNames,
-): Promise<{ readonly node?: SourceNode; readonly problem?: string }> {
-  const found = scannedOf(await lstat(path, { bigint: true }));
+): Promise<{ readonly node?: SourceNode; readonly problem?: string; readonly words: Uint32Array }> {
+  const stats = await lstat(path, { bigint: true });
+  const [found, words] = [scannedOf(stats), wordsOfStats(stats)];
   const type = nodeTypes.get(found.mode & constants.S_IFMT);
-  if (type === undefined) return { problem: 'is of no known type' };
+  if (type === undefined) return { problem: 'is of no known type', words };
   const node = nodeOf(name, type, found, owners);
   if (type === 'symlink') {
-    return { node: { ...node, linkTarget: pathFromBytes(await readlink(path, { encoding: 'buffer' })) } };
+    return { node: { ...node, linkTarget: pathFromBytes(await readlink(path, { encoding: 'buffer' })) }, words };
   }
   const { attributes, problem } = readAttributes(path);
   return {
     node: attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
     ...(problem === undefined ? {} : { problem }),
+    words,
   };
 }
 

@@ -1,5 +1,6 @@
 import type { DynamicLibraryResult } from 'node:ffi';
 import { isUtf8 } from 'node:buffer';
+import { constants } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import type { SystemPath } from './system-path.ts';
 
@@ -21,9 +22,14 @@ export interface SystemCalls {
   /** The first position from `positionBytes` on that is no hole; ENXIO when there is none. */
   findData(fileDescriptor: number, positionBytes: number): number;
   /** Fills `into` with the next entries of an open folder as the kernel has them (linux_dirent64); returns their bytes, 0 at the end. */
-  readEntries(fileDescriptor: number, into: Uint8Array): number;
-  /** Fills `into`, 256 bytes, with the struct statx of `name` in an open folder. `name` ends in a NUL. */
+  readEntries(fileDescriptor: number, into: Uint8Array, sizeBytes?: bigint): number;
+  /** Fills `into`, 256 bytes, with the struct stat of `name` in an open folder. `name` ends in a NUL. */
   statAt(folderDescriptor: number, name: Uint8Array, into: Uint8Array): void;
+  /** As statAt; false where that throws. */
+  tryStatAt(folderDescriptor: number, name: Uint8Array, into: Uint8Array): boolean;
+  /** Opens the folder `name` in an open one, for closeFolder to close; -1 when there is none, or a symlink, or it may not be listed. */
+  tryOpenFolderAt(folderDescriptor: number, name: Uint8Array): number;
+  closeFolder(fileDescriptor: number): void;
 }
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of Linux. */
@@ -31,8 +37,9 @@ const maxAttributeSizeBytes = 64 * 1024;
 /** AT_FDCWD and AT_SYMLINK_NOFOLLOW of Linux. */
 const currentFolder = -100;
 const doNotFollow = 0x100;
-/** STATX_BASIC_STATS: all that stat(2) has. */
-const basicStats = 0x7ff;
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+/** O_CLOEXEC, which node:fs sets by itself and has no name for. */
+const closeOnExecute = 0o2000000;
 const seekData = 3;
 const nsPerSecond = 1_000_000_000n;
 
@@ -44,7 +51,9 @@ const definitions = {
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
   getdents64: { arguments: ['i32', 'buffer', 'u64'], return: 'i64' },
-  statx: { arguments: ['i32', 'buffer', 'i32', 'u32', 'buffer'], return: 'i32' },
+  fstatat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
+  openat: { arguments: ['i32', 'buffer', 'i32'], return: 'i32' },
+  close: { arguments: ['i32'], return: 'i32' },
   lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
   __errno_location: { arguments: [], return: 'pointer' },
 } as const;
@@ -109,9 +118,15 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
     },
     findData: (fileDescriptor, positionBytes) => checked(functions.lseek(fileDescriptor, BigInt(positionBytes), seekData), 'lseek'),
-    readEntries: (fileDescriptor, into) => checked(functions.getdents64(fileDescriptor, into, BigInt(into.byteLength)), 'getdents64'),
+    readEntries: (fileDescriptor, into, sizeBytes = BigInt(into.byteLength)) =>
+      checked(functions.getdents64(fileDescriptor, into, sizeBytes), 'getdents64'),
     statAt: (folderDescriptor, name, into) => {
-      checked(functions.statx(folderDescriptor, name, doNotFollow, basicStats, into), 'statx');
+      checked(functions.fstatat(folderDescriptor, name, into, doNotFollow), 'fstatat');
+    },
+    tryStatAt: (folderDescriptor, name, into) => functions.fstatat(folderDescriptor, name, into, doNotFollow) === 0,
+    tryOpenFolderAt: (folderDescriptor, name) => functions.openat(folderDescriptor, name, folderFlags | closeOnExecute),
+    closeFolder: (fileDescriptor) => {
+      checked(functions.close(fileDescriptor), 'close');
     },
   };
 }

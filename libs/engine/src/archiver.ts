@@ -7,7 +7,6 @@ import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
 import type { BlobIndex } from './blob-index.ts';
-import { createBlobLoader } from './blob-loader.ts';
 import type { BlobCounts, BlobSink } from './blob-sink.ts';
 import { systemClock, type Clock } from './clock.ts';
 import type { FileStorer } from './file-storer.ts';
@@ -18,12 +17,11 @@ import { saveNamedFile } from './named-file.ts';
 import type { PackerOptions } from './packer.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
-import { scanSource } from './scan.ts';
 import type { Snapshot } from './snapshots.ts';
 import { compareWithParent, recordForNext, type CachedParent } from './stat-cache/cached-parent.ts';
+import type { StatCache } from './stat-cache/stat-cache.ts';
 import type { RecordedFolder } from './stat-cache/recorded-folder.ts';
-import type { BorrowedPool, ThreadOptions } from './threads/borrowed-pool.ts';
-import type { ThreadPool } from './threads/thread-pool.ts';
+import type { ThreadOptions } from './threads/borrowed-pool.ts';
 
 export interface ArchiveOptions extends LockOptions, ThreadOptions {
   readonly repository: Repository;
@@ -46,11 +44,8 @@ export interface ArchiveOptions extends LockOptions, ThreadOptions {
   readonly onProgress?: OnProgress;
   /** Threads that read and store files of a source that allows it. Default one a core; 0 for none. */
   readonly concurrency?: number;
-  /**
-   * A folder of this machine for the stat cache, made when it is not there: with it the next backup of the same source needs to read only
-   * what has changed. By default there is none.
-   */
-  readonly statCacheFolder?: string | undefined;
+  /** With it the next backup of the same source needs to read only what has changed since this one. By default there is none. */
+  readonly statCache?: StatCache | undefined;
   /**
    * Called once, when packs and index are durable: it must call `write`, which writes the snapshot file, and return its id.
    * Here the caller fences the commit; throwing leaves no snapshot.
@@ -83,35 +78,52 @@ export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
   );
 }
 
-/** What is read while the lock settles. */
+/** What is done while the lock settles. */
 interface Prepared {
+  readonly startedAt: Date;
+  readonly tally: ArchiveTally;
   /** The parent's folders, compared with the source; undefined without a stat cache that fits. */
   readonly known: CachedParent | undefined;
   /** Undefined when nothing at all has changed: then nobody asks for a blob. */
   readonly index: BlobIndex | undefined;
+  /** Present when so little has changed that all of it is in memory, sealed. */
+  readonly stored?: StoredTree;
 }
 
 async function prepare(options: ArchiveOptions, signal: AbortSignal): Promise<Prepared> {
+  const { clock = systemClock } = options;
+  const startedAt = clock.now();
+  const tally = new ArchiveTally(options);
+  tally.report('opening');
   const known = await compareWithParent(options, signal);
-  if (known?.top.isSame === true) return { known, index: undefined };
-  return { known, index: await openIndex(options.repository, { signal }) };
+  if (known?.top.isSame === true) return { startedAt, tally, known, index: undefined };
+  const index = await openIndex(options.repository, { signal });
+  if (!isLittle(known)) return { startedAt, tally, known, index };
+  const stored = await storeTree(options, { index, known, tally, clock, signal, isLittle: true });
+  return { startedAt, tally, known, index, stored };
+}
+
+/** Changes that one thread stores faster than others begin to work, and that fill no pack: nothing of them is uploaded before the end. */
+const littleChange = { entries: 2048, bytes: 8 * 1024 * 1024 };
+
+function isLittle(known: CachedParent | undefined): boolean {
+  if (known === undefined) return false;
+  const { changedCount, changedBytes, unlistedCount } = known.top.compared;
+  return unlistedCount === 0 && changedCount <= littleChange.entries && changedBytes <= littleChange.bytes;
 }
 
 /** A backup of nothing is a mistake in its paths, not a success. */
 const emptyTreeId = hashOf(encodeTree([]));
 
-async function archiveLocked(options: ArchiveOptions, { known, index }: Prepared, outerSignal: AbortSignal): Promise<ArchiveResult> {
+async function archiveLocked(options: ArchiveOptions, prepared: Prepared, outerSignal: AbortSignal): Promise<ArchiveResult> {
   const { repository, source, clock = systemClock, commit = (write) => write() } = options;
+  const { startedAt, tally, known } = prepared;
   // Ends the scan when the walk fails.
   const ended = new AbortController();
   const signal = AbortSignal.any([outerSignal, ended.signal]);
-  const startedAt = clock.now();
-  const tally = new ArchiveTally(options);
-  tally.report('opening');
   const scanning = tally.needsScan ? scanAhead(source, tally, clock, signal) : Promise.resolve();
   try {
-    const stored = index === undefined ? keepAll(known, tally) : await storeChanges(options, { index, known, tally, clock, signal });
-    const { treeId, counts, recorded } = stored;
+    const { treeId, counts, recorded } = await finishTree(options, prepared, { clock, signal });
     if (treeId === emptyTreeId)
       throw new HoldfastError('path_not_found', `${source.paths.join(' ')} shows nothing that could be backed up`);
     const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes } = counts;
@@ -129,16 +141,32 @@ async function archiveLocked(options: ArchiveOptions, { known, index }: Prepared
   }
 }
 
+/** Stores what is not stored yet; then all of the tree is durable. */
+async function finishTree(
+  options: ArchiveOptions,
+  { tally, known, index, stored }: Prepared,
+  context: { clock: Clock; signal: AbortSignal },
+): Promise<Omit<StoredTree, 'finish'>> {
+  if (index === undefined) return keepAll(known, tally);
+  const { finish, ...tree } = stored ?? (await storeTree(options, { index, known, tally, ...context, isLittle: false }));
+  tally.report('saving');
+  await finish(context.signal);
+  return tree;
+}
+
 interface StoredTree {
   readonly treeId: ObjectId;
+  /** Whole when it is finished. */
   readonly counts: BlobCounts;
   /** For the next backup; undefined when what is recorded already is right. */
   readonly recorded: RecordedFolder | undefined;
+  /** Makes it durable; to be called once. */
+  finish(signal: AbortSignal): Promise<void>;
 }
 
 const noBlobs: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0, packBytes: 0 };
 
-function keepAll(known: CachedParent | undefined, tally: ArchiveTally): StoredTree {
+function keepAll(known: CachedParent | undefined, tally: ArchiveTally): Omit<StoredTree, 'finish'> {
   invariant(known?.top.isSame === true, 'a source without an index is not the same');
   tally.addSame(known.top.totals);
   tally.report('saving');
@@ -151,17 +179,24 @@ interface StoreContext {
   readonly tally: ArchiveTally;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  readonly isLittle: boolean;
 }
 
-async function storeChanges(options: ArchiveOptions, { index, known, tally, clock, ...context }: StoreContext): Promise<StoredTree> {
+/** Walks the source and stores what is new of it; what it opened for that is closed by `finish`, or when this throws. */
+async function storeTree(options: ArchiveOptions, { index, known, tally, clock, isLittle, ...context }: StoreContext): Promise<StoredTree> {
   const { repository, source, compression = 'auto' } = options;
   // Ends the uploads when the walk fails.
   const ended = new AbortController();
   const signal = AbortSignal.any([context.signal, ended.signal]);
-  await using borrowed = isThreaded(options) ? await borrowThreads(options) : undefined;
-  const { sink, storer, concurrentFiles } = await openStorer(options, { index, compression, clock, signal, pool: borrowed?.pool });
+  const end = async (): Promise<void> => {
+    ended.abort(new HoldfastError('internal', 'the archive call has ended'));
+    await opened.sink.settle();
+    await opened.close();
+  };
+  const opened = await openStorer(options, { index, compression, clock, signal, isLittle });
+  const { sink, storer, concurrentFiles } = opened;
   try {
-    const { walkSource } = await import('./archive-walk.ts');
+    const [{ walkSource }, { createBlobLoader }] = await Promise.all([import('./archive-walk.ts'), import('./blob-loader.ts')]);
     const walked = await walkSource({
       source,
       index,
@@ -171,7 +206,7 @@ async function storeChanges(options: ArchiveOptions, { index, known, tally, cloc
       concurrentFiles,
       ...(options.parent === undefined ? {} : { parentTreeId: options.parent.tree }),
       known: known?.top,
-      recordClock: options.statCacheFolder === undefined ? undefined : clock,
+      recordClock: options.statCache === undefined ? undefined : clock,
       signal,
       onFile: (kind, sizeBytes) => tally.addFile(kind, sizeBytes),
       onDirectory: (kind) => tally.addDirectory(kind),
@@ -180,12 +215,24 @@ async function storeChanges(options: ArchiveOptions, { index, known, tally, cloc
       onSkipped: (skipped) => tally.addSkipped(skipped),
       onWarning: (message) => tally.addWarning(message),
     });
-    tally.report('saving');
-    await sink.finish();
-    return { ...walked, counts: sink.counts };
-  } finally {
-    ended.abort(new HoldfastError('internal', 'the archive call has ended'));
-    await sink.settle();
+    return {
+      ...walked,
+      counts: sink.counts,
+      async finish(finishSignal) {
+        const onAbort = (): void => ended.abort(finishSignal.reason);
+        finishSignal.addEventListener('abort', onAbort, { once: true });
+        try {
+          finishSignal.throwIfAborted();
+          await sink.finish();
+        } finally {
+          finishSignal.removeEventListener('abort', onAbort);
+          await end();
+        }
+      },
+    };
+  } catch (error) {
+    await end();
+    throw error;
   }
 }
 
@@ -199,31 +246,37 @@ function isThreaded({ source, concurrency }: ArchiveOptions): boolean {
   return source.threadOptions !== undefined && concurrency !== 0;
 }
 
-// What stores is loaded when there is something to store: half of the time of a backup in which nothing has changed is that of its start.
-
-async function borrowThreads(options: ArchiveOptions): Promise<BorrowedPool> {
-  const { borrowPool } = await import('./threads/borrowed-pool.ts');
-  return borrowPool(options);
-}
-
 interface StorerOptions extends Omit<PackerOptions, 'repository'> {
-  readonly pool: ThreadPool | undefined;
+  readonly isLittle: boolean;
 }
 
-async function openStorer(
-  options: ArchiveOptions,
-  { pool, ...rest }: StorerOptions,
-): Promise<{ sink: BlobSink; storer: FileStorer; concurrentFiles: number }> {
+interface OpenedStorer {
+  readonly sink: BlobSink;
+  readonly storer: FileStorer;
+  readonly concurrentFiles: number;
+  close(): Promise<void>;
+}
+
+// What stores is loaded when there is something to store: a backup in which nothing has changed takes little longer than its start.
+
+async function openStorer(options: ArchiveOptions, { isLittle, ...rest }: StorerOptions): Promise<OpenedStorer> {
   const { repository, source } = options;
-  if (pool !== undefined) {
-    const { ArchiveThreads } = await import('./archive-threads/archive-threads.ts');
-    const threads = new ArchiveThreads({ repository, source, pool, ...rest });
-    return { sink: threads, storer: threads, concurrentFiles: filesForThreads };
+  if (isThreaded(options) && !isLittle) {
+    const [{ borrowPool }, { ArchiveThreads }] = await Promise.all([
+      import('./threads/borrowed-pool.ts'),
+      import('./archive-threads/archive-threads.ts'),
+    ]);
+    const borrowed = borrowPool(options);
+    const threads = new ArchiveThreads({ repository, source, pool: borrowed.pool, ...rest });
+    return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close: async () => borrowed[Symbol.asyncDispose]() };
   }
   const [{ createPacker }, { createFileStorer }] = await Promise.all([import('./packer.ts'), import('./file-storer.ts')]);
   const sink = createPacker({ repository, ...rest });
-  const storer = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
-  return { sink, storer, concurrentFiles: filesWithoutThreads };
+  const others = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
+  const close = async (): Promise<void> => {};
+  if (!isThreaded(options)) return { sink, storer: others, concurrentFiles: filesWithoutThreads, close };
+  const { createBlockingStorer } = await import('./blocking-storer.ts');
+  return { sink, storer: createBlockingStorer({ sink, others }), concurrentFiles: filesWithoutThreads, close };
 }
 
 /** A backup that is done by then needs nobody to count ahead of it. */
@@ -233,6 +286,7 @@ const scanDelayMs = 250;
 async function scanAhead(source: Source, tally: ArchiveTally, clock: Clock, signal: AbortSignal): Promise<void> {
   try {
     await clock.sleep(scanDelayMs, signal);
+    const { scanSource } = await import('./scan.ts');
     tally.totals = await scanSource(source, signal);
   } catch (error) {
     if (!signal.aborted) tally.addWarning(`the source could not be counted ahead: ${String(error)}`);

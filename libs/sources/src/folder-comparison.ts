@@ -1,6 +1,6 @@
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { leftOut, modeMask } from './folder-record.ts';
-import { makeStatBuffer, modeWord, statPlaces, wordsPerStat } from './stat-words.ts';
+import { decodeSize, makeStatBuffer, modeWord, statPlaces, wordsPerStat } from './stat-words.ts';
 import { loadSystemCalls, type SystemCalls } from './system-calls.ts';
 
 /**
@@ -16,6 +16,8 @@ export interface FolderComparison extends Disposable {
   listsAs(names: Uint8Array, start: number, end: number): boolean;
   /** Whether the entry whose name begins at `nameAt` is as the words from `at` on say. */
   isSame(names: Uint8Array, nameAt: number, stats: Uint32Array, at: number): boolean;
+  /** Of the entry that was compared last; 0 when there was none. */
+  readonly sizeBytes: number;
 }
 
 /** Open at once; below this nothing is compared. */
@@ -89,11 +91,18 @@ class OpenComparison implements FolderComparison {
   isSame(names: Uint8Array, nameAt: number, stats: Uint32Array, at: number): boolean {
     const mode = stats[at + modeWord] ?? 0;
     if (mode === leftOut) return true;
-    if (!copyName(names, nameAt) || !this.#calls.tryStatAt(this.#descriptor, nameBuffer, stat.bytes)) return false;
+    if (!copyName(names, nameAt) || !this.#calls.tryStatAt(this.#descriptor, nameBuffer, stat.bytes)) {
+      stat.words.fill(0);
+      return false;
+    }
     const { words } = stat;
     if (words[statPlaces[modeWord] ?? 0] !== (mode & modeMask)) return false;
     for (let nth = modeWord + 1; nth < wordsPerStat; nth++) if (words[statPlaces[nth] ?? 0] !== stats[at + nth]) return false;
     return true;
+  }
+
+  get sizeBytes(): number {
+    return decodeSize(stat);
   }
 
   /** -1 when they cannot be read: whoever reads the folder then meets the reason again, and reports it. */

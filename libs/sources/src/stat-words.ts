@@ -101,13 +101,17 @@ export function decodeStat({ words, longs }: StatBuffer): ScannedStat {
     uid: words[place.uid] ?? 0,
     gid: words[place.gid] ?? 0,
     inode: unsigned(longs, place.inode),
-    sizeBytes: (words[sizePlace] ?? 0) + (words[sizePlace + 1] ?? 0) * 2 ** 32,
+    sizeBytes: decodeSize({ words }),
     accessedNs: timeAt(longs, accessedPlace),
     changedNs: timeAt(longs, changedPlace),
     modifiedNs: timeAt(longs, modifiedPlace),
     device: unsigned(longs, place.device),
     deviceId: unsigned(longs, place.deviceId),
   };
+}
+
+export function decodeSize({ words }: Pick<StatBuffer, 'words'>): number {
+  return (words[sizePlace] ?? 0) + (words[sizePlace + 1] ?? 0) * 2 ** 32;
 }
 
 function unsigned(longs: BigInt64Array, word: number): bigint {

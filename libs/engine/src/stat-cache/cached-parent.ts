@@ -1,20 +1,16 @@
 import { errnoCode } from '@holdfast/errors/errno-code';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { Source } from '@holdfast/sources/source';
 import { listIndexFiles } from '../load-index.ts';
 import type { Repository } from '../repository.ts';
 import type { Snapshot } from '../snapshots.ts';
-import { compareSource } from './compare-source.ts';
 import type { KnownFolder } from './known-folder.ts';
 import type { RecordedFolder } from './recorded-folder.ts';
-import { loadStatCache, saveStatCache, statCacheKey } from './stat-cache.ts';
+import type { StatCache } from './stat-cache.ts';
 
-export interface StatCacheOptions {
+export interface CacheUseOptions {
   readonly repository: Repository;
-  readonly source: Source;
-  readonly hostname: string;
   readonly parent?: Snapshot;
-  readonly statCacheFolder?: string | undefined;
+  readonly statCache?: StatCache | undefined;
   readonly onWarning?: (message: string, error: unknown) => void;
 }
 
@@ -29,17 +25,15 @@ export interface CachedParent {
  * Compares the source with what the cache holds for the parent. Undefined when there is no cache that fits, or an index file has gone:
  * then somebody may have removed blobs of the parent, and each has to be looked up. Call it under the lock.
  */
-export async function compareWithParent(options: StatCacheOptions, signal: AbortSignal): Promise<CachedParent | undefined> {
-  const { repository, source, hostname, parent, statCacheFolder } = options;
-  const { records } = source;
-  if (records === undefined || parent === undefined || statCacheFolder === undefined) return undefined;
-  const key = statCacheKey({ repositoryId: repository.id, hostname, rules: records.rules });
-  const data = await loadStatCache(statCacheFolder, { key, treeId: parent.tree, records });
-  if (data === null) return undefined;
-  const there = new Set((await listIndexFiles(repository, signal)).ids);
-  if (!data.indexIds.every((id) => there.has(id))) return undefined;
-  const top = await compareSource(records, data.folders, signal);
-  return top && { top, indexIds: data.indexIds };
+export async function compareWithParent(options: CacheUseOptions, signal: AbortSignal): Promise<CachedParent | undefined> {
+  const { repository, parent, statCache } = options;
+  if (parent === undefined || statCache === undefined) return undefined;
+  const [compared, listed] = await Promise.all([statCache.compare(signal), listIndexFiles(repository, signal)]);
+  if (compared === null) return undefined;
+  const { data, top } = compared;
+  if (data.repositoryId !== repository.id || data.treeId !== parent.tree) return undefined;
+  const there = new Set(listed.ids);
+  return data.indexIds.every((id) => there.has(id)) ? { top, indexIds: data.indexIds } : undefined;
 }
 
 /**
@@ -47,23 +41,21 @@ export async function compareWithParent(options: StatCacheOptions, signal: Abort
  * files that are there now. A cache that cannot be written is no failure of the backup; `onWarning` hears of it.
  */
 export async function recordForNext(
-  options: StatCacheOptions,
+  options: CacheUseOptions,
   made: { treeId: ObjectId; recorded: RecordedFolder; known: CachedParent | undefined },
   signal: AbortSignal,
 ): Promise<void> {
-  const { repository, source, hostname, statCacheFolder, onWarning = () => {} } = options;
-  const { records } = source;
-  if (records === undefined || statCacheFolder === undefined) return;
+  const { repository, statCache, onWarning = () => {} } = options;
   const folders = made.recorded.flatten();
-  if (folders === null) return;
+  if (statCache === undefined || folders === null) return;
   const { ids } = await listIndexFiles(repository, signal);
   const there = new Set(ids);
   if (made.known?.indexIds.every((id) => there.has(id)) === false) return;
-  const key = statCacheKey({ repositoryId: repository.id, hostname, rules: records.rules });
+  const { saveStatCache } = await import('./save-stat-cache.ts');
   try {
-    await saveStatCache(statCacheFolder, { key, treeId: made.treeId, indexIds: ids }, folders, records);
+    await saveStatCache(statCache, { repositoryId: repository.id, treeId: made.treeId, indexIds: ids }, folders);
   } catch (error) {
     if (errnoCode(error) === undefined) throw error;
-    onWarning(`the stat cache in ${statCacheFolder} could not be written: the next backup looks at everything again`, error);
+    onWarning(`the stat cache ${statCache.path} could not be written: the next backup looks at everything again`, error);
   }
 }

@@ -7,13 +7,23 @@ import { setImmediate } from 'node:timers/promises';
 import type { CachedFolders } from './cached-folders.ts';
 import { found, KnownFolder, type ComparedFolders, type Totals } from './known-folder.ts';
 
-/** The comparison blocks its thread; timers, messages and an abort get a turn so often. */
-const breathIntervalMs = 10;
+/** The comparison blocks its thread; whatever else opens the repository meanwhile gets a turn so often. */
+const breathIntervalMs = 1;
+
+export interface CompareOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Asked at every breath: the comparison goes on when it resolves. */
+  readonly pause?: () => Promise<void>;
+}
 
 /**
  * Compares every folder that was recorded with what it is now. Undefined where the source cannot. Aborts with the signal's reason.
  */
-export async function compareSource(records: SourceRecords, folders: CachedFolders, signal: AbortSignal): Promise<KnownFolder | undefined> {
+export async function compareSource(
+  records: SourceRecords,
+  folders: CachedFolders,
+  { signal, pause }: CompareOptions = {},
+): Promise<KnownFolder | undefined> {
   using comparison = records.openComparison();
   if (comparison === undefined || folders.count === 0) return undefined;
   const compare = new Compare(comparison, folders, records.hasTags);
@@ -21,7 +31,8 @@ export async function compareSource(records: SourceRecords, folders: CachedFolde
   while (compare.step()) {
     if (performance.now() - breathedAtMs < breathIntervalMs) continue;
     await setImmediate();
-    signal.throwIfAborted();
+    await pause?.();
+    signal?.throwIfAborted();
     breathedAtMs = performance.now();
   }
   return new KnownFolder(compare, 0);
@@ -52,6 +63,9 @@ class Compare implements ComparedFolders {
   readonly results: Uint8Array;
   readonly childNames: Uint32Array;
   readonly changed = new Map<number, number[]>();
+  changedCount = 0;
+  changedBytes = 0;
+  unlistedCount = 0;
   readonly #comparison: FolderComparison;
   readonly #hasTags: boolean;
   readonly #frames: Frame[] = [];
@@ -83,7 +97,10 @@ class Compare implements ComparedFolders {
     if (frame.nextChild < (childStarts[frame.folder + 1] ?? 0)) {
       const child = frame.nextChild++;
       if (this.#comparison.enter(names, this.childNames[child] ?? 0)) this.#open(childFolders[child] ?? 0);
-      else frame.isSame = false;
+      else {
+        frame.isSame = false;
+        this.unlistedCount++;
+      }
       return true;
     }
     this.#close(frame);
@@ -113,7 +130,7 @@ class Compare implements ComparedFolders {
       if (isChild) this.childNames[child++] = nameAt;
       if (frame.isListed) {
         const at = entry * wordsPerStat;
-        if (this.#comparison.isSame(names, nameAt, stats, at)) addSame(frame, stats, at, isChild);
+        if (this.#comparison.isSame(names, nameAt, stats, at)) this.#addSame(frame, at, isChild);
         else this.#addChanged(frame, entry - first);
       }
       nameAt = names.indexOf(0, nameAt) + 1;
@@ -123,6 +140,8 @@ class Compare implements ComparedFolders {
   #addChanged(frame: Frame, place: number): void {
     frame.isSame = false;
     const places = this.changed.get(frame.folder);
+    this.changedCount++;
+    this.changedBytes += this.#comparison.sizeBytes;
     if (places === undefined) this.changed.set(frame.folder, [place]);
     else places.push(place);
   }
@@ -133,6 +152,7 @@ class Compare implements ComparedFolders {
     const { folder, isSame, isListed, own, below } = frame;
     this.results[folder] = isSame ? found.same : isListed ? found.listed : found.unlisted;
     if (isSame) add(own, below);
+    else if (!isListed) this.unlistedCount++;
     this.#files[folder] = own.files;
     this.#bytes[folder] = own.bytes;
     this.#folders[folder] = own.folders;
@@ -141,18 +161,21 @@ class Compare implements ComparedFolders {
     if (isSame) add(above.below, own);
     else above.isSame = false;
   }
-}
 
-function addSame(frame: Frame, stats: Uint32Array, at: number, isChild: boolean): void {
-  const mode = stats[at + modeWord] ?? leftOut;
-  if (mode === leftOut || (mode & notTaken) !== 0) return;
-  const type = mode & constants.S_IFMT;
-  if (type === constants.S_IFREG) {
-    frame.own.files++;
-    frame.own.bytes += (stats[at + sizeWord] ?? 0) + (stats[at + sizeWord + 1] ?? 0) * 2 ** 32;
-  } else if (type === constants.S_IFDIR) {
-    frame.own.folders++;
-    // One that was not recorded has to be listed.
-    if (!isChild) frame.isSame = false;
+  #addSame(frame: Frame, at: number, isChild: boolean): void {
+    const { stats } = this.folders;
+    const mode = stats[at + modeWord] ?? leftOut;
+    if (mode === leftOut || (mode & notTaken) !== 0) return;
+    const type = mode & constants.S_IFMT;
+    if (type === constants.S_IFREG) {
+      frame.own.files++;
+      frame.own.bytes += (stats[at + sizeWord] ?? 0) + (stats[at + sizeWord + 1] ?? 0) * 2 ** 32;
+    } else if (type === constants.S_IFDIR) {
+      frame.own.folders++;
+      // One that was not recorded has to be listed.
+      if (isChild) return;
+      frame.isSame = false;
+      this.unlistedCount++;
+    }
   }
 }

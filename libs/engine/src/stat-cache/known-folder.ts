@@ -23,6 +23,11 @@ export interface ComparedFolders {
   readonly childNames: Uint32Array;
   /** The entries of folders that were `listed` and are not what they were. */
   readonly changed: ReadonlyMap<number, readonly number[]>;
+  /** Of all those entries: how many, and their sizes now. */
+  readonly changedCount: number;
+  readonly changedBytes: number;
+  /** Folders that have to be listed anew: nobody knows how much there is in them. */
+  readonly unlistedCount: number;
   /** Of a folder that is the same, with all below it; of one that is `listed`, what is the same in it. */
   totalsOf(folder: number): Totals;
 }

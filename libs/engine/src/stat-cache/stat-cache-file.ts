@@ -8,8 +8,9 @@ import type { CachedFolders, FolderToCache } from './cached-folders.ts';
  * to a multiple of four, the columns of CachedFolders (u32 little-endian), the names, and the SHA-256 of all before.
  */
 export interface StatCacheHead {
-  /** Of whom and what it is: see statCacheKey. */
+  /** For the same location, host, paths and rules it is the same. */
   readonly key: string;
+  readonly repositoryId: ObjectId;
   /** The root tree of the snapshot that it was written for. */
   readonly treeId: ObjectId;
   /** Index files that name every blob of that snapshot, as long as all of them are there. */
@@ -142,10 +143,10 @@ function areChildrenBehind({ count, childStarts, childFolders }: CachedFolders):
 }
 
 function parseHead(json: string): { head: StatCacheHead; sizes: Sizes } | null {
-  const { key, treeId, indexIds, users, groups, sizes } = parseObject(json);
-  if (typeof key !== 'string' || !isObjectId(treeId) || !isArrayOf(indexIds, isObjectId)) return null;
+  const { key, repositoryId, treeId, indexIds, users, groups, sizes } = parseObject(json);
+  if (typeof key !== 'string' || !isObjectId(repositoryId) || !isObjectId(treeId) || !isArrayOf(indexIds, isObjectId)) return null;
   if (!isArrayOf(users, isOwner) || !isArrayOf(groups, isOwner) || !isSizes(sizes)) return null;
-  return { head: { key, treeId, indexIds, users, groups }, sizes };
+  return { head: { key, repositoryId, treeId, indexIds, users, groups }, sizes };
 }
 
 function parseObject(json: string): Record<string, unknown> {

@@ -1,14 +1,15 @@
+import { invariant } from '@holdfast/errors/invariant';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { decodeNodeText, encodeNodeText, joinTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
-import type { SkippedEntry, Source, SourceNode } from '@holdfast/sources/source';
+import { encodeNodeText, joinNodeTexts, joinTree, replaceSubtree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
+import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
 import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
 import type { Clock } from './clock.ts';
 import type { FileStorer } from './file-storer.ts';
-import { isUnlistable, listFolderForWalk, type KeptListedEntry, type ListedEntry, type ListedFolder } from './folder-lister.ts';
+import { isUnlistable, listFolderForWalk, type KeptEntries, type KeptFolder, type ListedFolder } from './folder-lister.ts';
 import { unchangedContent, type ParentFolder } from './parent.ts';
 import { Slots } from './slots.ts';
 import { encodeSourceNode, joinPath } from './source-node.ts';
@@ -57,13 +58,27 @@ export async function walkSource(options: ArchiveWalkOptions): Promise<WalkedSou
   return await walk.run();
 }
 
-/** A folder on the way: what it was, and what it is when its tree is known. */
+/** A folder on the way. */
 interface WalkedFolder {
   /** In the record of the folder that it is in. */
   readonly place: number | undefined;
   readonly known: KnownFolder | undefined;
-  readonly before: TreeNode | undefined;
-  readonly withSubtree: (subtree: ObjectId) => TreeNode;
+  readonly treeBefore: ObjectId | undefined;
+  /** Counts it and gives its node. */
+  readonly onStored: (subtree: ObjectId) => NamedNodeText;
+}
+
+/** Null when it is the parent's. */
+function treeOf(nodes: readonly NamedNodeText[], parent: ParentFolder): Uint8Array | null {
+  const isSame = nodes.length === parent.nodeCount && nodes.every(({ name, text }) => parent.text(name) === text);
+  return isSame && parent.treeId !== undefined ? null : joinTree(nodes);
+}
+
+/** As treeOf, from what is another than in the parent. */
+function revisedTreeOf(nodes: readonly NamedNodeText[], parent: ParentFolder, { changed, folders }: KeptEntries): Uint8Array | null {
+  const walked = folders.filter(({ folder }) => !folder.isSame).map(({ name }) => name);
+  const texts = parent.replaced([...changed.keys(), ...walked], nodes);
+  return texts === null ? null : joinNodeTexts(texts);
 }
 
 /** Only what is a folder in both, or has to be looked at more closely, is decoded. */
@@ -116,12 +131,18 @@ class ArchiveWalk {
   /** Resolves when the folder and all below have been listed; `treeId` does when they are stored. */
   async #walkFolder(path: string, listed: ListedFolder): Promise<{ treeId: Promise<ObjectId> }> {
     const nodes: PendingNode[] = [];
-    // What is kept of a folder is counted as a whole, and its folders one by one.
-    if (listed.kept !== undefined) this.#options.onSame({ ...listed.kept, folders: 0 });
     for (const entry of listed.entries) {
       this.#signal.throwIfAborted();
       const pending = await this.#beginEntry(path, entry, listed);
       if (pending !== null) nodes.push(pending.node);
+    }
+    if (listed.kept !== undefined) {
+      // Its folders are counted one by one.
+      this.#options.onSame({ ...listed.kept.totals, folders: 0 });
+      for (const folder of listed.kept.folders) {
+        const pending = await this.#beginKept(path, folder, listed);
+        if (pending !== null) nodes.push(pending.node);
+      }
     }
     // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
     await this.#folderSlots.acquire();
@@ -129,35 +150,45 @@ class ArchiveWalk {
   }
 
   /** Stores an entry or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
-  async #beginEntry(path: string, entry: ListedEntry, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
+  async #beginEntry(path: string, entry: SourceEntry, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
     if (entry.kind === 'skipped') {
       this.#options.onSkipped(entry.skipped);
       return null;
     }
-    if (entry.kind === 'kept') return await this.#beginKept(path, entry, listed);
     const { node } = entry;
     const same = this.#sameFile(node, listed.parent);
     if (same !== null) return { node: same };
     const [nodePath, before] = [joinPath(path, node.name), beforeOf(listed.parent, node)];
     if (node.type === 'file') return await this.#beginFile(nodePath, node, before, listed);
     if (node.type !== 'dir') return { node: encodeNodeText(encodeSourceNode(node)) };
-    const withSubtree = (subtree: ObjectId): TreeNode => encodeSourceNode(node, { subtree });
-    const place = listed.recorded?.record.placeOf(node.name);
-    return await this.#beginFolder(nodePath, { place, before, known: listed.known?.child(node.name), withSubtree }, listed);
+    const isUnmoved = before?.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
+    const folder: WalkedFolder = {
+      place: listed.recorded?.record.placeOf(node.name),
+      known: listed.known?.child(node.name),
+      treeBefore: before?.subtree,
+      onStored: (subtree) => {
+        this.#options.onDirectory(before?.type !== 'dir' ? 'new' : isUnmoved && before.subtree === subtree ? 'unmodified' : 'changed');
+        return encodeNodeText(encodeSourceNode(node, { subtree }));
+      },
+    };
+    return await this.#beginFolder(nodePath, folder, listed);
   }
 
-  async #beginKept(path: string, entry: KeptListedEntry, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
-    const { name, text, place, known } = entry;
-    if (!entry.isFolder) return { node: { name, text } };
-    if (known?.isSame === true) {
-      this.#options.onDirectory('unmodified');
-      this.#options.onSame(known.totals);
+  /** A folder that is what it was, though perhaps not what is in it. Null: nothing of it is another, or it is left out. */
+  async #beginKept(path: string, { place, name, folder: known, text }: KeptFolder, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
+    const { onDirectory, onSame } = this.#options;
+    if (known.isSame) {
+      onDirectory('unmodified');
+      onSame(known.totals);
       listed.recorded?.keep(place, known);
-      return { node: { name, text } };
+      return null;
     }
-    const before = decodeNodeText(text);
-    const withSubtree = (subtree: ObjectId): TreeNode => ({ ...before, subtree });
-    return await this.#beginFolder(joinPath(path, name), { place, before, known, withSubtree }, listed);
+    const { treeId: treeBefore } = known;
+    const onStored = (subtree: ObjectId): NamedNodeText => {
+      onDirectory(subtree === treeBefore ? 'unmodified' : 'changed');
+      return { name, text: replaceSubtree(text, treeBefore, subtree) };
+    };
+    return await this.#beginFolder(joinPath(path, name), { place, known, treeBefore, onStored }, listed);
   }
 
   /** The text of a file's node that the parent has, when its file is certainly the same: nothing is encoded then. */
@@ -203,15 +234,15 @@ class ArchiveWalk {
   }
 
   async #beginFolder(path: string, folder: WalkedFolder, above: ListedFolder): Promise<{ node: PendingNode } | null> {
-    const { place, before, known } = folder;
+    const { place, known, treeBefore, onStored } = folder;
     if (known?.isSame === true) {
       above.recorded?.keep(place, known);
       this.#options.onSame(known.totals);
-      return { node: this.#folderNode(folder, known.treeId) };
+      return { node: onStored(known.treeId) };
     }
     let listed: ListedFolder;
     try {
-      listed = await this.#list(path, before?.subtree, known);
+      listed = await this.#list(path, treeBefore, known);
     } catch (error) {
       if (!isUnlistable(error)) throw error;
       this.#options.onSkipped({ path, reason: error.message });
@@ -220,24 +251,18 @@ class ArchiveWalk {
     }
     above.recorded?.keep(place, listed.recorded);
     const { treeId } = await this.#walkFolder(path, listed);
-    return { node: this.#track(treeId.then((subtree) => this.#folderNode(folder, subtree))) };
+    return { node: this.#track(treeId.then(onStored)) };
   }
 
-  #folderNode({ before, withSubtree }: WalkedFolder, subtree: ObjectId): NamedNodeText {
-    const node = withSubtree(subtree);
-    const isSame = before?.subtree === subtree && before.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
-    this.#options.onDirectory(before?.type !== 'dir' ? 'new' : isSame ? 'unmodified' : 'changed');
-    return encodeNodeText(node);
-  }
-
-  async #saveTree(nodes: readonly PendingNode[], { parent, recorded }: ListedFolder): Promise<ObjectId> {
+  async #saveTree(nodes: readonly PendingNode[], { parent, recorded, kept }: ListedFolder): Promise<ObjectId> {
     const whole: NamedNodeText[] = [];
     for (const pending of nodes) {
       const node = pending instanceof Promise ? await pending : pending;
       if (node !== null) whole.push(node);
     }
-    const isSame = whole.length === parent.nodeCount && whole.every(({ name, text }) => parent.text(name) === text);
-    const treeId = isSame && parent.treeId !== undefined ? parent.treeId : (await this.#options.sink.save('tree', joinTree(whole))).id;
+    const bytes = kept === undefined ? treeOf(whole, parent) : revisedTreeOf(whole, parent, kept);
+    invariant(bytes !== null || parent.treeId !== undefined, 'a tree is that of a parent without one');
+    const treeId = bytes === null ? (parent.treeId ?? '') : (await this.#options.sink.save('tree', bytes)).id;
     recorded?.close(treeId);
     return treeId;
   }

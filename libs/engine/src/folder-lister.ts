@@ -1,12 +1,11 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { compareNames } from '@holdfast/restic-format/file-name';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { FolderRecord } from '@holdfast/sources/folder-record';
 import type { Source, SourceEntry } from '@holdfast/sources/source';
 import type { BlobLoader } from './blob-loader.ts';
 import type { Clock } from './clock.ts';
 import { loadParentFolder, type ParentFolder } from './parent.ts';
-import type { KeptEntry, KnownFolder, Totals } from './stat-cache/known-folder.ts';
+import type { KnownChild, KnownFolder, Totals } from './stat-cache/known-folder.ts';
 import { RecordedFolder } from './stat-cache/recorded-folder.ts';
 
 export interface FolderListerOptions {
@@ -18,22 +17,28 @@ export interface FolderListerOptions {
   readonly recordClock?: Clock | undefined;
 }
 
-/** Beside what a source lists: an entry that is certainly what it was, with its text in the parent's tree. */
-export type ListedEntry = SourceEntry | KeptListedEntry;
+/** What is certainly as it was in a folder of which only a part is listed. */
+export interface KeptEntries {
+  readonly totals: Totals;
+  /** Those that were looked at anew: all others are kept. */
+  readonly changed: ReadonlyMap<string, number>;
+  /** Folders that are what they were, with what is below or without. */
+  readonly folders: readonly KeptFolder[];
+}
 
-export interface KeptListedEntry extends KeptEntry {
-  readonly kind: 'kept';
+export interface KeptFolder extends KnownChild {
+  /** Of its node in the parent. */
   readonly text: string;
 }
 
 export interface ListedFolder {
   /** Sorted by the bytes of their names. */
-  readonly entries: readonly ListedEntry[];
+  readonly entries: readonly SourceEntry[];
   readonly parent: ParentFolder;
   readonly recorded: RecordedFolder | undefined;
   readonly known: KnownFolder | undefined;
-  /** When there are kept entries: what they come to. */
-  readonly kept?: Totals;
+  /** Present when `entries` are not all. */
+  readonly kept?: KeptEntries;
 }
 
 /** Lists a folder for the walk: all of it, or of one that is known only what has changed. Errors: as Source.readDirectory, those of the storage. */
@@ -59,27 +64,22 @@ async function listChanged(
   parent: ParentFolder,
   options: FolderListerOptions,
 ): Promise<ListedFolder | null> {
-  const { kept, changed } = known.split();
-  const entries: ListedEntry[] = [];
-  for (const entry of kept) {
-    const text = parent.text(entry.name);
-    if (text === undefined) return null;
-    entries.push({ kind: 'kept', text, ...entry });
-  }
+  const { changed, totals } = known;
+  if (parent.treeId === undefined) return null;
+  const changedPlaces = new Set(changed.values());
+  const folders: KeptFolder[] = [];
   const nowMs = options.recordClock?.now().getTime();
-  const record = nowMs === undefined ? undefined : FolderRecord.revised(nowMs, known.record, changed);
-  if (changed.size > 0) {
-    const names = new Set(changed.keys());
-    entries.push(...(await readDirectory(path, parent, options, { names, ...(record && { record }) })));
+  const recorded = nowMs === undefined ? undefined : new RecordedFolder(FolderRecord.revised(nowMs, known.record, changed));
+  for (const child of known.children()) {
+    if (changedPlaces.has(child.place)) continue;
+    // Most are wholly the same: of them nothing is needed.
+    const text = child.folder.isSame ? '' : parent.text(child.name);
+    if (text === undefined) return null;
+    folders.push({ place: child.place, name: child.folder.isSame ? '' : child.name, folder: child.folder, text });
   }
-  entries.sort((a, b) => compareNames(nameOf(a), nameOf(b)));
-  return { entries, parent, known, kept: known.totals, recorded: record && new RecordedFolder(record) };
-}
-
-/** What is skipped is no part of the tree and may stand anywhere. */
-function nameOf(entry: ListedEntry): string {
-  if (entry.kind === 'kept') return entry.name;
-  return entry.kind === 'node' ? entry.node.name : '';
+  const record = recorded && { record: recorded.record };
+  const entries = changed.size === 0 ? [] : await readDirectory(path, parent, options, { names: new Set(changed.keys()), ...record });
+  return { entries, parent, known, recorded, kept: { totals, changed, folders } };
 }
 
 async function readDirectory(

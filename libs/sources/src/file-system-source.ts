@@ -92,7 +92,8 @@ class FileSystemSource implements Source {
       if (!this.#holds(path)) return await this.#readFolderAbove(path, options);
       const device = await this.#deviceAbove(path);
       const listing: ListingOptions = { selection: this.#selection, device, owners: this.#owners, ...options };
-      using scan = scanFolder(path);
+      // A tag that is not asked for counts too.
+      using scan = scanFolder(path, this.records.hasTags ? undefined : options.names);
       if (scan !== undefined) return await listScan(path, scan, listing);
       await using folder = await openVerifiedFolder(path);
       return await listFolder(folder, listing);

@@ -31,15 +31,15 @@ const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOF
 
 /**
  * Opens the folder at a real, absolute path, of which every part is what its name says. Undefined where this way is not to be had
- * (another system, a path longer than one call takes, no /proc). Errors: those of open(2); path_outside_roots when the path leads elsewhere.
+ * (another system, a path longer than one call takes, no /proc). With `names` it holds these, whether they are there or not. Errors: those of open(2); path_outside_roots when the path leads elsewhere.
  */
-export function scanFolder(path: string): FolderScan | undefined {
+export function scanFolder(path: string, names?: ReadonlySet<string>): FolderScan | undefined {
   const calls = loadSystemCalls();
   if (calls === undefined || !isWithinOneCall(path)) return undefined;
   const descriptor = openSync(toSystemPath(path), folderFlags);
   try {
     const kernelPath = pathByKernel(descriptor);
-    if (kernelPath === path) return new OpenScan(calls, descriptor);
+    if (kernelPath === path) return new OpenScan(calls, descriptor, names);
     if (kernelPath !== undefined) {
       throw new HoldfastError('path_outside_roots', `${JSON.stringify(path)} was replaced while in use, or leads through a symlink`, {
         context: { path },
@@ -74,10 +74,10 @@ class OpenScan implements FolderScan {
   readonly #calls: SystemCalls;
   readonly #descriptor: number;
 
-  constructor(calls: SystemCalls, descriptor: number) {
+  constructor(calls: SystemCalls, descriptor: number, names?: ReadonlySet<string>) {
     this.#calls = calls;
     this.#descriptor = descriptor;
-    this.listedNames = listNames(calls, descriptor);
+    this.listedNames = names === undefined ? listNames(calls, descriptor) : [...names];
     this.names = sortedByBytes(this.listedNames);
   }
 

@@ -5,7 +5,7 @@ import { modeWord, sizeWord, wordsPerStat } from '@holdfast/sources/stat-words';
 import { constants } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import type { CachedFolders } from './cached-folders.ts';
-import { found, KnownFolder, type ComparedFolders, type Totals } from './known-folder.ts';
+import { found, KnownFolder, type ChangedEntry, type ComparedFolders, type Totals } from './known-folder.ts';
 
 /** The comparison blocks its thread; whatever else opens the repository meanwhile gets a turn so often. */
 const breathIntervalMs = 1;
@@ -62,7 +62,7 @@ class Compare implements ComparedFolders {
   readonly folders: CachedFolders;
   readonly results: Uint8Array;
   readonly childNames: Uint32Array;
-  readonly changed = new Map<number, number[]>();
+  readonly changed = new Map<number, ChangedEntry[]>();
   changedCount = 0;
   changedBytes = 0;
   unlistedCount = 0;
@@ -130,20 +130,20 @@ class Compare implements ComparedFolders {
       if (isChild) this.childNames[child++] = nameAt;
       if (frame.isListed) {
         const at = entry * wordsPerStat;
-        if (this.#comparison.isSame(names, nameAt, stats, at)) this.#addSame(frame, at, isChild);
-        else this.#addChanged(frame, entry - first);
+        if (this.#comparison.isSame(names, nameAt, stats, at)) this.#addSame(frame, at, isChild, { place: entry - first, nameAt });
+        else this.#addChanged(frame, { place: entry - first, nameAt }, this.#comparison.sizeBytes);
       }
       nameAt = names.indexOf(0, nameAt) + 1;
     }
   }
 
-  #addChanged(frame: Frame, place: number): void {
+  #addChanged(frame: Frame, entry: ChangedEntry, sizeBytes: number): void {
     frame.isSame = false;
-    const places = this.changed.get(frame.folder);
+    const entries = this.changed.get(frame.folder);
     this.changedCount++;
-    this.changedBytes += this.#comparison.sizeBytes;
-    if (places === undefined) this.changed.set(frame.folder, [place]);
-    else places.push(place);
+    this.changedBytes += sizeBytes;
+    if (entries === undefined) this.changed.set(frame.folder, [entry]);
+    else entries.push(entry);
   }
 
   #close(frame: Frame): void {
@@ -162,7 +162,7 @@ class Compare implements ComparedFolders {
     else above.isSame = false;
   }
 
-  #addSame(frame: Frame, at: number, isChild: boolean): void {
+  #addSame(frame: Frame, at: number, isChild: boolean, entry: ChangedEntry): void {
     const { stats } = this.folders;
     const mode = stats[at + modeWord] ?? leftOut;
     if (mode === leftOut || (mode & notTaken) !== 0) return;
@@ -171,11 +171,12 @@ class Compare implements ComparedFolders {
       frame.own.files++;
       frame.own.bytes += (stats[at + sizeWord] ?? 0) + (stats[at + sizeWord + 1] ?? 0) * 2 ** 32;
     } else if (type === constants.S_IFDIR) {
-      frame.own.folders++;
-      // One that was not recorded has to be listed.
-      if (isChild) return;
-      frame.isSame = false;
-      this.unlistedCount++;
+      if (isChild) frame.own.folders++;
+      else {
+        // It was not recorded.
+        this.unlistedCount++;
+        this.#addChanged(frame, entry, 0);
+      }
     }
   }
 }

@@ -1,8 +1,6 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { leftOut, notTaken } from '@holdfast/sources/folder-record';
-import { modeWord, wordsPerStat } from '@holdfast/sources/stat-words';
+import { wordsPerStat } from '@holdfast/sources/stat-words';
 import { pathFromBytes } from '@holdfast/sources/system-path';
-import { constants } from 'node:fs';
 import { treeIdOf, type CachedFolders } from './cached-folders.ts';
 
 /** What the comparison of a folder with its record gave. `unlisted`: it has to be listed anew, or was not even found. */
@@ -21,8 +19,8 @@ export interface ComparedFolders {
   readonly results: Uint8Array;
   /** Of each child, where its name begins. */
   readonly childNames: Uint32Array;
-  /** The entries of folders that were `listed` and are not what they were. */
-  readonly changed: ReadonlyMap<number, readonly number[]>;
+  /** The entries of folders that were `listed` that are not what they were, and folders that have to be listed. */
+  readonly changed: ReadonlyMap<number, readonly ChangedEntry[]>;
   /** Of all those entries: how many, and their sizes now. */
   readonly changedCount: number;
   readonly changedBytes: number;
@@ -32,14 +30,18 @@ export interface ComparedFolders {
   totalsOf(folder: number): Totals;
 }
 
-/** An entry that is what it was. */
-export interface KeptEntry {
-  readonly name: string;
-  /** Among the entries. */
+export interface ChangedEntry {
+  /** Among the entries of its folder. */
   readonly place: number;
-  readonly isFolder: boolean;
-  /** When it is a folder that was recorded. */
-  readonly known: KnownFolder | undefined;
+  /** Where its name begins. */
+  readonly nameAt: number;
+}
+
+/** A folder in another one. */
+export interface KnownChild {
+  readonly place: number;
+  readonly name: string;
+  readonly folder: KnownFolder;
 }
 
 /** A folder of the last backup, after its comparison. */
@@ -81,44 +83,33 @@ export class KnownFolder {
     };
   }
 
+  /** The names and places of the entries that have to be looked at. */
+  get changed(): Map<string, number> {
+    const entries = this.compared.changed.get(this.folder) ?? [];
+    return new Map(entries.map(({ place, nameAt }) => [nameFrom(this.compared.folders.names, nameAt), place]));
+  }
+
   child(name: string): KnownFolder | undefined {
-    this.#children ??= new Map([...this.#eachChild()].map(([, childName, child]) => [childName, child]));
+    this.#children ??= new Map([...this.children()].map((child) => [child.name, child.folder]));
     return this.#children.get(name);
   }
 
-  /** The folders in it by their places. */
-  childrenByPlace(): Map<number, KnownFolder> {
-    return new Map([...this.#eachChild()].map(([place, , child]) => [place, child]));
-  }
-
-  /** The entries that were in the backup and are what they were, and the places of those to be looked at by their names. In no order. */
-  split(): { kept: KeptEntry[]; changed: Map<string, number> } {
-    const { names, stats } = this.record;
-    const children = this.childrenByPlace();
-    const changedPlaces = new Set(this.compared.changed.get(this.folder));
-    const kept: KeptEntry[] = [];
-    const changed = new Map<string, number>();
-    for (let [place, at] = [0, 0]; at < names.length; place++) {
-      const end = names.indexOf(0, at);
-      const mode = stats[place * wordsPerStat + modeWord] ?? leftOut;
-      const name = (): string => pathFromBytes(names.subarray(at, end));
-      if (changedPlaces.has(place)) changed.set(name(), place);
-      else if (mode !== leftOut && (mode & notTaken) === 0) {
-        const isFolder = (mode & constants.S_IFMT) === constants.S_IFDIR;
-        kept.push({ name: name(), place, isFolder, known: isFolder ? children.get(place) : undefined });
-      }
-      at = end + 1;
-    }
-    return { kept, changed };
-  }
-
-  *#eachChild(): Generator<[number, string, KnownFolder]> {
-    const { folders, childNames } = this.compared;
-    const { childStarts, childEntries, childFolders, names } = folders;
+  /** Those that were recorded, in the order of their places. Names are decoded when they are asked for. */
+  *children(): Generator<KnownChild> {
+    const { compared } = this;
+    const { childStarts, childEntries, childFolders, names } = compared.folders;
     for (let nth = childStarts[this.folder] ?? 0; nth < (childStarts[this.folder + 1] ?? 0); nth++) {
-      const start = childNames[nth] ?? 0;
-      const name = pathFromBytes(names.subarray(start, names.indexOf(0, start)));
-      yield [childEntries[nth] ?? 0, name, new KnownFolder(this.compared, childFolders[nth] ?? 0)];
+      yield {
+        place: childEntries[nth] ?? 0,
+        folder: new KnownFolder(compared, childFolders[nth] ?? 0),
+        get name() {
+          return nameFrom(names, compared.childNames[nth] ?? 0);
+        },
+      };
     }
   }
+}
+
+function nameFrom(names: Uint8Array, start: number): string {
+  return pathFromBytes(names.subarray(start, names.indexOf(0, start)));
 }

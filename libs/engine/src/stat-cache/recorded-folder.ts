@@ -3,6 +3,11 @@ import type { FolderRecord } from '@holdfast/sources/folder-record';
 import { treeIdOf, type FolderToCache } from './cached-folders.ts';
 import type { KnownFolder } from './known-folder.ts';
 
+interface ChildToCache {
+  readonly place: number;
+  readonly folder: RecordedFolder | KnownFolder;
+}
+
 /** What a walk saw of a folder, for the next backup to compare with. */
 export class RecordedFolder {
   readonly record: FolderRecord;
@@ -37,8 +42,9 @@ export class RecordedFolder {
     return addRecorded(folders, this) === null ? null : folders;
   }
 
-  children(): [number, RecordedFolder | KnownFolder][] {
-    return [...this.#children].toSorted(([a], [b]) => a - b);
+  children(): ChildToCache[] {
+    const children = [...this.#children].map(([place, folder]) => ({ place, folder }));
+    return children.toSorted((a, b) => a.place - b.place);
   }
 }
 
@@ -52,18 +58,18 @@ function addRecorded(folders: FolderToCache[], folder: RecordedFolder): number |
 
 function addKnown(folders: FolderToCache[], known: KnownFolder): number {
   const { compared, folder, record } = known;
-  return addFolder(folders, { treeId: Buffer.from(treeIdOf(compared.folders, folder), 'hex'), ...record }, known.childrenByPlace());
+  return addFolder(folders, { treeId: Buffer.from(treeIdOf(compared.folders, folder), 'hex'), ...record }, known.children());
 }
 
 function addFolder(
   folders: FolderToCache[],
   folder: Omit<FolderToCache, 'children'>,
-  below: Iterable<readonly [number, RecordedFolder | KnownFolder]>,
+  below: Iterable<ChildToCache>,
 ): number {
   const number = folders.length;
   const children: [number, number][] = [];
   folders.push({ ...folder, children });
-  for (const [place, child] of below) {
+  for (const { place, folder: child } of below) {
     const added = child instanceof RecordedFolder ? addRecorded(folders, child) : addKnown(folders, child);
     if (added !== null) children.push([place, added]);
   }

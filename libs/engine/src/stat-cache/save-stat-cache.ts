@@ -12,8 +12,8 @@ import { statCacheSuffix, type StatCache } from './stat-cache.ts';
 const maxEntryCount = 2_000_000;
 /** In one folder; beyond it the oldest go. */
 const maxFileCount = 4096;
-/** Gathered to one write. */
-const chunkBytes = 1024 * 1024;
+/** As many as one call takes: IOV_MAX of Linux. */
+const partsPerWrite = 1024;
 
 /**
  * Replaces what there was by `folders`, of which the first is the top. With too many it leaves none. Throws what node:fs does; what was
@@ -38,7 +38,7 @@ export async function saveStatCache(
   const temporary = `${path}.${randomBytes(8).toString('hex')}`;
   try {
     await using file = await open(temporary, 'wx', 0o600);
-    await writeChunks(file, encodeStatCache(whole, folders));
+    await writeParts(file, encodeStatCache(whole, folders));
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -47,17 +47,20 @@ export async function saveStatCache(
   await removeOldest(dirname(path));
 }
 
-async function writeChunks(file: FileHandle, parts: Iterable<Uint8Array>): Promise<void> {
+async function writeParts(file: FileHandle, parts: Iterable<Uint8Array>): Promise<void> {
   let waiting: Uint8Array[] = [];
-  let waitingBytes = 0;
+  const write = async (): Promise<void> => {
+    const bytes = waiting.reduce((sum, part) => sum + part.length, 0);
+    const { bytesWritten } = await file.writev(waiting);
+    // As on a full disk.
+    if (bytesWritten !== bytes) throw Object.assign(new Error('ENOSPC: a write was cut short'), { code: 'ENOSPC' });
+    waiting = [];
+  };
   for (const part of parts) {
-    waiting.push(part);
-    waitingBytes += part.length;
-    if (waitingBytes < chunkBytes) continue;
-    await file.writeFile(Buffer.concat(waiting));
-    [waiting, waitingBytes] = [[], 0];
+    if (part.length > 0) waiting.push(part);
+    if (waiting.length === partsPerWrite) await write();
   }
-  await file.writeFile(Buffer.concat(waiting));
+  if (waiting.length > 0) await write();
 }
 
 function ownersIn(folders: readonly FolderToCache[]): { users: number[]; groups: number[] } {
@@ -66,10 +69,12 @@ function ownersIn(folders: readonly FolderToCache[]): { users: number[]; groups:
   for (const { stats } of folders) {
     for (let at = 0; at < stats.length; at += wordsPerStat) {
       if (stats[at + modeWord] === leftOut) continue;
-      const [uid, gid] = [stats[at + uidWord] ?? 0, stats[at + gidWord] ?? 0];
+      const uid = stats[at + uidWord] ?? 0;
+      const gid = stats[at + gidWord] ?? 0;
       if (uid !== lastUid) users.add(uid);
       if (gid !== lastGid) groups.add(gid);
-      [lastUid, lastGid] = [uid, gid];
+      lastUid = uid;
+      lastGid = gid;
     }
   }
   return { users: [...users], groups: [...groups] };

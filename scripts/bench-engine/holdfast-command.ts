@@ -64,7 +64,10 @@ async function backUp(): Promise<void> {
   try {
     const { archive } = await import('../../libs/engine/src/archiver.ts');
     const { openStatCache } = await import('../../libs/engine/src/stat-cache/stat-cache.ts');
-    const cache = statCacheFolder === undefined ? undefined : openStatCache({ folder: statCacheFolder, location: storage.location, source, ...owner, meanwhile: opening });
+    const cache =
+      statCacheFolder === undefined
+        ? undefined
+        : openStatCache({ folder: statCacheFolder, location: storage.location, source, ...owner, meanwhile: opening });
     await using(await opening, async (repository) => {
       const parent = chooseParent(await listSnapshots(repository), { hostname: owner.hostname, paths: source.paths });
       const result = await archive({

@@ -175,7 +175,11 @@ class ArchiveWalk {
   }
 
   /** A folder that is what it was, though perhaps not what is in it. Null: nothing of it is another, or it is left out. */
-  async #beginKept(path: string, { place, name, folder: known, text }: KeptFolder, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
+  async #beginKept(
+    path: string,
+    { place, name, folder: known, text }: KeptFolder,
+    listed: ListedFolder,
+  ): Promise<{ node: PendingNode } | null> {
     const { onDirectory, onSame } = this.#options;
     if (known.isSame) {
       onDirectory('unmodified');

@@ -49,7 +49,10 @@ export async function listFolderForWalk(
   options: FolderListerOptions,
 ): Promise<ListedFolder> {
   const onDamaged = (reason: string): void => options.onWarning(`the parent's ${path} is not used: ${reason}`);
-  const parent = await loadParentFolder(options.loader, known?.isListed ? known.treeId : parentTreeId, { signal: options.signal, onDamaged });
+  const parent = await loadParentFolder(options.loader, known?.isListed ? known.treeId : parentTreeId, {
+    signal: options.signal,
+    onDamaged,
+  });
   const partly = known?.isListed ? await listChanged(path, known, parent, options) : null;
   if (partly !== null) return partly;
   const record = options.recordClock && new FolderRecord(options.recordClock.now().getTime());

@@ -109,8 +109,7 @@ class Compare implements ComparedFolders {
 
   #open(folder: number): void {
     const { names, nameStarts, childStarts, chosen } = this.folders;
-    const isListed =
-      chosen[folder] === 1 || this.#comparison.listsAs(names, nameStarts[folder] ?? 0, nameStarts[folder + 1] ?? 0);
+    const isListed = chosen[folder] === 1 || this.#comparison.listsAs(names, nameStarts[folder] ?? 0, nameStarts[folder + 1] ?? 0);
     const [own, below] = [{ ...nothing }, { ...nothing }];
     const frame: Frame = { folder, nextChild: childStarts[folder] ?? 0, isListed, isSame: isListed, own, below };
     this.#compareEntries(frame);

@@ -61,11 +61,7 @@ function addKnown(folders: FolderToCache[], known: KnownFolder): number {
   return addFolder(folders, { treeId: Buffer.from(treeIdOf(compared.folders, folder), 'hex'), ...record }, known.children());
 }
 
-function addFolder(
-  folders: FolderToCache[],
-  folder: Omit<FolderToCache, 'children'>,
-  below: Iterable<ChildToCache>,
-): number {
+function addFolder(folders: FolderToCache[], folder: Omit<FolderToCache, 'children'>, below: Iterable<ChildToCache>): number {
   const number = folders.length;
   const children: [number, number][] = [];
   folders.push({ ...folder, children });

@@ -123,7 +123,9 @@ function readColumns(content: Buffer, start: number, sizes: Sizes): CachedFolder
     names: bytes(nameBytes),
   };
   const isInOrder =
-    isAscending(folders.entryStarts, entryCount) && isAscending(folders.nameStarts, nameBytes) && isAscending(folders.childStarts, childCount);
+    isAscending(folders.entryStarts, entryCount) &&
+    isAscending(folders.nameStarts, nameBytes) &&
+    isAscending(folders.childStarts, childCount);
   return isInOrder && areChildrenBehind(folders) ? folders : null;
 }
 
@@ -173,5 +175,7 @@ function isOwner(value: unknown): value is readonly [number, string | null] {
 
 function isSizes(value: unknown): value is Sizes & Record<string, unknown> {
   if (!isRecord(value)) return false;
-  return [value['folderCount'], value['entryCount'], value['childCount'], value['nameBytes']].every((size) => Number.isSafeInteger(size) && Number(size) >= 0);
+  return [value['folderCount'], value['entryCount'], value['childCount'], value['nameBytes']].every(
+    (size) => Number.isSafeInteger(size) && Number(size) >= 0,
+  );
 }

@@ -7,20 +7,18 @@ import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
 import type { BlobIndex } from './blob-index.ts';
-import type { BlobCounts, BlobSink } from './blob-sink.ts';
+import type { BlobCounts } from './blob-sink.ts';
 import { systemClock, type Clock } from './clock.ts';
-import type { FileStorer } from './file-storer.ts';
 import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
 import { openIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
-import type { PackerOptions } from './packer.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 import type { Snapshot } from './snapshots.ts';
 import { compareWithParent, recordForNext, type CachedParent } from './stat-cache/cached-parent.ts';
 import type { StatCache } from './stat-cache/stat-cache.ts';
-import type { RecordedFolder } from './stat-cache/recorded-folder.ts';
+import type { StoredTree } from './store-tree.ts';
 import type { ThreadOptions } from './threads/borrowed-pool.ts';
 
 export interface ArchiveOptions extends LockOptions, ThreadOptions {
@@ -98,7 +96,8 @@ async function prepare(options: ArchiveOptions, signal: AbortSignal): Promise<Pr
   const known = await compareWithParent(options, signal);
   if (known?.top.isSame === true) return { startedAt, tally, known, index: undefined };
   const index = await openIndex(options.repository, { signal });
-  if (!isLittle(known)) return { startedAt, tally, known, index };
+  if (!isLittleChange(known)) return { startedAt, tally, known, index };
+  const { storeTree } = await import('./store-tree.ts');
   const stored = await storeTree(options, { index, known, tally, clock, signal, isLittle: true });
   return { startedAt, tally, known, index, stored };
 }
@@ -106,7 +105,7 @@ async function prepare(options: ArchiveOptions, signal: AbortSignal): Promise<Pr
 /** Changes that one thread stores faster than others begin to work, and that fill no pack: nothing of them is uploaded before the end. */
 const littleChange = { entries: 2048, bytes: 8 * 1024 * 1024 };
 
-function isLittle(known: CachedParent | undefined): boolean {
+function isLittleChange(known: CachedParent | undefined): boolean {
   if (known === undefined) return false;
   const { changedCount, changedBytes, unlistedCount } = known.top.compared;
   return unlistedCount === 0 && changedCount <= littleChange.entries && changedBytes <= littleChange.bytes;
@@ -148,20 +147,12 @@ async function finishTree(
   context: { clock: Clock; signal: AbortSignal },
 ): Promise<Omit<StoredTree, 'finish'>> {
   if (index === undefined) return keepAll(known, tally);
+  // What stores is loaded when there is something to store: a backup in which nothing has changed takes little longer than its start.
+  const { storeTree } = await import('./store-tree.ts');
   const { finish, ...tree } = stored ?? (await storeTree(options, { index, known, tally, ...context, isLittle: false }));
   tally.report('saving');
   await finish(context.signal);
   return tree;
-}
-
-interface StoredTree {
-  readonly treeId: ObjectId;
-  /** Whole when it is finished. */
-  readonly counts: BlobCounts;
-  /** For the next backup; undefined when what is recorded already is right. */
-  readonly recorded: RecordedFolder | undefined;
-  /** Makes it durable; to be called once. */
-  finish(signal: AbortSignal): Promise<void>;
 }
 
 const noBlobs: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0, packBytes: 0 };
@@ -171,112 +162,6 @@ function keepAll(known: CachedParent | undefined, tally: ArchiveTally): Omit<Sto
   tally.addSame(known.top.totals);
   tally.report('saving');
   return { treeId: known.top.treeId, counts: noBlobs, recorded: undefined };
-}
-
-interface StoreContext {
-  readonly index: BlobIndex;
-  readonly known: CachedParent | undefined;
-  readonly tally: ArchiveTally;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
-  readonly isLittle: boolean;
-}
-
-/** Walks the source and stores what is new of it; what it opened for that is closed by `finish`, or when this throws. */
-async function storeTree(options: ArchiveOptions, { index, known, tally, clock, isLittle, ...context }: StoreContext): Promise<StoredTree> {
-  const { repository, source, compression = 'auto' } = options;
-  // Ends the uploads when the walk fails.
-  const ended = new AbortController();
-  const signal = AbortSignal.any([context.signal, ended.signal]);
-  const end = async (): Promise<void> => {
-    ended.abort(new HoldfastError('internal', 'the archive call has ended'));
-    await opened.sink.settle();
-    await opened.close();
-  };
-  const opened = await openStorer(options, { index, compression, clock, signal, isLittle });
-  const { sink, storer, concurrentFiles } = opened;
-  try {
-    const [{ walkSource }, { createBlobLoader }] = await Promise.all([import('./archive-walk.ts'), import('./blob-loader.ts')]);
-    const walked = await walkSource({
-      source,
-      index,
-      sink,
-      loader: createBlobLoader(repository, index),
-      storer,
-      concurrentFiles,
-      ...(options.parent === undefined ? {} : { parentTreeId: options.parent.tree }),
-      known: known?.top,
-      recordClock: options.statCache === undefined ? undefined : clock,
-      signal,
-      onFile: (kind, sizeBytes) => tally.addFile(kind, sizeBytes),
-      onDirectory: (kind) => tally.addDirectory(kind),
-      onSame: (totals) => tally.addSame(totals),
-      onBytes: (bytes) => tally.addBytes(bytes),
-      onSkipped: (skipped) => tally.addSkipped(skipped),
-      onWarning: (message) => tally.addWarning(message),
-    });
-    return {
-      ...walked,
-      counts: sink.counts,
-      async finish(finishSignal) {
-        const onAbort = (): void => ended.abort(finishSignal.reason);
-        finishSignal.addEventListener('abort', onAbort, { once: true });
-        try {
-          finishSignal.throwIfAborted();
-          await sink.finish();
-        } finally {
-          finishSignal.removeEventListener('abort', onAbort);
-          await end();
-        }
-      },
-    };
-  } catch (error) {
-    await end();
-    throw error;
-  }
-}
-
-/** Files in hand at once: enough to fill the threads' batches; each costs the walk a few hundred bytes. */
-const filesForThreads = 4096;
-/** Two hide the latency of a disk, more than four gain nothing while one thread cuts and seals. */
-const filesWithoutThreads = 4;
-
-/** Threads open files by themselves, which only some sources allow. */
-function isThreaded({ source, concurrency }: ArchiveOptions): boolean {
-  return source.threadOptions !== undefined && concurrency !== 0;
-}
-
-interface StorerOptions extends Omit<PackerOptions, 'repository'> {
-  readonly isLittle: boolean;
-}
-
-interface OpenedStorer {
-  readonly sink: BlobSink;
-  readonly storer: FileStorer;
-  readonly concurrentFiles: number;
-  close(): Promise<void>;
-}
-
-// What stores is loaded when there is something to store: a backup in which nothing has changed takes little longer than its start.
-
-async function openStorer(options: ArchiveOptions, { isLittle, ...rest }: StorerOptions): Promise<OpenedStorer> {
-  const { repository, source } = options;
-  if (isThreaded(options) && !isLittle) {
-    const [{ borrowPool }, { ArchiveThreads }] = await Promise.all([
-      import('./threads/borrowed-pool.ts'),
-      import('./archive-threads/archive-threads.ts'),
-    ]);
-    const borrowed = borrowPool(options);
-    const threads = new ArchiveThreads({ repository, source, pool: borrowed.pool, ...rest });
-    return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close: async () => borrowed[Symbol.asyncDispose]() };
-  }
-  const [{ createPacker }, { createFileStorer }] = await Promise.all([import('./packer.ts'), import('./file-storer.ts')]);
-  const sink = createPacker({ repository, ...rest });
-  const others = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
-  const close = async (): Promise<void> => {};
-  if (!isThreaded(options)) return { sink, storer: others, concurrentFiles: filesWithoutThreads, close };
-  const { createBlockingStorer } = await import('./blocking-storer.ts');
-  return { sink, storer: createBlockingStorer({ sink, others }), concurrentFiles: filesWithoutThreads, close };
 }
 
 /** A backup that is done by then needs nobody to count ahead of it. */

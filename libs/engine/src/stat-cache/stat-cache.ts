@@ -1,4 +1,4 @@
-import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
+import { hashOf } from '@holdfast/restic-format/object-id';
 import type { Source, SourceRecords } from '@holdfast/sources/source';
 import { join } from 'node:path';
 import { compareSource, type CompareOptions } from './compare-source.ts';

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
-import { posix } from 'node:path';
+import { posix, resolve } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 
 /** Only the worker's user may look into a repository: names and sizes tell something too. */
@@ -21,7 +21,9 @@ export async function syncFolder(path: string): Promise<void> {
 
 /** Makes a folder and those above it that are missing, durably. */
 export async function makeDurableFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: folderMode });
+  // Absolute, as mkdir's answer is: the way up to the first folder that was made would have no end otherwise.
+  const place = resolve(path);
+  const first = await mkdir(place, { recursive: true, mode: folderMode });
   if (first === undefined) return;
-  for (let made = path; made.length >= first.length; made = posix.dirname(made)) await syncFolder(posix.dirname(made));
+  for (let made = place; made.length >= first.length; made = posix.dirname(made)) await syncFolder(posix.dirname(made));
 }

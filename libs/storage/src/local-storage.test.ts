@@ -1,6 +1,6 @@
 import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -29,6 +29,13 @@ describe('local storage', () => {
     for (const name of ['', 'data', 'data/ab', 'data/ab/abcd']) modes.push((await stat(join(path, name))).mode & 0o777);
     expect(modes).toEqual([0o700, 0o700, 0o700, 0o600]);
     expect(await readdir(join(path, 'data', 'ab'))).toEqual(['abcd']);
+  });
+
+  it('takes a path from the working folder too', async () => {
+    const path = join(await scratch(), 'new', 'folder');
+    const storage = await openLocalStorage({ path: relative(process.cwd(), path) });
+    await storage.put('keys/ab', Buffer.from('x'));
+    expect(await readdir(join(path, 'keys'))).toEqual(['ab']);
   });
 
   it('passes over what is no object: temporaries, odd names, folders', async () => {

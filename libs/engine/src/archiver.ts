@@ -121,10 +121,14 @@ async function archiveLocked(options: ArchiveOptions, prepared: Prepared, outerS
   const ended = new AbortController();
   const signal = AbortSignal.any([outerSignal, ended.signal]);
   const scanning = tally.needsScan ? scanAhead(source, tally, clock, signal) : Promise.resolve();
+  let stored: StoredTree | undefined;
   try {
-    const { treeId, counts, recorded } = await finishTree(options, prepared, { clock, signal });
+    stored = await treeOf(options, prepared, { clock, signal });
+    const { treeId, counts, recorded } = stored;
     if (treeId === emptyTreeId)
       throw new HoldfastError('path_not_found', `${source.paths.join(' ')} shows nothing that could be backed up`);
+    tally.report('saving');
+    await stored.finish(signal);
     const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes } = counts;
     const summary: ArchiveSummary = { ...tally.counts, dataBlobs, treeBlobs, dataAdded: addedBytes, dataAddedPacked: addedPackedBytes };
     const bytes = encodeSnapshot(options, treeId, summary, startedAt, clock.now());
@@ -137,31 +141,30 @@ async function archiveLocked(options: ArchiveOptions, prepared: Prepared, outerS
   } finally {
     ended.abort(new HoldfastError('internal', 'the archive call has ended'));
     await scanning;
+    await stored?.close();
   }
 }
 
-/** Stores what is not stored yet; then all of the tree is durable. */
-async function finishTree(
+async function treeOf(
   options: ArchiveOptions,
   { tally, known, index, stored }: Prepared,
   context: { clock: Clock; signal: AbortSignal },
-): Promise<Omit<StoredTree, 'finish'>> {
+): Promise<StoredTree> {
+  if (stored !== undefined) return stored;
   if (index === undefined) return keepAll(known, tally);
   // What stores is loaded when there is something to store: a backup in which nothing has changed takes little longer than its start.
   const { storeTree } = await import('./store-tree.ts');
-  const { finish, ...tree } = stored ?? (await storeTree(options, { index, known, tally, ...context, isLittle: false }));
-  tally.report('saving');
-  await finish(context.signal);
-  return tree;
+  return await storeTree(options, { index, known, tally, ...context, isLittle: false });
 }
 
 const noBlobs: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0, packBytes: 0 };
 
-function keepAll(known: CachedParent | undefined, tally: ArchiveTally): Omit<StoredTree, 'finish'> {
+const doNothing = async (): Promise<void> => {};
+
+function keepAll(known: CachedParent | undefined, tally: ArchiveTally): StoredTree {
   invariant(known?.top.isSame === true, 'a source without an index is not the same');
   tally.addSame(known.top.totals);
-  tally.report('saving');
-  return { treeId: known.top.treeId, counts: noBlobs, recorded: undefined };
+  return { treeId: known.top.treeId, counts: noBlobs, recorded: undefined, finish: doNothing, close: doNothing };
 }
 
 /** A backup that is done by then needs nobody to count ahead of it. */

@@ -19,8 +19,10 @@ export interface StoredTree {
   readonly counts: BlobCounts;
   /** For the next backup; undefined when what is recorded already is right. */
   readonly recorded: RecordedFolder | undefined;
-  /** Makes it durable, and closes what was opened to store it; to be called once. */
+  /** Makes it durable; to be called once. */
   readonly finish: (signal: AbortSignal) => Promise<void>;
+  /** Ends what was opened to store it, in every case. */
+  readonly close: () => Promise<void>;
 }
 
 interface StoreContext {
@@ -32,7 +34,7 @@ interface StoreContext {
   readonly isLittle: boolean;
 }
 
-/** Walks the source and stores what is new of it; what it opened for that is closed by `finish`, or when this throws. */
+/** Walks the source and stores what is new of it; closes what it opened for that when it throws. */
 export async function storeTree(
   options: ArchiveOptions,
   { index, known, tally, clock, isLittle, ...context }: StoreContext,
@@ -78,9 +80,9 @@ export async function storeTree(
           await sink.finish();
         } finally {
           finishSignal.removeEventListener('abort', onAbort);
-          await end();
         }
       },
+      close: end,
     };
   } catch (error) {
     await end();

@@ -61,13 +61,13 @@ async function backUp(): Promise<void> {
   // The key is derived by another thread: meanwhile there is time for the source.
   const opening = openRepository({ storage, password });
   const source = await openFileSystemSource({ paths: [folder], roots: [folder] });
+  const { archive } = await import('../../libs/engine/src/archiver.ts');
+  const { openStatCache } = await import('../../libs/engine/src/stat-cache/stat-cache.ts');
+  const cache =
+    statCacheFolder === undefined
+      ? undefined
+      : openStatCache({ folder: statCacheFolder, location: storage.location, source, ...owner, meanwhile: opening });
   try {
-    const { archive } = await import('../../libs/engine/src/archiver.ts');
-    const { openStatCache } = await import('../../libs/engine/src/stat-cache/stat-cache.ts');
-    const cache =
-      statCacheFolder === undefined
-        ? undefined
-        : openStatCache({ folder: statCacheFolder, location: storage.location, source, ...owner, meanwhile: opening });
     await using(await opening, async (repository) => {
       const parent = chooseParent(await listSnapshots(repository), { hostname: owner.hostname, paths: source.paths });
       const result = await archive({
@@ -81,6 +81,7 @@ async function backUp(): Promise<void> {
       finish(result.skippedCount === 0 && result.warnings.length === 0, result);
     });
   } finally {
+    cache?.close();
     await source.close();
   }
 }

@@ -1,4 +1,3 @@
-import { errnoCode } from '@holdfast/errors/errno-code';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { listIndexFiles } from '../load-index.ts';
 import type { Repository } from '../repository.ts';
@@ -38,7 +37,7 @@ export async function compareWithParent(options: CacheUseOptions, signal: AbortS
 
 /**
  * Writes the cache for the next backup, under the lock that the backup was made under: so all blobs of its snapshot are named by the index
- * files that are there now. A cache that cannot be written is no failure of the backup; `onWarning` hears of it.
+ * files that are there now. Never throws, for the snapshot is there: `onWarning` hears of what went wrong.
  */
 export async function recordForNext(
   options: CacheUseOptions,
@@ -46,16 +45,16 @@ export async function recordForNext(
   signal: AbortSignal,
 ): Promise<void> {
   const { repository, statCache, onWarning = () => {} } = options;
-  const folders = made.recorded.flatten();
-  if (statCache === undefined || folders === null) return;
-  const { ids } = await listIndexFiles(repository, signal);
-  const there = new Set(ids);
-  if (made.known?.indexIds.every((id) => there.has(id)) === false) return;
-  const { saveStatCache } = await import('./save-stat-cache.ts');
+  if (statCache === undefined) return;
   try {
+    const folders = made.recorded.flatten();
+    if (folders === null) return;
+    const { ids } = await listIndexFiles(repository, signal);
+    const there = new Set(ids);
+    if (made.known?.indexIds.every((id) => there.has(id)) === false) return;
+    const { saveStatCache } = await import('./save-stat-cache.ts');
     await saveStatCache(statCache, { repositoryId: repository.id, treeId: made.treeId, indexIds: ids }, folders);
   } catch (error) {
-    if (errnoCode(error) === undefined) throw error;
     onWarning(`the stat cache ${statCache.path} could not be written: the next backup looks at everything again`, error);
   }
 }

@@ -3,7 +3,7 @@ import type { SourceRecords } from '@holdfast/sources/source';
 import { open } from 'node:fs/promises';
 import { decodeStatCache, type StatCacheData } from './stat-cache-file.ts';
 
-/** Twice what is written at most. */
+/** More than the largest source takes that is recorded, unless its names are very long. */
 const maxFileBytes = 512 * 1024 * 1024;
 
 /** What the file holds, if it is whole, has the key, and the owners have the names that they had. Never an error: null then. */

@@ -1,5 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { Source } from '@holdfast/sources/source';
+import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { appendFile, chmod, mkdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -10,6 +11,7 @@ import { listSnapshots } from '../snapshots.ts';
 import { makeCachedBackups, type CachedBackups } from '../testing/cached-backups.ts';
 import { impatientClock } from '../testing/test-repository.ts';
 import { decodeStatCache } from './stat-cache-file.ts';
+import type { ComparedCache } from './stat-cache.ts';
 
 let backups: CachedBackups;
 
@@ -139,15 +141,58 @@ describe('a backup with a stat cache', () => {
   });
 
   it('does not look at what a pattern leaves out', async () => {
-    const excludes = ['two'];
-    await backups.backUp({ excludes });
+    const rules = { excludes: ['two'] };
+    await backups.backUp({ rules });
     await writeFile(join(backups.root, 'a/two'), 'left out all the same');
     backups.listed.length = 0;
-    const { summary } = await backups.backUp({ excludes });
+    const { summary } = await backups.backUp({ rules });
     expect(belowRoot(backups.listed)).toEqual([]);
     expect(summary.totalFilesProcessed).toBe(5);
     // Other rules have a cache of their own.
     expect((await backups.backUp()).summary.totalFilesProcessed).toBe(6);
+  });
+
+  it('lists a folder anew when a file in it that decides on the others has changed', async () => {
+    const rules = { excludeCaches: true };
+    await writeFile(join(backups.root, 'a/CACHEDIR.TAG'), 'not yet');
+    expect((await backups.backUp({ rules })).summary.totalFilesProcessed).toBe(7);
+    await writeFile(join(backups.root, 'a/CACHEDIR.TAG'), 'Signature: 8a477f597d28d172789f06886806bc55');
+    const cached = await backups.backUp({ rules });
+    expect(cached.summary.totalFilesProcessed).toBe(3);
+    const whole = await backups.backUp({ rules, isCached: false, isFirst: true });
+    expect(await backups.rootTreeId(cached)).toBe(await backups.rootTreeId(whole));
+  });
+
+  it('keeps its snapshot when the cache cannot be written', async () => {
+    const warnings: string[] = [];
+    await backups.backUp();
+    const path = await backups.cachePath();
+    await rm(path);
+    await mkdir(path);
+    const { snapshotId } = await backups.backUp({ more: { onWarning: (message) => warnings.push(message) } });
+    expect(warnings).toEqual([expect.stringContaining('could not be written')]);
+    expect((await listSnapshots(backups.repository)).map(({ id }) => id)).toContain(snapshotId);
+  });
+
+  it('takes what was compared before it was asked for, and compares again when that is not fresh or was ended', async () => {
+    await backups.backUp();
+    const source = await openFileSystemSource({ paths: [backups.root], roots: [backups.root] });
+    const opening = Promise.withResolvers<void>();
+    const cache = backups.openCache(source, opening.promise);
+    opening.resolve();
+    // Not the folders above, which others change.
+    const isSame = (compared: ComparedCache | null | undefined): boolean | undefined => {
+      let folder = compared?.top;
+      for (const name of backups.root.split('/').slice(1)) folder = folder?.child(name);
+      return folder?.isSame;
+    };
+    expect(isSame(await cache?.compare())).toBe(true);
+    await writeFile(join(backups.root, 'a/one'), 'changed');
+    expect(isSame(await cache?.compare())).toBe(false);
+    const failing = backups.openCache(source, Promise.reject(new Error('a wrong password')));
+    failing?.close();
+    failing?.close();
+    expect(isSame(await failing?.compare())).toBe(false);
   });
 });
 
@@ -198,7 +243,7 @@ describe('a stat cache that is of no use', () => {
   it('of another backup is as none', async () => {
     const path = await backups.cachePath();
     await rename(path, `${path}.kept`);
-    await backups.backUp({ excludes: ['two'], isFirst: true });
+    await backups.backUp({ rules: { excludes: ['two'] }, isFirst: true });
     const other = (await readFile(await backups.cachePath())).subarray();
     await rm(`${path}.kept`);
     await writeFile(path, other);

@@ -20,6 +20,8 @@ export interface StatCache {
    * is fresh. Aborts with the signal's reason.
    */
   compare(signal?: AbortSignal): Promise<ComparedCache | null>;
+  /** Ends a comparison that nobody has asked for. Calling it twice is no error. */
+  close(): void;
 }
 
 export interface ComparedCache {
@@ -59,30 +61,45 @@ export function openStatCache({ folder, location, hostname, source, meanwhile }:
     key,
     records,
     async compare(signal) {
-      const fresh = ahead !== undefined && performance.now() - ahead.begunMs <= freshMs ? ahead : undefined;
-      // It ends by itself, whoever waits for it.
-      ahead?.goOn();
+      const begun = ahead;
       ahead = undefined;
-      return await (fresh?.compared ?? load({ signal }));
+      if (begun !== undefined && performance.now() - begun.begunMs <= freshMs) return await begun.goOn();
+      begun?.end();
+      return await load({ signal });
+    },
+    close() {
+      ahead?.end();
+      ahead = undefined;
     },
   };
 }
 
 interface Ahead {
-  readonly compared: Promise<ComparedCache | null>;
   readonly begunMs: number;
-  goOn(): void;
+  goOn(): Promise<ComparedCache | null>;
+  end(): void;
 }
 
 function beginAhead(load: (options: CompareOptions) => Promise<ComparedCache | null>, meanwhile: Promise<unknown>): Ahead {
   const asked = Promise.withResolvers<void>();
+  const ended = new AbortController();
   let gate: Promise<void> = Promise.resolve();
-  const close = (): void => {
-    gate = asked.promise;
-  };
-  meanwhile.then(close, close);
-  const compared = load({ pause: () => gate });
+  meanwhile.then(
+    () => (gate = asked.promise),
+    () => ended.abort(),
+  );
+  const compared = load({ signal: ended.signal, pause: () => gate });
   // Whoever asks for it hears of a failure.
   compared.catch(() => {});
-  return { compared, begunMs: performance.now(), goOn: () => asked.resolve() };
+  return {
+    begunMs: performance.now(),
+    goOn: () => {
+      asked.resolve();
+      return compared;
+    },
+    end: () => {
+      ended.abort();
+      asked.resolve();
+    },
+  };
 }

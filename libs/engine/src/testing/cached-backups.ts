@@ -1,4 +1,4 @@
-import { openFileSystemSource } from '@holdfast/sources/file-system-source';
+import { openFileSystemSource, type FileSystemSourceOptions } from '@holdfast/sources/file-system-source';
 import type { Source } from '@holdfast/sources/source';
 import type { Storage } from '@holdfast/storage/storage';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -26,7 +26,7 @@ export interface CachedBackups extends AsyncDisposable {
   readonly listed: string[];
   /** Each has the last one with a cache as its parent. */
   backUp(options?: BackupOptions): Promise<ArchiveResult>;
-  openCache(source: Source): StatCache | undefined;
+  openCache(source: Source, meanwhile?: Promise<unknown>): StatCache | undefined;
   /** The file of the cache. */
   cachePath(): Promise<string>;
   /** The tree of the folder itself: those above it are others' and change while a test runs. */
@@ -37,7 +37,7 @@ export interface BackupOptions {
   readonly isCached?: boolean;
   readonly isFirst?: boolean;
   readonly clock?: Clock;
-  readonly excludes?: readonly string[];
+  readonly rules?: Omit<FileSystemSourceOptions, 'paths' | 'roots'>;
   readonly more?: Partial<ArchiveOptions>;
   readonly wrap?: (source: Source) => Source;
 }
@@ -51,15 +51,16 @@ export async function makeCachedBackups(): Promise<CachedBackups> {
   const plain = await createTestRepository();
   const repository: Repository = { ...plain, storage: noting(plain.storage, reads) };
   let parentId: string | undefined;
-  const openCache = (source: Source) => openStatCache({ folder, location: plain.storage.location, hostname: 'host', source });
+  const openCache = (source: Source, meanwhile?: Promise<unknown>) =>
+    openStatCache({ folder, location: plain.storage.location, hostname: 'host', source, ...(meanwhile && { meanwhile }) });
   return {
     root,
     repository,
     reads,
     listed,
     openCache,
-    async backUp({ isCached = true, isFirst = false, clock = laterClock, excludes, more, wrap } = {}) {
-      const real = await openFileSystemSource({ paths: [root], roots: [root], excludes });
+    async backUp({ isCached = true, isFirst = false, clock = laterClock, rules, more, wrap } = {}) {
+      const real = await openFileSystemSource({ paths: [root], roots: [root], ...rules });
       const noted = noteListed(real, listed);
       const source = wrap?.(noted) ?? noted;
       const parent = isFirst || parentId === undefined ? undefined : await loadSnapshot(plain, parentId);

@@ -147,14 +147,17 @@ test('a server that is killed comes back on its port, and nothing that was commi
 });
 
 // Where in the start each falls depends on the machine: while the cluster is made, while the server comes up, or after that.
-test.each([0, 5, 20, 80, 200, 400, 800])('a start that is interrupted after %i ms leaves no server and no half-made cluster', async (afterMs) => {
-  const interrupted = startEmbeddedPostgres({ dataDir, log: () => undefined, signal: AbortSignal.timeout(afterMs) });
-  const outcome = await interrupted.then(
-    (started) => started.stop(),
-    (error: unknown) => error,
-  );
-  if (outcome !== undefined) expect(outcome).toMatchObject({ message: expect.stringMatching(/aborted/u) as unknown });
-  expect((await readdir(dataDir)).filter((name) => name.startsWith('cluster.new-') || name === 'starter.pid')).toEqual([]);
-  await using server = await start();
-  expect(await query(server.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
-});
+test.each([0, 5, 20, 80, 200, 400, 800])(
+  'a start that is interrupted after %i ms leaves no server and no half-made cluster',
+  async (afterMs) => {
+    const interrupted = startEmbeddedPostgres({ dataDir, log: () => undefined, signal: AbortSignal.timeout(afterMs) });
+    const outcome = await interrupted.then(
+      (started) => started.stop(),
+      (error: unknown) => error,
+    );
+    if (outcome !== undefined) expect(outcome).toMatchObject({ message: expect.stringMatching(/aborted/u) as unknown });
+    expect((await readdir(dataDir)).filter((name) => name.startsWith('cluster.new-') || name === 'starter.pid')).toEqual([]);
+    await using server = await start();
+    expect(await query(server.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  },
+);

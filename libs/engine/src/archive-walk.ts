@@ -53,6 +53,10 @@ function beforeOf(parent: ParentFolder, node: SourceNode): TreeNode | undefined 
   return node.type === 'file' || node.type === 'dir' ? parent.get(node.name) : undefined;
 }
 
+function withFound(node: SourceNode, extendedAttributes: SourceNode['extendedAttributes']): SourceNode {
+  return extendedAttributes === undefined ? node : { ...node, extendedAttributes };
+}
+
 class ArchiveWalk {
   readonly #options: ArchiveWalkOptions;
   readonly #fileSlots: Slots;
@@ -88,7 +92,7 @@ class ArchiveWalk {
     const onDamaged = (reason: string) => onWarning(`the parent's ${path} is not used: ${reason}`);
     const parent = await loadParentFolder(loader, parentTreeId, { signal: this.#signal, onDamaged });
     const attributesBefore = (name: string, inode: bigint, changedNs: bigint) => parent.attributes(name, inode, changedNs);
-    return { parent, entries: await source.readDirectory(path, { signal: this.#signal, attributesBefore }) };
+    return { parent, entries: await source.readDirectory(path, { signal: this.#signal, attributesBefore, leavesFileAttributes: true }) };
   }
 
   /** Sources that block the thread leave no room for timers, messages and an abort by themselves. */
@@ -144,7 +148,9 @@ class ArchiveWalk {
     if (content !== null) {
       onFile('unmodified', node.sizeBytes);
       onBytes(node.sizeBytes);
-      return { node: encodeNodeText(encodeSourceNode(node, { content })) };
+      // The change time is that of the parent, and so are the attributes.
+      const same = node.attributesUnread === true ? withFound(node, before?.extendedAttributes) : node;
+      return { node: encodeNodeText(encodeSourceNode(same, { content })) };
     }
     await this.#fileSlots.acquire();
     return { node: this.#track(this.#storeFile(path, node, before).finally(() => this.#fileSlots.release())) };
@@ -159,8 +165,11 @@ class ArchiveWalk {
       return null;
     }
     onFile(before?.type === 'file' ? 'changed' : 'new', stored.sizeBytes);
+    const { content, sizeBytes, attributes } = stored;
+    if (node.attributesUnread === true && attributes?.problem !== undefined) onSkipped({ path, reason: attributes.problem });
+    const whole = node.attributesUnread === true ? withFound(node, attributes?.attributes) : node;
     // A file that grew or shrank meanwhile: the node says what was stored, so the next backup sees the difference and reads it again.
-    return encodeNodeText(encodeSourceNode(node, { content: stored.content, sizeBytes: stored.sizeBytes }));
+    return encodeNodeText(encodeSourceNode(whole, { content, sizeBytes }));
   }
 
   async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {

@@ -4,12 +4,12 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
+import { readAttributes } from './extended-attributes.ts';
 import { isVanished } from './file-system-error.ts';
 import type { FolderScan, ScannedStat } from './folder-scan.ts';
 import type { OwnerNames } from './owner-names.ts';
 import type { SourceSelection } from './source-selection.ts';
 import type { NodeType, ReadDirectoryOptions, SourceEntry, SourceNode } from './source.ts';
-import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
 
@@ -28,6 +28,7 @@ const nodeTypes: ReadonlyMap<number, NodeType> = new Map([
 
 export interface ListingOptions {
   readonly attributesBefore?: ReadDirectoryOptions['attributesBefore'];
+  readonly leavesFileAttributes?: ReadDirectoryOptions['leavesFileAttributes'];
   readonly selection: SourceSelection;
   /** Of the source's path above the folder: another one may be left out. */
   readonly device: bigint;
@@ -83,6 +84,10 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
       return;
     }
     const before = options.attributesBefore?.(name, found.inode, found.changedNs) ?? null;
+    if (before === null && type === 'file' && options.leavesFileAttributes === true) {
+      entries.push({ kind: 'node', node: { ...node, attributesUnread: true } });
+      return;
+    }
     const { attributes, problem } = before === null ? readAttributes(scan.at(name)) : { attributes: before };
     entries.push({
       kind: 'node',
@@ -257,23 +262,4 @@ function nodeOf(name: string, type: NodeType, found: ScannedStat, owners: OwnerN
     linkCount: BigInt(linkCount),
     ...(type === 'dev' || type === 'chardev' ? { device } : {}),
   };
-}
-
-function readAttributes(path: SystemPath): { attributes: ReadonlyMap<string, Uint8Array>; problem?: string } {
-  const attributes = new Map<string, Uint8Array>();
-  const calls = loadSystemCalls();
-  if (calls === undefined) return { attributes };
-  try {
-    const { names, unnamableCount } = calls.listAttributes(path);
-    for (const name of names) attributes.set(name, calls.getAttribute(path, name));
-    if (unnamableCount === 0) return { attributes };
-    return { attributes, problem: `stored without ${unnamableCount} extended attributes whose names are not UTF-8` };
-  } catch (error) {
-    const errno = errnoCode(error);
-    if (errno === undefined) throw error;
-    // No attributes on this file system; or one that went between the two calls, and then the rest is of no use either.
-    if (errno === 'EOPNOTSUPP' || errno === 'ENOTSUP') return { attributes };
-    if (isVanished(error)) throw error;
-    return { attributes, problem: `stored without all of its extended attributes (${errno})` };
-  }
 }

@@ -1,3 +1,5 @@
+import type { FoundAttributes } from './extended-attributes.ts';
+
 /**
  * What a backup reads: a tree that begins at `/` and holds only what the backup is to hold. A file system source shows the
  * folders above its paths with nothing else in them, so that the snapshot has the same shape as one that restic would make.
@@ -35,6 +37,11 @@ export interface ReadDirectoryOptions {
    * and nobody has to ask for them. Null when they are not.
    */
   readonly attributesBefore?: (name: string, inode: bigint, changedNs: bigint) => ReadonlyMap<string, Uint8Array> | null;
+  /**
+   * Leaves those of regular files to whoever opens the files, where that is cheaper: their nodes then say `attributesUnread`.
+   * See SourceFile.readAttributes and readOpenAttributes.
+   */
+  readonly leavesFileAttributes?: boolean;
 }
 
 /** Plain data, good for a structured clone. */
@@ -71,6 +78,8 @@ export interface SourceNode {
   readonly device?: bigint;
   /** Name to value. */
   readonly extendedAttributes?: ReadonlyMap<string, Uint8Array>;
+  /** Nobody has looked yet what extended attributes there are: see ReadDirectoryOptions. */
+  readonly attributesUnread?: true;
 }
 
 /** Something that a backup could not store. `path` is absolute, `reason` is for people. */
@@ -82,5 +91,7 @@ export interface SkippedEntry {
 export interface SourceFile {
   /** Fills `into` from `positionBytes`; returns the bytes read, 0 at the end of the file. */
   read(into: Uint8Array, positionBytes: number): Promise<number>;
+  /** Present where a listing may leave them unread. */
+  readAttributes?(): FoundAttributes;
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { objectIdBytes } from '@holdfast/restic-format/object-id';
-import type { StoredFile } from '../file-storer.ts';
+import { withAttributes, type StoredFile } from '../file-storer.ts';
 import { skippedFile, type BatchAnswer } from './archive-calls.ts';
 
 /** What one call stores: enough to make the call itself cheap, little enough for all threads to end at the same time. */
@@ -44,7 +44,7 @@ export class FileBatch {
   }
 
   /** Tells each file what became of it. */
-  settle({ ids, blobCounts, sizesBytes, reasons }: BatchAnswer): void {
+  settle({ ids, blobCounts, sizesBytes, reasons, attributes }: BatchAnswer): void {
     const hex = hexOf(ids);
     let at = 0;
     let reason = 0;
@@ -52,7 +52,9 @@ export class FileBatch {
       const count = blobCounts[nth] ?? skippedFile;
       if (count === skippedFile) resolve({ kind: 'skipped', reason: reasons[reason++] ?? '' });
       else {
-        resolve({ kind: 'stored', content: sliceIds(hex, at, count), sizeBytes: sizesBytes[nth] ?? 0 });
+        resolve(
+          withAttributes({ kind: 'stored', content: sliceIds(hex, at, count), sizeBytes: sizesBytes[nth] ?? 0 }, attributes.get(nth)),
+        );
         at += count;
       }
     }

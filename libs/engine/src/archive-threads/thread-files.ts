@@ -1,6 +1,7 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { createArenaChunker, type Arena, type ArenaChunker } from '@holdfast/restic-format/arena';
 import { maxChunkBytes, minChunkBytes } from '@holdfast/restic-format/chunker';
+import { noAttributesFound, readOpenAttributes, type FoundAttributes } from '@holdfast/sources/extended-attributes';
 import { findHoles } from '@holdfast/sources/file-holes';
 import { openThreadFolder } from '@holdfast/sources/thread-folder';
 import { readingError } from '@holdfast/sources/file-system-error';
@@ -26,6 +27,20 @@ export interface ThreadFilesOptions {
   readonly throwIfAborted: () => void;
 }
 
+interface StoredSmall {
+  readonly sizeBytes: number;
+  readonly attributes: FoundAttributes;
+}
+
+const nothingStored: FileAnswer = {
+  kind: 'skipped',
+  reason: '',
+  sizeBytes: 0,
+  segments: [],
+  descriptor: -1,
+  attributes: noAttributesFound,
+};
+
 /** Chunks that lie one behind the other in the read region. */
 interface CutRun {
   readonly lengths: readonly number[];
@@ -47,6 +62,7 @@ export class ThreadFiles {
     const [blobCounts, sizesBytes] = [new Int32Array(fileCount), new Float64Array(fileCount)];
     const ids = new IdList();
     const reasons: string[] = [];
+    const attributes = new Map<number, FoundAttributes>();
     let nth = 0;
     for (const { folder, names } of folders) {
       const opened = attempt(() => openThreadFolder(folder));
@@ -57,13 +73,13 @@ export class ThreadFiles {
         if (stored.kind === 'skipped') {
           ids.count = before;
           reasons.push(stored.reason);
-        }
+        } else if (stored.value.attributes !== noAttributesFound) attributes.set(nth, stored.value.attributes);
         blobCounts[nth] = stored.kind === 'skipped' ? skippedFile : ids.count - before;
-        sizesBytes[nth++] = stored.kind === 'skipped' ? 0 : stored.value;
+        sizesBytes[nth++] = stored.kind === 'skipped' ? 0 : stored.value.sizeBytes;
       }
       if (opened.kind === 'done') opened.value.close();
     }
-    return { ids: ids.copy(), blobCounts, sizesBytes, reasons };
+    return { ids: ids.copy(), blobCounts, sizesBytes, reasons, attributes };
   }
 
   /** `share` may take a run of chunks over, and then returns the number that it goes by. */
@@ -81,7 +97,7 @@ export class ThreadFiles {
         within.close();
       }
     });
-    if (opened.kind === 'skipped') return { kind: 'skipped', reason: opened.reason, sizeBytes: 0, segments: [], descriptor: -1 };
+    if (opened.kind === 'skipped') return { ...nothingStored, reason: opened.reason };
     const descriptor = opened.value;
     const segments: (Uint8Array | number)[] = [];
     const storeRun = async (run: CutRun): Promise<void> => {
@@ -97,10 +113,10 @@ export class ThreadFiles {
       };
       const sizeBytes = await this.#cutAll(descriptor, posix.join(folder, name), storeRun, storeZeros);
       isKept = segments.some((segment) => typeof segment === 'number');
-      return { kind: 'stored', reason: '', sizeBytes, segments, descriptor };
+      return { kind: 'stored', reason: '', sizeBytes, segments, descriptor, attributes: readOpenAttributes(descriptor) };
     } catch (error) {
       if (!isPathError(error)) throw error;
-      return { kind: 'skipped', reason: error.message, sizeBytes: 0, segments, descriptor: -1 };
+      return { ...nothingStored, reason: error.message, segments };
     } finally {
       if (!isKept) closeSync(descriptor);
     }
@@ -119,7 +135,7 @@ export class ThreadFiles {
     return { ids: await this.#storeRun({ lengths, positionBytes: first }, () => {}), isWhole: true };
   }
 
-  async #storeIn(folder: ReturnType<typeof openThreadFolder>, name: string, path: string, ids: IdList): Promise<Attempt<number>> {
+  async #storeIn(folder: ReturnType<typeof openThreadFolder>, name: string, path: string, ids: IdList): Promise<Attempt<StoredSmall>> {
     const { address, arena, save } = this.#options;
     const opened = attempt(() => folder.openFile(name));
     if (opened.kind === 'skipped') return opened;
@@ -130,7 +146,7 @@ export class ThreadFiles {
       // Less than was asked for: the file ends here. Most files do.
       if (read.value < minChunkBytes) {
         if (read.value > 0) ids.push(await save(address, read.value));
-        return read;
+        return { kind: 'done', value: { sizeBytes: read.value, attributes: readOpenAttributes(descriptor) } };
       }
       const sizeBytes = await this.#cutAll(
         descriptor,
@@ -146,7 +162,7 @@ export class ThreadFiles {
           for (let nth = 0; nth < count; nth++) ids.push(zeroId);
         },
       );
-      return { kind: 'done', value: sizeBytes };
+      return { kind: 'done', value: { sizeBytes, attributes: readOpenAttributes(descriptor) } };
     } catch (error) {
       if (!isPathError(error)) throw error;
       return { kind: 'skipped', reason: error.message };

@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
+import { FilePlace, FileRuns, withAttributesOf } from './file-runs.ts';
 import type { FileStorer } from './file-storer.ts';
 import { loadParentFolder, unchangedContent, type ParentFolder } from './parent.ts';
 import { Slots } from './slots.ts';
@@ -30,7 +31,7 @@ export interface ArchiveWalkOptions {
 }
 
 /** Folders that are listed but wait for their files: bounds the memory of the walk, which runs ahead of the reading. */
-const maxUnfinishedFolders = 256;
+const maxUnfinishedFolders = 64;
 
 /** An abort is to be seen within a second, and threads are to be fed; a breath costs microseconds. */
 const breathIntervalMs = 10;
@@ -40,7 +41,7 @@ interface ListedFolder {
   readonly parent: ParentFolder;
 }
 
-type PendingNode = NamedNodeText | null | Promise<NamedNodeText | null>;
+type PendingNode = NamedNodeText | null | FilePlace | Promise<NamedNodeText | null>;
 
 /** Walks the source, stores its files and trees, and returns the id of the top tree. */
 export async function walkSource(options: ArchiveWalkOptions): Promise<ObjectId> {
@@ -53,13 +54,9 @@ function beforeOf(parent: ParentFolder, node: SourceNode): TreeNode | undefined 
   return node.type === 'file' || node.type === 'dir' ? parent.get(node.name) : undefined;
 }
 
-function withFound(node: SourceNode, extendedAttributes: SourceNode['extendedAttributes']): SourceNode {
-  return extendedAttributes === undefined ? node : { ...node, extendedAttributes };
-}
-
 class ArchiveWalk {
   readonly #options: ArchiveWalkOptions;
-  readonly #fileSlots: Slots;
+  readonly #runs: FileRuns;
   readonly #folderSlots = new Slots(maxUnfinishedFolders);
   /** Ends the walk and its tasks together, at the first failure of any. */
   readonly #failed = new AbortController();
@@ -69,8 +66,8 @@ class ArchiveWalk {
 
   constructor(options: ArchiveWalkOptions) {
     this.#options = options;
-    this.#fileSlots = new Slots(options.concurrentFiles);
     this.#signal = AbortSignal.any([options.signal, this.#failed.signal]);
+    this.#runs = new FileRuns({ ...options, signal: this.#signal, track: (task) => this.#track(task) });
   }
 
   async run(): Promise<ObjectId> {
@@ -106,8 +103,8 @@ class ArchiveWalk {
   async #walkFolder(path: string, { entries, parent }: ListedFolder): Promise<{ treeId: Promise<ObjectId> }> {
     const { onSkipped } = this.#options;
     const nodes: PendingNode[] = [];
+    this.#signal.throwIfAborted();
     for (const entry of entries) {
-      this.#signal.throwIfAborted();
       if (entry.kind === 'skipped') {
         onSkipped(entry.skipped);
         continue;
@@ -117,18 +114,19 @@ class ArchiveWalk {
         nodes.push(same);
         continue;
       }
-      const pending = await this.#beginNode(joinPath(path, entry.node.name), entry.node, beforeOf(parent, entry.node));
+      const pending = await this.#beginNode(path, entry.node, beforeOf(parent, entry.node));
       if (pending !== null) nodes.push(pending.node);
     }
+    await this.#runs.send();
     // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
     await this.#folderSlots.acquire();
     return { treeId: this.#track(this.#saveTree(nodes, parent).finally(() => this.#folderSlots.release())) };
   }
 
   /** Stores a node or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
-  async #beginNode(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
-    if (node.type === 'file') return await this.#beginFile(path, node, before);
-    if (node.type === 'dir') return await this.#beginFolder(path, node, before);
+  async #beginNode(folder: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
+    if (node.type === 'file') return await this.#beginFile(folder, node, before);
+    if (node.type === 'dir') return await this.#beginFolder(joinPath(folder, node.name), node, before);
     return { node: encodeNodeText(encodeSourceNode(node)) };
   }
 
@@ -142,38 +140,30 @@ class ArchiveWalk {
     return { name: node.name, text };
   }
 
-  async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
+  async #beginFile(folder: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
     const { index, onFile, onBytes } = this.#options;
     const content = unchangedContent(node, before, index);
     if (content !== null) {
       onFile('unmodified', node.sizeBytes);
       onBytes(node.sizeBytes);
       // The change time is that of the parent, and so are the attributes.
-      const same = node.attributesUnread === true ? withFound(node, before?.extendedAttributes) : node;
+      const same = node.attributesUnread === true ? withAttributesOf(node, before?.extendedAttributes) : node;
       return { node: encodeNodeText(encodeSourceNode(same, { content })) };
     }
-    await this.#fileSlots.acquire();
-    return { node: this.#track(this.#storeFile(path, node, before).finally(() => this.#fileSlots.release())) };
+    const place = this.#runs.add(folder, node, before);
+    if (this.#runs.isFull) await this.#sendRuns();
+    return { node: place };
   }
 
-  async #storeFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<NamedNodeText | null> {
-    const { storer, onFile, onSkipped, onBytes } = this.#options;
+  /** Threads that store wait for what was gathered, and this may have to wait for them. */
+  async #sendRuns(): Promise<void> {
+    await this.#runs.send();
     this.#signal.throwIfAborted();
-    const stored = await storer.store(path, { signal: this.#signal, onBytes, sizeBytes: node.sizeBytes });
-    if (stored.kind === 'skipped') {
-      onSkipped({ path, reason: stored.reason });
-      return null;
-    }
-    onFile(before?.type === 'file' ? 'changed' : 'new', stored.sizeBytes);
-    const { content, sizeBytes, attributes } = stored;
-    if (node.attributesUnread === true && attributes?.problem !== undefined) onSkipped({ path, reason: attributes.problem });
-    const whole = node.attributesUnread === true ? withFound(node, attributes?.attributes) : node;
-    // A file that grew or shrank meanwhile: the node says what was stored, so the next backup sees the difference and reads it again.
-    return encodeNodeText(encodeSourceNode(whole, { content, sizeBytes }));
   }
 
   async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
     let listed: ListedFolder;
+    await this.#sendRuns();
     try {
       listed = await this.#list(path, before?.subtree);
     } catch (error) {
@@ -194,7 +184,7 @@ class ArchiveWalk {
   async #saveTree(nodes: readonly PendingNode[], parent: ParentFolder): Promise<ObjectId> {
     const whole: NamedNodeText[] = [];
     for (const pending of nodes) {
-      const node = pending instanceof Promise ? await pending : pending;
+      const node = pending instanceof Promise ? await pending : pending instanceof FilePlace ? await pending.node() : pending;
       if (node !== null) whole.push(node);
     }
     const isSame = whole.length === parent.nodeCount && whole.every(({ name, text }) => parent.text(name) === text);

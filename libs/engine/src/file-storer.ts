@@ -12,6 +12,14 @@ import type { BlobSink } from './blob-sink.ts';
 export interface FileStorer {
   /** Throws for the repository's troubles only. */
   store(path: string, options: StoreOptions): Promise<StoredFile>;
+  /** Files of one folder at once, in their order; where it is not there, one after the other does as well. */
+  storeRun?(folder: string, files: readonly FileToStore[], options: Omit<StoreOptions, 'sizeBytes'>): Promise<readonly StoredFile[]>;
+}
+
+export interface FileToStore {
+  readonly name: string;
+  /** What it had when it was looked at. */
+  readonly sizeBytes: number;
 }
 
 export interface StoreOptions {

@@ -1,4 +1,5 @@
-import type { Arena, ArenaCipher } from '@holdfast/restic-format/arena';
+import type { Arena } from '@holdfast/restic-format/arena';
+import type { ArenaCipher } from '@holdfast/restic-format/arena-cipher';
 import type { BlobType } from '@holdfast/restic-format/pack';
 import { createHash, type Hash } from 'node:crypto';
 import { maxPackBlobs, targetPackBytes } from '../open-pack.ts';

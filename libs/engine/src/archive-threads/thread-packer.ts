@@ -1,4 +1,5 @@
-import { createArenaCipher, type Arena, type ArenaCipher } from '@holdfast/restic-format/arena';
+import type { Arena } from '@holdfast/restic-format/arena';
+import { createArenaCipher, type ArenaCipher } from '@holdfast/restic-format/arena-cipher';
 import { maxChunkBytes } from '@holdfast/restic-format/chunker';
 import { overheadBytes, type MasterKeys } from '@holdfast/restic-format/cipher';
 import { compressionLevels, type CompressionMode } from '@holdfast/restic-format/compression';

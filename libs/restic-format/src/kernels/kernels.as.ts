@@ -237,6 +237,16 @@ export function macEnd(at: usize, size: usize): void {
   store<u32>(TAG, <u32>t, 12);
 }
 
+/** Copies the block at `from` to `to`. */
+export function copyBlock(from: usize, to: usize): void {
+  v128.store(to, v128.load(from));
+}
+
+/** Whether two blocks are the same. Takes as long for all that differ. */
+export function isSameBlock(a: usize, b: usize): bool {
+  return !v128.any_true(v128.xor(v128.load(a), v128.load(b)));
+}
+
 // Counter mode ---------------------------------------------------------------------------------------------------------------
 
 /** Fills [at, at + 16·count) with the counter blocks that follow from the IV at `iv`: 128-bit integers, big-endian, counting up. */

@@ -6,6 +6,9 @@ export interface Kernels {
   macBegin(): void;
   macUpdate(at: number, sizeBytes: number): void;
   macEnd(at: number, sizeBytes: number): void;
+  copyBlock(from: number, to: number): void;
+  /** 1 or 0. Takes as long for all that differ. */
+  isSameBlock(a: number, b: number): number;
   counterBlocks(iv: number, at: number, count: number): void;
   mask(at: number, key: number, sizeBytes: number): void;
   chunkSetPolynomial(polynomial: bigint): void;

@@ -68,12 +68,12 @@ export class ThreadPacker {
     const needed = overheadBytes + compressBound(plainBytes);
     if (needed > packRegionBytes) {
       const stage = this.#options.address;
-      const packed = this.#seal(type, address, plainBytes, stage);
-      pack.takeFrom(stage, id, packed.sealedBytes, packed.plainBytes);
+      const packed = this.#compress(type, address, plainBytes, stage);
+      pack.takeFrom(stage, id, this.#cipher.seal(stage, packed.bodyBytes), packed.plainBytes);
     } else {
       if (needed > pack.roomBytes) pack.flush();
-      const packed = this.#seal(type, address, plainBytes, pack.nextAddress);
-      pack.take(id, packed.sealedBytes, packed.plainBytes);
+      const packed = this.#compress(type, address, plainBytes, pack.nextAddress);
+      pack.take(id, packed.bodyBytes, packed.plainBytes);
     }
     if (pack.isFull) await this.#end(place);
   }
@@ -85,7 +85,7 @@ export class ThreadPacker {
       if (open === undefined) continue;
       if (open.pack.isOut) await this.#end(place);
       else {
-        rests.push({ header: open.pack.header, blobs: open.pack.regionCopy });
+        rests.push({ header: open.pack.header, blobs: open.pack.copyRegion() });
         open.output.discard();
         this.#open[place] = undefined;
       }
@@ -105,26 +105,26 @@ export class ThreadPacker {
   async #begin(type: BlobType, place: number): Promise<{ pack: ThreadPack; output: PackOutput }> {
     const { arena, address, openOutput } = this.#options;
     const output = await openOutput();
-    return { pack: new ThreadPack(type, arena, address + stageBytes + place * packRegionBytes, output), output };
+    return { pack: new ThreadPack(type, arena, address + stageBytes + place * packRegionBytes, this.#cipher, output), output };
   }
 
-  /** Compresses from one place of the arena to another and seals there. `plainBytes` is 0 when it is not compressed. */
-  #seal(type: BlobType, from: number, plainBytes: number, to: number): { sealedBytes: number; plainBytes: number } {
+  /** Compresses from one place of the arena to another, where it can be sealed. `plainBytes` is 0 when it is not compressed. */
+  #compress(type: BlobType, from: number, plainBytes: number, to: number): { bodyBytes: number; plainBytes: number } {
     const { memory } = this.#options.arena;
     const isCompressible = plainBytes >= minCompressibleBytes && (this.#options.compression !== 'off' || type === 'tree');
     const zstd = this.#zstd[type];
     const body = to + overheadBytes / 2;
     const packed = isCompressible ? zstd.run(memory, from, plainBytes, memory, body, compressBound(plainBytes)) : -1;
-    if (packed >= 0 && packed < plainBytes) return { sealedBytes: this.#cipher.seal(to, packed), plainBytes };
+    if (packed >= 0 && packed < plainBytes) return { bodyBytes: packed, plainBytes };
     memory.copyWithin(body, from, from + plainBytes);
-    return { sealedBytes: this.#cipher.seal(to, plainBytes), plainBytes: 0 };
+    return { bodyBytes: plainBytes, plainBytes: 0 };
   }
 
   async #end(place: number): Promise<void> {
     const open = this.#open[place];
     if (open === undefined) return;
     this.#open[place] = undefined;
-    const ended = open.pack.end(this.#cipher, this.#options.address);
+    const ended = open.pack.end(this.#options.address);
     const commit = open.output.commit(ended).catch((error: unknown) => {
       this.#failure ??= { error };
     });

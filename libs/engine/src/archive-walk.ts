@@ -114,20 +114,19 @@ class ArchiveWalk {
         nodes.push(same);
         continue;
       }
-      const pending = await this.#beginNode(path, entry.node, beforeOf(parent, entry.node));
-      if (pending !== null) nodes.push(pending.node);
+      const before = beforeOf(parent, entry.node);
+      if (entry.node.type === 'file') {
+        nodes.push(this.#beginFile(path, entry.node, before));
+        if (this.#runs.isFull) await this.#sendRuns();
+      } else if (entry.node.type === 'dir') {
+        const pending = await this.#beginFolder(joinPath(path, entry.node.name), entry.node, before);
+        if (pending !== null) nodes.push(pending.node);
+      } else nodes.push(encodeNodeText(encodeSourceNode(entry.node)));
     }
     await this.#runs.send();
     // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
     await this.#folderSlots.acquire();
     return { treeId: this.#track(this.#saveTree(nodes, parent).finally(() => this.#folderSlots.release())) };
-  }
-
-  /** Stores a node or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
-  async #beginNode(folder: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
-    if (node.type === 'file') return await this.#beginFile(folder, node, before);
-    if (node.type === 'dir') return await this.#beginFolder(joinPath(folder, node.name), node, before);
-    return { node: encodeNodeText(encodeSourceNode(node)) };
   }
 
   /** The text of a file's node that the parent has, when its file is certainly the same: nothing is encoded then. */
@@ -140,7 +139,8 @@ class ArchiveWalk {
     return { name: node.name, text };
   }
 
-  async #beginFile(folder: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
+  /** Not to be waited for: most folders hold little but files. */
+  #beginFile(folder: string, node: SourceNode, before: TreeNode | undefined): PendingNode {
     const { index, onFile, onBytes } = this.#options;
     const content = unchangedContent(node, before, index);
     if (content !== null) {
@@ -148,11 +148,9 @@ class ArchiveWalk {
       onBytes(node.sizeBytes);
       // The change time is that of the parent, and so are the attributes.
       const same = node.attributesUnread === true ? withAttributesOf(node, before?.extendedAttributes) : node;
-      return { node: encodeNodeText(encodeSourceNode(same, { content })) };
+      return encodeNodeText(encodeSourceNode(same, { content }));
     }
-    const place = this.#runs.add(folder, node, before);
-    if (this.#runs.isFull) await this.#sendRuns();
-    return { node: place };
+    return this.#runs.add(folder, node, before);
   }
 
   /** Threads that store wait for what was gathered, and this may have to wait for them. */
@@ -161,6 +159,7 @@ class ArchiveWalk {
     this.#signal.throwIfAborted();
   }
 
+  /** Lists a folder and begins all below: `node` is in a wrapper so that it is not waited for here. Null: left out. */
   async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
     let listed: ListedFolder;
     await this.#sendRuns();
@@ -184,7 +183,8 @@ class ArchiveWalk {
   async #saveTree(nodes: readonly PendingNode[], parent: ParentFolder): Promise<ObjectId> {
     const whole: NamedNodeText[] = [];
     for (const pending of nodes) {
-      const node = pending instanceof Promise ? await pending : pending instanceof FilePlace ? await pending.node() : pending;
+      if (pending instanceof FilePlace && !pending.run.isDone) await pending.run.done;
+      const node = pending instanceof Promise ? await pending : pending instanceof FilePlace ? pending.stored : pending;
       if (node !== null) whole.push(node);
     }
     const isSame = whole.length === parent.nodeCount && whole.every(({ name, text }) => parent.text(name) === text);

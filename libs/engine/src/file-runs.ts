@@ -29,18 +29,14 @@ export class FilePlace {
     this.source = source;
     this.before = before;
   }
-
-  /** Waits for the run. */
-  async node(): Promise<NamedNodeText | null> {
-    await this.run.done;
-    return this.stored;
-  }
 }
 
 interface FileRun {
   readonly folder: string;
   readonly places: FilePlace[];
+  /** There when it has been sent. */
   done: Promise<void> | undefined;
+  isDone: boolean;
 }
 
 /** Files that follow each other in a folder are stored in runs: what is made and waited for a file costs as much as storing a tiny one. */
@@ -73,7 +69,7 @@ export class FileRuns {
     const isAlone = source.sizeBytes > maxRunBytes;
     let run = isAlone ? undefined : this.#open;
     if (run?.folder !== folder) {
-      run = { folder, places: [], done: undefined };
+      run = { folder, places: [], done: undefined, isDone: false };
       this.#runs.push(run);
       if (!isAlone) this.#open = run;
     }
@@ -98,19 +94,22 @@ export class FileRuns {
     }
   }
 
-  async #store({ folder, places }: FileRun): Promise<void> {
+  async #store(run: FileRun): Promise<void> {
+    const { folder, places } = run;
     const { storer, signal, onBytes } = this.#options;
     signal.throwIfAborted();
     const files = places.map(({ source: { name, sizeBytes } }) => ({ name, sizeBytes }));
     if (storer.storeRun !== undefined) {
       const stored = await storer.storeRun(folder, files, { signal, onBytes });
-      for (const [nth, place] of places.entries()) this.#settle(folder, place, stored[nth]);
-      return;
+      let nth = 0;
+      for (const place of places) this.#settle(folder, place, stored[nth++]);
+    } else {
+      for (const place of places) {
+        const { name, sizeBytes } = place.source;
+        this.#settle(folder, place, await storer.store(joinPath(folder, name), { signal, onBytes, sizeBytes }));
+      }
     }
-    for (const place of places) {
-      const { name, sizeBytes } = place.source;
-      this.#settle(folder, place, await storer.store(joinPath(folder, name), { signal, onBytes, sizeBytes }));
-    }
+    run.isDone = true;
   }
 
   #settle(folder: string, place: FilePlace, file: StoredFile = { kind: 'skipped', reason: 'nobody has stored it' }): void {

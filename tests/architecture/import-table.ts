@@ -29,6 +29,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'sources/source',
       'sources/target',
       'sources/thread-folder',
+      'sources/extended-attributes',
       'sources/file-holes',
       'sources/file-system-error',
       'sources/thread-target',

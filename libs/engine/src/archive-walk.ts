@@ -8,6 +8,7 @@ import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
 import type { Clock } from './clock.ts';
+import { FilePlace, FileRuns, withAttributesOf } from './file-runs.ts';
 import type { FileStorer } from './file-storer.ts';
 import { isUnlistable, listFolderForWalk, type KeptEntries, type KeptFolder, type ListedFolder } from './folder-lister.ts';
 import { unchangedContent, type ParentFolder } from './parent.ts';
@@ -40,7 +41,7 @@ export interface ArchiveWalkOptions {
 }
 
 /** Folders that are listed but wait for their files: bounds the memory of the walk, which runs ahead of the reading. */
-const maxUnfinishedFolders = 256;
+const maxUnfinishedFolders = 64;
 
 /** An abort is to be seen within a second, and threads are to be fed; a breath costs microseconds. */
 const breathIntervalMs = 10;
@@ -50,7 +51,7 @@ export interface WalkedSource {
   readonly recorded: RecordedFolder | undefined;
 }
 
-type PendingNode = NamedNodeText | null | Promise<NamedNodeText | null>;
+type PendingNode = NamedNodeText | null | FilePlace | Promise<NamedNodeText | null>;
 
 /** Walks the source, stores its files and trees, and returns the id of the top tree. */
 export async function walkSource(options: ArchiveWalkOptions): Promise<WalkedSource> {
@@ -88,7 +89,7 @@ function beforeOf(parent: ParentFolder, node: SourceNode): TreeNode | undefined 
 
 class ArchiveWalk {
   readonly #options: ArchiveWalkOptions;
-  readonly #fileSlots: Slots;
+  readonly #runs: FileRuns;
   readonly #folderSlots = new Slots(maxUnfinishedFolders);
   /** Ends the walk and its tasks together, at the first failure of any. */
   readonly #failed = new AbortController();
@@ -98,8 +99,8 @@ class ArchiveWalk {
 
   constructor(options: ArchiveWalkOptions) {
     this.#options = options;
-    this.#fileSlots = new Slots(options.concurrentFiles);
     this.#signal = AbortSignal.any([options.signal, this.#failed.signal]);
+    this.#runs = new FileRuns({ ...options, signal: this.#signal, track: (task) => this.#track(task) });
   }
 
   async run(): Promise<WalkedSource> {
@@ -144,6 +145,7 @@ class ArchiveWalk {
         if (pending !== null) nodes.push(pending.node);
       }
     }
+    await this.#runs.send();
     // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
     await this.#folderSlots.acquire();
     return { treeId: this.#track(this.#saveTree(nodes, listed).finally(() => this.#folderSlots.release())) };
@@ -159,7 +161,11 @@ class ArchiveWalk {
     const same = this.#sameFile(node, listed.parent);
     if (same !== null) return { node: same };
     const [nodePath, before] = [joinPath(path, node.name), beforeOf(listed.parent, node)];
-    if (node.type === 'file') return await this.#beginFile(nodePath, node, before, listed);
+    if (node.type === 'file') {
+      const pending = this.#beginFile(path, node, before, listed.recorded);
+      if (this.#runs.isFull) await this.#sendRuns();
+      return { node: pending };
+    }
     if (node.type !== 'dir') return { node: encodeNodeText(encodeSourceNode(node)) };
     const isUnmoved = before?.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
     const folder: WalkedFolder = {
@@ -205,36 +211,24 @@ class ArchiveWalk {
     return { name: node.name, text };
   }
 
-  async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined, listed: ListedFolder): Promise<{ node: PendingNode }> {
+  /** Not to be waited for: most folders hold little but files. */
+  #beginFile(folder: string, node: SourceNode, before: TreeNode | undefined, recorded: RecordedFolder | undefined): PendingNode {
     const { index, onFile, onBytes } = this.#options;
     const content = unchangedContent(node, before, index);
     if (content !== null) {
       onFile('unmodified', node.sizeBytes);
       onBytes(node.sizeBytes);
-      return { node: encodeNodeText(encodeSourceNode(node, { content })) };
+      // The change time is that of the parent, and so are the attributes.
+      const same = node.attributesUnread === true ? withAttributesOf(node, before?.extendedAttributes) : node;
+      return encodeNodeText(encodeSourceNode(same, { content }));
     }
-    await this.#fileSlots.acquire();
-    return { node: this.#track(this.#storeFile(path, node, before, listed).finally(() => this.#fileSlots.release())) };
+    return this.#runs.add(folder, node, before, recorded);
   }
 
-  async #storeFile(
-    path: string,
-    node: SourceNode,
-    before: TreeNode | undefined,
-    { recorded }: ListedFolder,
-  ): Promise<NamedNodeText | null> {
-    const { storer, onFile, onSkipped, onBytes } = this.#options;
+  /** Threads that store wait for what was gathered, and this may have to wait for them. */
+  async #sendRuns(): Promise<void> {
+    await this.#runs.send();
     this.#signal.throwIfAborted();
-    const stored = await storer.store(path, { signal: this.#signal, onBytes, sizeBytes: node.sizeBytes });
-    // What was not stored as it was looked at is to be looked at again.
-    if (stored.kind === 'skipped' || stored.sizeBytes !== node.sizeBytes) recorded?.record.spoil(node.name);
-    if (stored.kind === 'skipped') {
-      onSkipped({ path, reason: stored.reason });
-      return null;
-    }
-    onFile(before?.type === 'file' ? 'changed' : 'new', stored.sizeBytes);
-    // A file that grew or shrank meanwhile: the node says what was stored, so the next backup sees the difference and reads it again.
-    return encodeNodeText(encodeSourceNode(node, { content: stored.content, sizeBytes: stored.sizeBytes }));
   }
 
   async #beginFolder(path: string, folder: WalkedFolder, above: ListedFolder): Promise<{ node: PendingNode } | null> {
@@ -245,6 +239,7 @@ class ArchiveWalk {
       return { node: onStored(known.treeId) };
     }
     let listed: ListedFolder;
+    await this.#sendRuns();
     try {
       listed = await this.#list(path, treeBefore, known);
     } catch (error) {
@@ -261,7 +256,8 @@ class ArchiveWalk {
   async #saveTree(nodes: readonly PendingNode[], { parent, recorded, kept }: ListedFolder): Promise<ObjectId> {
     const whole: NamedNodeText[] = [];
     for (const pending of nodes) {
-      const node = pending instanceof Promise ? await pending : pending;
+      if (pending instanceof FilePlace && !pending.run.isDone) await pending.run.done;
+      const node = pending instanceof Promise ? await pending : pending instanceof FilePlace ? pending.stored : pending;
       if (node !== null) whole.push(node);
     }
     const bytes = kept === undefined ? treeOf(whole, parent) : revisedTreeOf(whole, parent, kept);

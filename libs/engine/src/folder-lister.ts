@@ -92,7 +92,7 @@ async function readDirectory(
   wanted: { names?: ReadonlySet<string>; record?: FolderRecord },
 ): Promise<SourceEntry[]> {
   const attributesBefore = (name: string, inode: bigint, changedNs: bigint) => parent.attributes(name, inode, changedNs);
-  return await source.readDirectory(path, { signal, attributesBefore, ...wanted });
+  return await source.readDirectory(path, { signal, attributesBefore, leavesFileAttributes: true, ...wanted });
 }
 
 /** Whether a folder could not be listed for a reason of its own: it is left out then, and the backup goes on. */

@@ -91,7 +91,7 @@ export async function storeTree(
 }
 
 /** Files in hand at once: enough to fill the threads' batches; each costs the walk a few hundred bytes. */
-const filesForThreads = 4096;
+const filesForThreads = 1024;
 /** Two hide the latency of a disk, more than four gain nothing while one thread cuts and seals. */
 const filesWithoutThreads = 4;
 

@@ -6,6 +6,7 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from './allowed-roots.ts';
 import { readExcludeFile } from './exclude-file.ts';
+import { readOpenAttributes, type FoundAttributes } from './extended-attributes.ts';
 import { readingError } from './file-system-error.ts';
 import { listFolder, listScan, measureFolder, measureScan, readNode, type ListingOptions } from './folder-listing.ts';
 import { openFolderComparison } from './folder-comparison.ts';
@@ -212,6 +213,10 @@ class FileSystemFile implements SourceFile {
     } catch (error) {
       throw readingError(error, this.#path);
     }
+  }
+
+  readAttributes(): FoundAttributes {
+    return readOpenAttributes(this.#handle.fd);
   }
 
   async close(): Promise<void> {

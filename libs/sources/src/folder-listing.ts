@@ -4,6 +4,7 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
+import { readAttributes } from './extended-attributes.ts';
 import { isVanished } from './file-system-error.ts';
 import type { FolderRecord } from './folder-record.ts';
 import type { FolderScan } from './folder-scan.ts';
@@ -11,7 +12,6 @@ import { wordsOfStats, type ScannedStat } from './stat-words.ts';
 import type { OwnerNames } from './owner-names.ts';
 import type { SourceSelection } from './source-selection.ts';
 import type { NodeType, ReadDirectoryOptions, SourceEntry, SourceNode } from './source.ts';
-import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
 
@@ -32,6 +32,7 @@ export interface ListingOptions {
   readonly attributesBefore?: ReadDirectoryOptions['attributesBefore'];
   readonly names?: ReadonlySet<string>;
   readonly record?: FolderRecord;
+  readonly leavesFileAttributes?: ReadDirectoryOptions['leavesFileAttributes'];
   readonly selection: SourceSelection;
   /** Of the source's path above the folder: another one may be left out. */
   readonly device: bigint;
@@ -69,7 +70,7 @@ export async function listScan(path: string, scan: FolderScan, options: ListingO
     if (begin > 0) await setImmediate();
     options.signal?.throwIfAborted();
     for (const name of names.slice(begin, begin + scanBatchSize)) {
-      if (selection.excludes(posix.join(path, name))) record?.leaveOut(name);
+      if (selection.excludes(join(path, name))) record?.leaveOut(name);
       else addScanned(entries, path, scan, name, options);
     }
   }
@@ -88,14 +89,14 @@ function leaveOutAllBut(listed: readonly string[], scan: FolderScan, record: Fol
 function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name: string, options: ListingOptions): void {
   const skip = (reason: string): void => {
     options.record?.spoil(name);
-    entries.push({ kind: 'skipped', skipped: { path: printablePath(posix.join(path, name)), reason } });
+    entries.push({ kind: 'skipped', skipped: { path: printablePath(join(path, name)), reason } });
   };
   try {
     const found = scan.statAt(name);
     const type = nodeTypes.get(found.mode & constants.S_IFMT);
     if (type === undefined) return skip('is of no known type');
     const node = nodeOf(name, type, found, options.owners);
-    const isTaken = options.selection.takes(posix.join(path, name), node, options.device);
+    const isTaken = options.selection.takes(join(path, name), node, options.device);
     if (options.record !== undefined) scan.record(options.record, name, isTaken);
     if (!isTaken) return;
     if (type === 'symlink') {
@@ -104,6 +105,10 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
       return;
     }
     const before = options.attributesBefore?.(name, found.inode, found.changedNs) ?? null;
+    if (before === null && type === 'file' && options.leavesFileAttributes === true) {
+      entries.push({ kind: 'node', node: { ...node, attributesUnread: true } });
+      return;
+    }
     const { attributes, problem } = before === null ? readAttributes(scan.at(name)) : { attributes: before };
     entries.push({
       kind: 'node',
@@ -161,7 +166,7 @@ export async function measureScan(
   const folders: string[] = [];
   if (isScanElsewhere(scan, { selection, device })) return { fileSizesBytes, folders };
   for (const name of await selection.namesToList((one) => scan.at(one), scan.names)) {
-    const place = posix.join(path, name);
+    const place = join(path, name);
     if (selection.excludes(place)) continue;
     try {
       const { mode, sizeBytes, deviceId } = scan.statAt(name);
@@ -175,6 +180,11 @@ export async function measureScan(
     }
   }
   return { fileSizesBytes, folders };
+}
+
+/** Of a path that is real and a single name, so nothing has to be made straight: a fifth of the garbage of a walk is left out. */
+function join(folder: string, name: string): string {
+  return folder === '/' ? `/${name}` : `${folder}/${name}`;
 }
 
 type SelectionRules = Pick<ListingOptions, 'selection' | 'device'>;
@@ -281,23 +291,4 @@ function nodeOf(name: string, type: NodeType, found: ScannedStat, owners: OwnerN
     linkCount: BigInt(linkCount),
     ...(type === 'dev' || type === 'chardev' ? { device } : {}),
   };
-}
-
-function readAttributes(path: SystemPath): { attributes: ReadonlyMap<string, Uint8Array>; problem?: string } {
-  const attributes = new Map<string, Uint8Array>();
-  const calls = loadSystemCalls();
-  if (calls === undefined) return { attributes };
-  try {
-    const { names, unnamableCount } = calls.listAttributes(path);
-    for (const name of names) attributes.set(name, calls.getAttribute(path, name));
-    if (unnamableCount === 0) return { attributes };
-    return { attributes, problem: `stored without ${unnamableCount} extended attributes whose names are not UTF-8` };
-  } catch (error) {
-    const errno = errnoCode(error);
-    if (errno === undefined) throw error;
-    // No attributes on this file system; or one that went between the two calls, and then the rest is of no use either.
-    if (errno === 'EOPNOTSUPP' || errno === 'ENOTSUP') return { attributes };
-    if (isVanished(error)) throw error;
-    return { attributes, problem: `stored without all of its extended attributes (${errno})` };
-  }
 }

@@ -1,5 +1,6 @@
 import type { FolderComparison } from './folder-comparison.ts';
 import type { FolderRecord } from './folder-record.ts';
+import type { FoundAttributes } from './extended-attributes.ts';
 
 /**
  * What a backup reads: a tree that begins at `/` and holds only what the backup is to hold. A file system source shows the
@@ -48,6 +49,11 @@ export interface ReadDirectoryOptions {
    * are asked for. Without `records` of the source nothing is.
    */
   readonly record?: FolderRecord;
+  /**
+   * Leaves those of regular files to whoever opens the files, where that is cheaper: their nodes then say `attributesUnread`.
+   * See SourceFile.readAttributes and readOpenAttributes.
+   */
+  readonly leavesFileAttributes?: boolean;
 }
 
 /** How folders are compared with their records without being listed. */
@@ -96,6 +102,8 @@ export interface SourceNode {
   readonly device?: bigint;
   /** Name to value. */
   readonly extendedAttributes?: ReadonlyMap<string, Uint8Array>;
+  /** Nobody has looked yet what extended attributes there are: see ReadDirectoryOptions. */
+  readonly attributesUnread?: true;
 }
 
 /** Something that a backup could not store. `path` is absolute, `reason` is for people. */
@@ -107,5 +115,7 @@ export interface SkippedEntry {
 export interface SourceFile {
   /** Fills `into` from `positionBytes`; returns the bytes read, 0 at the end of the file. */
   read(into: Uint8Array, positionBytes: number): Promise<number>;
+  /** Present where a listing may leave them unread. */
+  readAttributes?(): FoundAttributes;
   close(): Promise<void>;
 }

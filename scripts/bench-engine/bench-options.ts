@@ -24,7 +24,7 @@ export const usage = `npm run bench:engine -- [options]
   --tools A,B        holdfast, restic, borg; default: all that are here. restic is RESTIC_BIN or on the PATH
   --dir FOLDER       where data, repositories and restored files are; default: the memory file system when it has room
   --disk FOLDER      standard: restore there too
-  --concurrency N    warm: backups at a time in our process (8)
+  --concurrency N    warm: backups at a time in our process (32)
   --json FILE        everything that was measured
   --cpu-prof FOLDER  a processor profile of every run of ours, which makes it slower`;
 
@@ -39,7 +39,7 @@ export function parseBenchOptions(args: readonly string[], folder: string): Benc
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string', default: '3' },
       tools: { type: 'string', default: toolNames.join(',') },
-      concurrency: { type: 'string', default: '8' },
+      concurrency: { type: 'string', default: '32' },
       dir: { type: 'string' },
       disk: { type: 'string' },
       json: { type: 'string' },

@@ -47,7 +47,7 @@ export async function runIndex(context: BenchContext): Promise<ScenarioReport> {
     formatNumber(cost.peakRssBytes / 1e6),
   ];
   const headers = ['step', 'tool', 'blobs', 'wall s', 'held MB', 'bytes a blob', 'peak RSS MB'];
-  const notes = ['held: heap and what is outside of it, after a collection, less the same before; the peak is of the whole process'];
+  const notes = ['held: resident memory after a collection, less the same before the index was opened; the peak is of the whole process'];
   return { table: formatTable(headers, [row]), notes, json: { ...opened, bytesPerBlob, bytesPerBlobBar, cost } };
 }
 

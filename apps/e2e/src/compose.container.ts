@@ -47,7 +47,9 @@ describe.skipIf(missing !== null)('docker compose with four workers', () => {
     );
     const finished: Row[] = [];
     for (const job of jobs) finished.push(await stack.api.finished(`/jobs/${job.id}`, allDoneLimitMs));
-    expect(countBy(finished, (job) => `${job.status} ${job.errorCode ?? ''}`.trim())).toEqual({ completed: jobCount });
+    expect(countBy(finished, (job) => `${job.status} ${job.errorCode ?? ''} ${job.errorMessage ?? ''}`.trim())).toEqual({
+      completed: jobCount,
+    });
 
     const claims = await stack.exec('postgres', 'psql', '-U', 'holdfast', '-Atc', 'SELECT "claimedBy" FROM backup_jobs');
     const share = countBy(claims.split('\n'), (worker) => worker);

@@ -2,7 +2,7 @@ import type { TreeNode } from '@holdfast/restic-format/node';
 import { openLocalStorage } from '@holdfast/storage/local-storage';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
-import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { archive, type ArchiveResult } from './archiver.ts';
@@ -119,6 +119,11 @@ describe.each(found)('with $name ($version)', (restic) => {
     const target = newPath('by-restic');
     await restic.run(path, ['restore', first.snapshotId, '--target', target]);
     expect(await describeRealTree(target + source)).toEqual(await describeRealTree(source));
+
+    // One file of many chunks and one with a name that takes some quoting, by themselves.
+    for (const name of ['text.sql', 'sub/new\nline', 'sub/deep/deeper/file-17']) {
+      expect(await restic.run(path, ['dump', first.snapshotId, `${source}/${name}`])).toBe(await readFile(`${source}/${name}`, 'utf8'));
+    }
 
     // Every file is read and cut again, and nothing is new: not one blob, and the same trees, but for those above, whose times others change.
     const forced = await backupWithRestic(restic, path, ['--force']);

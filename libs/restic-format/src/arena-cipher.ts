@@ -24,9 +24,10 @@ export interface ArenaCipher {
   open(at: number, sealedBytes: number): number;
   /**
    * Opens pieces of (at, sealedBytes), each as `open` does, and writes to `results` 1 for those that are open and 0 for those that are
-   * too short or were not sealed under these keys; they are left as they are. Returns how many are open.
+   * too short or were not sealed under these keys; they are left as they are. Returns how many are open. With `shift` the plaintexts
+   * are put so many bytes further on, and all that is sealed stays as it is.
    */
-  openMany(pieces: Uint32Array, count: number, results: Uint8Array): number;
+  openMany(pieces: Uint32Array, count: number, results: Uint8Array, shift?: number): number;
 }
 
 const ivBytes = 16;
@@ -65,7 +66,7 @@ export function createArenaCipher(arena: Arena, keys: MasterKeys, options: PadOp
         for (let nth = from; nth < to; nth++) {
           const at = pieces[nth * 2] ?? 0;
           padsAt[nth - from] = pads.draw(at);
-          encryption.add(at, pieces[nth * 2 + 1] ?? 0);
+          encryption.add(at, pieces[nth * 2 + 1] ?? 0, 0);
         }
         encryption.flush();
         for (let nth = from; nth < to; nth++) finish(padsAt[nth - from] ?? 0, pieces[nth * 2] ?? 0, pieces[nth * 2 + 1] ?? 0);
@@ -80,8 +81,8 @@ export function createArenaCipher(arena: Arena, keys: MasterKeys, options: PadOp
       encryption.apply(at, plainBytes);
       return plainBytes;
     },
-    openMany(pieces, count, results) {
-      assertPieces(memory, pieces, count, 0);
+    openMany(pieces, count, results, shift = 0) {
+      assertPieces(memory, pieces, count, shift);
       invariant(results.length >= count, 'there is no room for all results');
       let openCount = 0;
       for (let from = 0; from < count; from += sealBatchCount) {
@@ -93,7 +94,7 @@ export function createArenaCipher(arena: Arena, keys: MasterKeys, options: PadOp
           results[nth] = isOpen ? 1 : 0;
           if (!isOpen) continue;
           openCount++;
-          encryption.add(at, plainBytes);
+          encryption.add(at, plainBytes, shift);
         }
         encryption.flush();
       }

@@ -15,7 +15,7 @@ export interface BlockMode {
 export function createBlockMode(key: Uint8Array, options: { usePublicCall?: boolean } = {}): BlockMode {
   const mode = key.length === 16 ? 'aes-128-ecb' : 'aes-256-ecb';
   const aes = options.usePublicCall === true ? undefined : openNativeAes(mode, key);
-  if (aes !== undefined) return aes;
+  if (aes !== undefined) return { apply: (blocks) => aes.apply(blocks, blocks) };
   const cipher = createCipheriv(mode, key, null).setAutoPadding(false);
   return { apply: (blocks) => blocks.set(cipher.update(blocks)) };
 }

@@ -10,8 +10,8 @@ import { openNativeAes } from './native-aes.ts';
  * directly, with one context that is kept; where that is not to be had, the public calls do the same work.
  */
 export interface CounterMode {
-  /** Encrypts, or decrypts, which is the same. `iv` is left as it is. */
-  apply(iv: Uint8Array, bytes: Uint8Array): void;
+  /** Encrypts, or decrypts, which is the same, to `to`: as many bytes elsewhere, or by default where they lie. `iv` is left as it is. */
+  apply(iv: Uint8Array, bytes: Uint8Array, to?: Uint8Array): void;
   /** Whether nothing is allocated. */
   readonly isInPlace: boolean;
 }
@@ -30,11 +30,11 @@ function nativeCounterMode(key: Uint8Array): CounterMode | undefined {
   if (aes === undefined) return undefined;
   return {
     isInPlace: true,
-    apply: (iv, bytes) => {
+    apply: (iv, bytes, to = bytes) => {
       invariant(iv.length === ivBytes, 'an IV has 16 bytes');
       if (bytes.length === 0) return;
       aes.setIv(iv);
-      aes.apply(bytes);
+      aes.apply(bytes, to);
     },
   };
 }
@@ -45,9 +45,9 @@ const pieceBytes = 32 * 1024;
 function publicCounterMode(key: Uint8Array): CounterMode {
   return {
     isInPlace: false,
-    apply: (iv, bytes) => {
+    apply: (iv, bytes, to = bytes) => {
       const stream = createCipheriv('aes-256-ctr', key, iv);
-      for (let at = 0; at < bytes.length; at += pieceBytes) bytes.set(stream.update(bytes.subarray(at, at + pieceBytes)), at);
+      for (let at = 0; at < bytes.length; at += pieceBytes) to.set(stream.update(bytes.subarray(at, at + pieceBytes)), at);
     },
   };
 }

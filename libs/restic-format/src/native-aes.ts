@@ -6,8 +6,8 @@ import { loadNativeFunctions } from './native-functions.ts';
 export interface NativeAes {
   /** Begins anew with another IV. For modes that have one. */
   setIv(iv: Uint8Array): void;
-  /** Encrypts where the bytes lie: whole blocks, or any number of bytes in counter mode. */
-  apply(bytes: Uint8Array): void;
+  /** Encrypts to `to`, which may be `bytes`: whole blocks, or any number of bytes in counter mode. */
+  apply(bytes: Uint8Array, to: Uint8Array): void;
 }
 
 export type AesMode = 'aes-256-ctr' | 'aes-256-ecb' | 'aes-128-ecb';
@@ -47,8 +47,9 @@ export function openNativeAes(aesMode: AesMode, key: Uint8Array): NativeAes | un
     setIv(iv) {
       invariant(functions.EVP_EncryptInit_ex(context, 0n, 0n, null, iv) === 1, 'AES does not take its IV');
     },
-    apply(bytes) {
-      const hasDone = functions.EVP_EncryptUpdate(context, bytes, written, bytes, bytes.length) === 1;
+    apply(bytes, to) {
+      invariant(to.length === bytes.length, 'AES has no room for what it makes');
+      const hasDone = functions.EVP_EncryptUpdate(context, to, written, bytes, bytes.length) === 1;
       invariant(hasDone && written[0] === bytes.length, 'AES took other bytes than it was given');
     },
   };

@@ -55,6 +55,8 @@ interface Lane {
 
 /** The longer of two goes on alone when it has no more than this left: it costs less than one call more. */
 const maxLoneBlockCount = 24;
+/** After so many the pairs are made anew, which keeps the longest ones level. */
+const sliceBlockCount = 1024;
 /** A piece's number and its length share one double while they are sorted. */
 const maxPieceCount = 2 ** 20;
 
@@ -69,6 +71,8 @@ class MultiBlockLanes implements Sha256Lanes {
   readonly #waiting: Lane[] = [];
   #order = new Float64Array(64);
   readonly #doneCounts = new Int32Array(columnCount);
+  /** Of all that is to be hashed, also what has not been begun. */
+  #blocksLeft = 0;
 
   constructor(memory: Uint8Array<ArrayBuffer>, multiBlock: MultiBlock) {
     this.#memory = memory;
@@ -127,11 +131,15 @@ class MultiBlockLanes implements Sha256Lanes {
   #sort(pieces: Uint32Array, count: number): Float64Array {
     if (this.#order.length < count) this.#order = new Float64Array(count * 2);
     const order = this.#order.subarray(0, count);
+    let blockSum = 0;
     for (let nth = 0; nth < count; nth++) {
       const sizeBytes = pieces[nth * 2 + 1] ?? 0;
       this.#assertInside(pieces[nth * 2] ?? 0, sizeBytes);
       order[nth] = sizeBytes * maxPieceCount + nth;
+      blockSum += Math.ceil((sizeBytes + minPaddingBytes) / blockBytes);
     }
+    for (const lane of this.#waiting) blockSum += Math.floor((lane.restBytes + lane.sizeBytes) / blockBytes);
+    this.#blocksLeft = blockSum;
     // oxlint-disable-next-line unicorn/no-array-sort -- a copy for each call is what is saved here
     return order.sort();
   }
@@ -192,32 +200,34 @@ class MultiBlockLanes implements Sha256Lanes {
     lane.sizeBytes -= sizeBytes;
   }
 
-  /** One call: each pair goes on until its shorter lane ends. */
+  /** One call. */
   #step(): void {
     const { states } = this.#multiBlock;
     const active = this.#active;
-    sortByBlockCount(active);
-    const columnsUsed = active.length <= 4 ? 4 : columnCount;
+    sortByLeft(active);
+    const usedCount = usedLaneCount(active, this.#blocksLeft);
+    const columnsUsed = usedCount <= 4 ? 4 : columnCount;
     const doneCounts = this.#doneCounts;
     for (let column = 0; column < columnsUsed; column++) {
       const lane = active[column];
-      if (lane === undefined) {
+      if (lane === undefined || column >= usedCount) {
         this.#multiBlock.setColumn(column, 0, 0);
         continue;
       }
       for (let word = 0; word < stateWordCount; word++) states[word * columnCount + column] = lane.state[word] ?? 0;
-      const count = countAt(active, column, lane);
+      const count = countBeside(lane, (column ^ 1) < usedCount ? active[column ^ 1] : undefined);
       doneCounts[column] = count;
       this.#multiBlock.setColumn(column, lane.address, count);
     }
     this.#multiBlock.run(columnsUsed);
-    for (let column = 0; column < active.length; column++) {
+    for (let column = 0; column < usedCount; column++) {
       const lane = active[column];
       if (lane === undefined) continue;
       for (let word = 0; word < stateWordCount; word++) lane.state[word] = states[word * columnCount + column] ?? 0;
       const done = doneCounts[column] ?? 0;
       lane.address += done * blockBytes;
       lane.blockCount -= done;
+      this.#blocksLeft -= done;
     }
   }
 
@@ -236,6 +246,8 @@ class MultiBlockLanes implements Sha256Lanes {
 }
 
 const noPiece = -1;
+/** A one bit, and the length. */
+const minPaddingBytes = 9;
 const noPieces = new Uint32Array(0);
 const noDigests = new Uint8Array(0);
 
@@ -257,7 +269,7 @@ function restart(lane: Lane): void {
 function pad(lane: Lane): void {
   const { rest, restBytes, totalBytes } = lane;
   lane.address = lane.restAddress;
-  lane.blockCount = restBytes + 9 <= blockBytes ? 1 : 2;
+  lane.blockCount = restBytes + minPaddingBytes <= blockBytes ? 1 : 2;
   lane.isPadded = true;
   const end = lane.blockCount * blockBytes;
   rest[restBytes] = 0x80;
@@ -272,26 +284,37 @@ function pad(lane: Lane): void {
   }
 }
 
-/** By insertion: they are eight, and mostly in their order. */
-function sortByBlockCount(lanes: Lane[]): void {
+const leftIn = (lane: Lane): number => lane.blockCount + (lane.sizeBytes >>> 6);
+
+/** By insertion, the one with the most blocks first: they are eight, and mostly in their order. */
+function sortByLeft(lanes: Lane[]): void {
   for (let nth = 1; nth < lanes.length; nth++) {
     const lane = lanes[nth];
     if (lane === undefined) continue;
     let at = nth;
     for (; at > 0; at--) {
       const before = lanes[at - 1];
-      if (before === undefined || before.blockCount >= lane.blockCount) break;
+      if (before === undefined || leftIn(before) >= leftIn(lane)) break;
       lanes[at] = before;
     }
     lanes[at] = lane;
   }
 }
 
+/** How many of the lanes go on in the next call, so that none of them ends up alone for longer than it must. */
+function usedLaneCount(lanes: readonly Lane[], blocksLeft: number): number {
+  const [first] = lanes;
+  if (first === undefined || lanes.length <= 2) return lanes.length;
+  // One that has as many blocks as all others together needs each of them at its side.
+  if (leftIn(first) * 2 >= blocksLeft) return 2;
+  return lanes.length & ~1;
+}
+
 /** How far a lane goes in the next call: as far as its neighbour, or to its end where that is near. */
-function countAt(lanes: readonly Lane[], column: number, { blockCount }: Lane): number {
-  const neighbour = lanes[column ^ 1];
-  if (neighbour === undefined || blockCount - neighbour.blockCount <= maxLoneBlockCount) return blockCount;
-  return neighbour.blockCount;
+function countBeside({ blockCount }: Lane, neighbour: Lane | undefined): number {
+  if (neighbour === undefined) return blockCount;
+  const count = blockCount - neighbour.blockCount <= maxLoneBlockCount ? blockCount : neighbour.blockCount;
+  return count <= sliceBlockCount + maxLoneBlockCount ? count : sliceBlockCount;
 }
 
 function writeDigest(state: Uint32Array, digests: Uint8Array, at: number): void {

@@ -33,8 +33,8 @@ export type ArchiveCall =
   | { readonly kind: 'file'; readonly file: number; readonly folder: string; readonly name: string; readonly mayShare: boolean }
   /** Stores chunks of a file that another thread has open and has cut. */
   | { readonly kind: 'group'; readonly descriptor: number; readonly cuts: Float64Array }
-  /** The file's groups are stored: it can be closed. */
-  | { readonly kind: 'release'; readonly descriptor: number }
+  /** The file's groups are stored: it can be closed. By its number, since its descriptor may be another file's by the time a thread hears of it. */
+  | { readonly kind: 'release'; readonly file: number }
   /** Stores trees: their bytes one behind the other. */
   | { readonly kind: 'trees'; readonly bytes: Uint8Array; readonly lengths: Uint32Array; readonly ids: Uint8Array }
   /** Ends all packs. */

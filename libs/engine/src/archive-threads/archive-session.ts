@@ -26,8 +26,8 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
   readonly #files: ThreadFiles;
   readonly #packer: ThreadPacker;
   readonly #isNew: (id: Uint8Array) => boolean;
-  /** Files that other threads read from. */
-  readonly #descriptors = new Set<number>();
+  /** Of files that other threads read from, by the files' numbers. */
+  readonly #descriptors = new Map<number, number>();
   #groupCount = 0;
   /** Of its own, so that it can be looked at as words too. */
   readonly #id = new Uint8Array(objectIdBytes);
@@ -62,7 +62,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
   }
 
   async close(): Promise<void> {
-    for (const descriptor of this.#descriptors) closeSync(descriptor);
+    for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
     await this.#packer.close();
   }
 
@@ -75,7 +75,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
       case 'group':
         return await this.#files.storeGroup(call.descriptor, call.cuts);
       case 'release':
-        if (this.#descriptors.delete(call.descriptor)) closeSync(call.descriptor);
+        this.#release(call.file);
         return undefined;
       case 'trees':
         return await this.#storeTrees(call);
@@ -103,8 +103,15 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
     };
     const answer = await this.#files.storeLarge(folder, name, share, (bytes) => this.#tell({ kind: 'bytes', file, bytes }));
     if (answer.descriptor !== -1 && answer.segments.some((segment) => typeof segment === 'number'))
-      this.#descriptors.add(answer.descriptor);
+      this.#descriptors.set(file, answer.descriptor);
     return answer;
+  }
+
+  #release(file: number): void {
+    const descriptor = this.#descriptors.get(file);
+    if (descriptor === undefined) return;
+    this.#descriptors.delete(file);
+    closeSync(descriptor);
   }
 
   async #storeTrees({ bytes, lengths, ids }: ArchiveCall & { kind: 'trees' }): Promise<undefined> {

@@ -53,7 +53,7 @@ export class LargeFiles {
       const answer = await this.#queue.call('file', { kind: 'file', file, folder, name, mayShare });
       const groups = new Map<number, GroupAnswer>();
       for (const [group, promise] of inHand.groups) groups.set(group, await promise);
-      if (answer.descriptor !== -1 && groups.size > 0) await this.#release(answer.descriptor);
+      if (answer.descriptor !== -1 && groups.size > 0) await this.#release(file);
       if (answer.kind === 'skipped') return { kind: 'skipped', reason: answer.reason };
       const content: ObjectId[] = [];
       for (const segment of answer.segments) {
@@ -68,8 +68,8 @@ export class LargeFiles {
   }
 
   /** Every thread can close what one has opened, but only its own thread has it in its books. */
-  async #release(descriptor: number): Promise<void> {
-    await this.#queue.callAll({ kind: 'release', descriptor });
+  async #release(file: number): Promise<void> {
+    await this.#queue.callAll({ kind: 'release', file });
   }
 }
 

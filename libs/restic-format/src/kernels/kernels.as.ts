@@ -263,18 +263,20 @@ export function counterBlocks(iv: usize, at: usize, count: usize): void {
   }
 }
 
-/** [at, at + size) ^= [key, key + size). */
-export function mask(at: usize, key: usize, size: usize): void {
+/** [to, to + size) = [at, at + size) ^ [key, key + size). */
+export function mask(at: usize, key: usize, size: usize, to: usize): void {
   const end = at + size, lastWhole = at + (size & ~15);
   while (at < lastWhole) {
-    v128.store(at, v128.xor(v128.load(at), v128.load(key)));
+    v128.store(to, v128.xor(v128.load(at), v128.load(key)));
     at += 16;
     key += 16;
+    to += 16;
   }
   while (at < end) {
-    store<u8>(at, load<u8>(at) ^ load<u8>(key));
+    store<u8>(to, load<u8>(at) ^ load<u8>(key));
     at++;
     key++;
+    to++;
   }
 }
 

@@ -10,7 +10,7 @@ export interface Kernels {
   /** 1 or 0. Takes as long for all that differ. */
   isSameBlock(a: number, b: number): number;
   counterBlocks(iv: number, at: number, count: number): void;
-  mask(at: number, key: number, sizeBytes: number): void;
+  mask(at: number, key: number, sizeBytes: number, to: number): void;
   chunkSetPolynomial(polynomial: bigint): void;
   chunkScan(at: number, laneBytes: number): number;
   chunkScanRest(at: number, sizeBytes: number): number;

@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { missingPostgres, testMajors } from '../testing/test-postgres.ts';
+import { committedRows, startRecoverySource, type RecoverySource } from './testing/recovery-source.ts';
+
+const targetCount = 10;
+const testLimitMs = 300_000;
+
+describe.each(testMajors)('recovery on PostgreSQL %i', (major) => {
+  const missing = missingPostgres(major);
+  const name = missing ?? 'runs';
+  let source: RecoverySource;
+  let base: string;
+  let firstRow: number;
+
+  beforeAll(async () => {
+    if (missing !== null) return;
+    source = await startRecoverySource(major);
+    await source.commit(20);
+    base = await source.takeBase('base');
+    firstRow = source.commits.length;
+    await source.commit(120);
+    await source.archive();
+    await source.commit(60);
+    await source.archive();
+  }, testLimitMs);
+  afterAll(() => source?.[Symbol.asyncDispose]());
+
+  test.skipIf(missing !== null)(
+    `${name}: to random places in WAL, with exactly the rows before them`,
+    async () => {
+      for (let index = 0; index < targetCount; index++) {
+        const commit = source.commits[firstRow + Math.floor(Math.random() * (source.commits.length - firstRow - 1))];
+        if (commit === undefined) throw new Error('no commit');
+        await using server = await source.recover(base, { kind: 'lsn', lsn: commit.lsn, inclusive: false });
+        expect(await committedRows(server)).toEqual(source.commits.slice(0, commit.row).map(({ row }) => row));
+        expect(server.recovered.lsn <= commit.lsn).toBe(true);
+        expect(server.recovered.timeline).toBe(2);
+      }
+    },
+    testLimitMs,
+  );
+
+  test.skipIf(missing !== null)(
+    `${name}: to random times, with exactly the rows that were committed by then`,
+    async () => {
+      const [first, last] = [source.commits[firstRow], source.commits.at(-1)];
+      for (let index = 0; index < targetCount; index++) {
+        const span = Number((last?.timeUs ?? 0n) - (first?.timeUs ?? 0n));
+        const onCommit = source.commits[firstRow + Math.floor(Math.random() * 100)]?.timeUs ?? 0n;
+        // Every third is the very microsecond of a commit.
+        const timeUs = index % 3 === 0 ? onCommit : (first?.timeUs ?? 0n) + BigInt(Math.floor(Math.random() * span));
+        const inclusive = Math.random() < 0.5;
+        await using server = await source.recover(base, { kind: 'time', timeUs, inclusive });
+        const expected = source.commits.filter((commit) => (inclusive ? commit.timeUs <= timeUs : commit.timeUs < timeUs));
+        expect(await committedRows(server)).toEqual(expected.map(({ row }) => row));
+      }
+    },
+    testLimitMs,
+  );
+});

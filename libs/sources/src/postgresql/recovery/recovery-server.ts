@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
@@ -9,7 +9,7 @@ import pg from 'pg';
 import { formatLsn, parseLsn, type Lsn } from '../lsn.ts';
 import { processEnded, signalProcess } from './running-process.ts';
 import { accessRules, scratchPort, scratchSettings } from './scratch-settings.ts';
-import { assertReachable, ownerOf, reachablePrograms } from './server-account.ts';
+import { assertReachable, ownerOf, reachablePrograms, type Account } from './server-account.ts';
 import { makeServerFolder, noteServerProcess, removeServerFolder, type ServerFolder } from './server-folder.ts';
 import { logTailBytes, recoveryError } from './server-log.ts';
 import type { ServerPrograms } from './server-programs.ts';
@@ -72,9 +72,16 @@ const quitTimeoutMs = 10_000;
  */
 export async function startRecoveryServer(options: RecoveryServerOptions): Promise<RecoveryServer> {
   const { dataDir, scratchRoot, superuser, signal, isScratch } = options;
-  signal.throwIfAborted();
-  const account = await ownerOf(dataDir);
-  const folder = await makeServerFolder(scratchRoot, { dataDir, removeDataDir: isScratch, account, accessRules });
+  let folder: ServerFolder;
+  let account: Account;
+  try {
+    signal.throwIfAborted();
+    account = await ownerOf(dataDir);
+    folder = await makeServerFolder(scratchRoot, { dataDir, removeDataDir: isScratch, account, accessRules });
+  } catch (error) {
+    if (isScratch) await rm(dataDir, { recursive: true, force: true });
+    throw error;
+  }
   const running = new RunningServer(folder, dataDir, isScratch);
   try {
     for (const path of [dataDir, folder.socketDir]) await assertReachable(path, account);
@@ -118,7 +125,7 @@ class RunningServer {
     return this.#child?.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  async spawn(programs: ServerPrograms, account: { readonly uid: number; readonly gid: number }, preloadLibraries: string): Promise<void> {
+  async spawn(programs: ServerPrograms, account: Account, preloadLibraries: string): Promise<void> {
     const { majorVersion } = programs;
     const settings = scratchSettings({ ...this.#folder, majorVersion, preloadLibraries, isDurable: !this.#isScratch });
     const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);

@@ -122,6 +122,8 @@ class Source implements RecoverySource {
   }
 
   async archive(): Promise<void> {
+    // At the very start of a segment there would be nothing to switch.
+    await this.cluster.query('INSERT INTO noise VALUES (0)');
     const [{ name } = { name: '' }] = await this.cluster.query<{ name: string }>('SELECT pg_walfile_name(pg_switch_wal()) AS name');
     const giveUpAtMs = performance.now() + archiveLimitMs;
     for (;;) {

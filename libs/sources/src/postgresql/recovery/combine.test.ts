@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { formatBackupManifest } from '../base-backup/backup-manifest.ts';
 import { combineBackups, type BackupEntry, type CombinedWriter, type ListedBackupReader } from './combine.ts';
 import { blockSizeBytes, incrementalPathOf, plainPathOf } from './incremental-file.ts';
 
@@ -49,11 +50,12 @@ const control = (identifier = 7n): Buffer => {
   return bytes;
 };
 
-const manifest = Buffer.from(
-  `{ "PostgreSQL-Backup-Manifest-Version": 2,\n"System-Identifier": 7320280665284567118,\n"Files": [\n` +
-    `{ "Path": "x]", "Size": 1, "Last-Modified": "2026-05-01 03:00:00 GMT" }\n],\n"WAL-Ranges": [\n` +
-    `{ "Timeline": 1, "Start-LSN": "0/4000028", "End-LSN": "0/4000100" }\n],\n"Manifest-Checksum": "00"}\n`,
-);
+const manifest = formatBackupManifest({
+  version: 2,
+  systemIdentifier: 7_320_280_665_284_567_118n,
+  files: [],
+  walRanges: [{ timeline: 1, startLsn: 0x4000028n, endLsn: 0x4000100n }],
+});
 
 function label(start: number, from: number | null): Buffer {
   const lines = [

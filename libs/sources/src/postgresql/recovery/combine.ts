@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { formatBackupManifest, parseBackupManifest, type BackupManifest, type ManifestFile } from '../base-backup/backup-manifest.ts';
 import { fullBackupLabel, maxBackupLabelBytes, parseBackupLabel, type BackupLabel } from './backup-label.ts';
 import { rebuildFile, type BackupReader, type RandomAccessFile } from './combined-file.ts';
-import { encodeManifest, manifestEdgeBytes, parseManifestEdges, type ManifestFile, type ManifestHead } from './combined-manifest.ts';
 import { plainPathOf } from './incremental-file.ts';
 
 /**
@@ -46,6 +46,8 @@ const labelPath = 'backup_label';
 const manifestPath = 'backup_manifest';
 const controlPath = 'global/pg_control';
 const systemIdentifierBytes = 8;
+/** Some 200 bytes a file: a cluster of a million relations. */
+const maxManifestBytes = 256 * 1024 * 1024;
 const copyBytes = 1024 * 1024;
 
 /**
@@ -57,11 +59,14 @@ export async function combineBackups({ chain, writer, signal, onProgress }: Comb
   const newest = chain.at(-1);
   if (newest === undefined) throw new HoldfastError('postgresql_chain_broken', 'a chain without any backup');
   const label = await checkChain(chain);
-  const manifest = await readManifestHead(newest);
+  const manifest = await readManifest(newest);
 
   const files: ManifestFile[] = [];
   const tally = { fileCount: 0, rebuiltCount: 0, bytes: 0 };
+  const made = new Set<string>();
   const putFile = async (path: string, modified: Date, produce: (write: Write) => Promise<void>): Promise<void> => {
+    if (made.has(path)) throw broken(`${path} is there twice`);
+    made.add(path);
     files.push(await writeFile(writer, path, modified, produce));
     tally.fileCount++;
     tally.bytes += files.at(-1)?.sizeBytes ?? 0;
@@ -69,7 +74,6 @@ export async function combineBackups({ chain, writer, signal, onProgress }: Comb
   };
 
   let controlModified: Date | null = null;
-  const rebuilt = new Set<string>();
   for await (const { path, type, modified } of newest.entries()) {
     signal.throwIfAborted();
     const plainPath = plainPathOf(path);
@@ -77,26 +81,14 @@ export async function combineBackups({ chain, writer, signal, onProgress }: Comb
     else if (path === controlPath) controlModified = modified;
     else if (path === labelPath) await putFile(path, modified, (write) => write(Buffer.from(fullBackupLabel(label))));
     else if (plainPath !== null) {
-      rebuilt.add(plainPath);
       tally.rebuiltCount++;
       await putFile(plainPath, modified, (write) => rebuildFile(plainPath, chain, write, signal));
-    } else if (path !== manifestPath) {
-      if (rebuilt.has(path)) throw broken(`${path} is there twice`);
-      await putFile(path, modified, (write) => copyFile(newest, path, write, signal));
-    }
+    } else if (path !== manifestPath) await putFile(path, modified, (write) => copyFile(newest, path, write, signal));
   }
   if (controlModified === null) throw broken(`the newest base backup lists no ${controlPath}`);
   await putFile(controlPath, controlModified, (write) => copyFile(newest, controlPath, write, signal));
-  const manifestFile = await writer.createFile(manifestPath);
-  try {
-    for (const piece of encodeManifest(
-      manifest,
-      files.filter(({ path }) => !path.startsWith('pg_wal/')),
-    ))
-      await manifestFile.write(piece);
-  } finally {
-    await manifestFile.close();
-  }
+  const listed = files.filter(({ path }) => !path.startsWith('pg_wal/'));
+  await writeFile(writer, manifestPath, new Date(0), (write) => write(formatBackupManifest({ ...manifest, files: listed })));
   return tally;
 }
 
@@ -130,12 +122,14 @@ async function readSystemIdentifier(backup: BackupReader): Promise<bigint> {
   });
 }
 
-async function readManifestHead(backup: BackupReader): Promise<ManifestHead> {
-  return withFile(backup, manifestPath, async (file) => {
-    const edgeBytes = Math.min(manifestEdgeBytes, file.sizeBytes);
-    const start = await readPart(manifestPath, file, 0, edgeBytes);
-    return parseManifestEdges(start, await readPart(manifestPath, file, file.sizeBytes - edgeBytes, edgeBytes));
-  });
+/** Its ranges of WAL and its cluster stay true for the combined backup. */
+async function readManifest(backup: BackupReader): Promise<BackupManifest> {
+  const bytes = await readSmallFile(backup, manifestPath, maxManifestBytes);
+  try {
+    return parseBackupManifest(bytes);
+  } catch (error) {
+    throw new HoldfastError('postgresql_chain_broken', 'the manifest of the newest base backup cannot be read', { cause: error });
+  }
 }
 
 type Write = (piece: Buffer) => Promise<void>;
@@ -155,10 +149,15 @@ async function writeFile(
       sizeBytes += piece.length;
       await file.write(piece);
     });
-    return { path, sizeBytes, modified, sha256: hash.digest('hex') };
+    return { path, sizeBytes, lastModified: formatModified(modified), checksum: hash.digest('hex'), checksumAlgorithm: 'SHA256' };
   } finally {
     await file.close();
   }
+}
+
+/** As manifests have it: `2026-05-01 03:00:00 GMT`. */
+function formatModified(modified: Date): string {
+  return `${modified.toISOString().slice(0, 19).replace('T', ' ')} GMT`;
 }
 
 async function copyFile(backup: BackupReader, path: string, write: Write, signal: AbortSignal): Promise<void> {

@@ -233,7 +233,8 @@ async function untilReady(running: RunningServer, giveUpAtMs: number, signal: Ab
         hint: 'allow more time, or take base backups more often, so that less WAL is replayed',
       });
     }
-    await delay(pollIntervalMs, undefined, { signal });
+    // An abort ends the pause; its reason is thrown, not that of the pause.
+    await delay(pollIntervalMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }
 

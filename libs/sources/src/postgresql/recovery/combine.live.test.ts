@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseBackupManifest } from '../base-backup/backup-manifest.ts';
@@ -11,6 +11,7 @@ import { combineBackups, type CombineResult } from './combine.ts';
 import { folderBackup, folderWriter } from './folder-backup.ts';
 import { inspectServer } from './inspect-server.ts';
 import type { RecoveryServer } from './recovery-server.ts';
+import { serverAccount } from './server-account.ts';
 import { askServer, startRecoverySource, type RecoverySource } from './testing/recovery-source.ts';
 
 const testLimitMs = 180_000;
@@ -37,14 +38,18 @@ describe('a chain of incremental base backups on PostgreSQL 18', () => {
   beforeAll(async () => {
     if (missing !== null) return;
     source = await startRecoverySource(18, { summarize_wal: 'on', allow_in_place_tablespaces: 'on' });
-    await source.cluster.query("CREATE TABLESPACE elsewhere LOCATION ''");
+    const space = join(source.root, 'space');
+    await mkdir(space);
+    if (process.getuid?.() === 0) await chown(space, serverAccount().uid, serverAccount().gid);
+    await source.cluster.query(`CREATE TABLESPACE elsewhere LOCATION '${space}'`);
+    await source.cluster.query("CREATE TABLESPACE inside LOCATION ''");
     await source.cluster.query(
       `CREATE TABLE big (n int PRIMARY KEY, word text); INSERT INTO big SELECT g, md5(g::text) FROM generate_series(1, 60000) g;
       CREATE TABLE shrunk (n int, word text); INSERT INTO shrunk SELECT g, md5(g::text) FROM generate_series(1, 20000) g;
       CREATE TABLE emptied (n int, word text); INSERT INTO emptied SELECT g, 'x' FROM generate_series(1, 5000) g;
       CREATE TABLE apart (n int PRIMARY KEY, word text) TABLESPACE elsewhere; INSERT INTO apart SELECT g, 'x' FROM generate_series(1, 9000) g;
       CREATE TABLE log (n int, word text); CREATE TABLE dropped AS SELECT 1 AS n;
-      CREATE TABLE same AS SELECT g AS n FROM generate_series(1, 10000) g`,
+      CREATE TABLE same TABLESPACE inside AS SELECT g AS n FROM generate_series(1, 10000) g`,
     );
     let manifest = await receive('full');
     chain = ['full'];

@@ -122,12 +122,20 @@ describe('a restored data folder', () => {
     expect(await readdir(join(options.dataDir, 'pg_tblspc'))).toEqual([]);
   });
 
+  test('a tablespace that was in place at its source becomes one with a link', async () => {
+    const target = await preparePhysicalTarget(options);
+    await layBackup({ 'pg_tblspc/16385/PG_15_1/5/1': 'a' });
+    await finishPhysicalTarget(target);
+    expect(await read('tablespace_map')).toBe(`16385 ${options.dataDir}/tablespaces/16385\n`);
+    expect(await read('tablespaces/16385/PG_15_1/5/1')).toBe('a');
+  });
+
   const broken: [string, Record<string, string>, string?][] = [
     ['without a label', {}, 'backup_label'],
     ['without a control file', {}, 'global/pg_control'],
     ['without a version', {}, 'PG_VERSION'],
     ['that is incremental', { backup_label: `${label}INCREMENTAL FROM LSN: 0/2000028\nINCREMENTAL FROM TLI: 1\n` }],
-    ['with a tablespace that no map names', { 'pg_tblspc/9/x': '' }],
+    ['with something else among the tablespaces', { 'pg_tblspc/other/x': '' }],
     ['with a map that no server wrote', { tablespace_map: 'x' }],
   ];
   test.each(broken)('%s is refused, and says that it is not ready', async (_, files, missing) => {

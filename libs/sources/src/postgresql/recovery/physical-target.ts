@@ -6,6 +6,7 @@ import { resolveInsideRoots } from '../../allowed-roots.ts';
 import { readingError, writingError } from '../../file-system-error.ts';
 import { parseBackupLabel } from './backup-label.ts';
 import { encodeSettings, foreignSettings, recoverySettings, type RecoverySettings } from './recovery-settings.ts';
+import { assertReachable, type Account } from './server-account.ts';
 import { encodeTablespaceMap, parseTablespaceMap } from './tablespace-map.ts';
 
 /**
@@ -22,8 +23,8 @@ export interface PhysicalTargetOptions extends RecoverySettings {
   readonly roots: readonly string[];
   /** By OID, for tablespaces that shall not lie below the data folder; each missing or empty. */
   readonly tablespaces?: ReadonlyMap<string, string> | undefined;
-  /** Who shall own everything; only root can give files away. */
-  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+  /** Who shall own everything, WAL included; only root can give files away. */
+  readonly owner?: Account | undefined;
 }
 
 export interface PhysicalTarget {
@@ -31,7 +32,7 @@ export interface PhysicalTarget {
   readonly dataDir: string;
   readonly settings: RecoverySettings;
   readonly tablespaces: ReadonlyMap<string, string>;
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  readonly owner: Account | undefined;
 }
 
 export interface FinishedTarget {
@@ -76,8 +77,7 @@ export async function preparePhysicalTarget(options: PhysicalTargetOptions): Pro
   const dataDir = await resolveInsideRoots(options.dataDir, roots);
   const tablespaces = new Map<string, string>();
   for (const [oid, path] of options.tablespaces ?? []) {
-    if (!/^[1-9]\d{0,9}$/u.test(oid))
-      throw new HoldfastError('request_invalid', `a tablespace is named by its OID, not ${JSON.stringify(oid)}`);
+    if (!isOid(oid)) throw new HoldfastError('request_invalid', `a tablespace is named by its OID, not ${JSON.stringify(oid)}`);
     tablespaces.set(oid, await resolveInsideRoots(path, roots));
   }
   assertApart([dataDir, walDir, ...tablespaces.values()]);
@@ -89,7 +89,8 @@ export async function preparePhysicalTarget(options: PhysicalTargetOptions): Pro
 
 /**
  * Makes a data folder that holds a full base backup ready to start. When it throws, the folder is not ready, and says so: recovery.signal
- * comes last. Codes: postgresql_chain_broken (no base backup, or half of one), target_not_empty, target_not_writable, disk_full.
+ * comes last. Codes: postgresql_chain_broken (no base backup, or half of one), target_not_empty, target_not_writable, disk_full,
+ * configuration_invalid (a folder on the way is closed to the owner).
  */
 export async function finishPhysicalTarget({ dataDir, settings, tablespaces, owner }: PhysicalTarget): Promise<FinishedTarget> {
   const notes: string[] = [];
@@ -114,7 +115,13 @@ export async function finishPhysicalTarget({ dataDir, settings, tablespaces, own
   await put(automatic, ((await readIfThere(automatic)) ?? '') + encodeSettings(recoverySettings(settings)));
   await written(dataDir, chmod(dataDir, folderMode));
   await put(posix.join(dataDir, 'recovery.signal'), '');
-  if (owner !== undefined) for (const path of [dataDir, ...placed.values()]) await giveTo(path, owner);
+  if (owner !== undefined) {
+    // WAL too: what the server's account cannot read counts as not there, and the recovery would end early.
+    for (const path of [dataDir, settings.walDir, ...placed.values()]) {
+      await giveTreeTo(path, owner);
+      await assertReachable(path, owner);
+    }
+  }
   return { majorVersion, tablespaces: placed, notes };
 }
 
@@ -124,18 +131,23 @@ async function placeTablespaces(
   notes: string[],
 ): Promise<ReadonlyMap<string, string>> {
   const mapPath = posix.join(dataDir, 'tablespace_map');
-  const text = await readIfThere(mapPath);
+  const mapped = parseTablespaceMap((await readIfThere(mapPath)) ?? '').keys();
+  // One that no map names was in place at its source: a folder, which only a server with a developer's setting takes.
+  const inPlace = await readdir(posix.join(dataDir, 'pg_tblspc'));
   const placed = new Map<string, string>();
-  for (const oid of parseTablespaceMap(text ?? '').keys()) {
+  for (const oid of new Set([...mapped, ...inPlace])) {
+    if (!isOid(oid)) throw broken(dataDir, `${JSON.stringify(oid)} in pg_tblspc is no tablespace`);
     const location = wanted.get(oid) ?? posix.join(dataDir, 'tablespaces', oid);
     placed.set(oid, location);
     await moveFolder(posix.join(dataDir, 'pg_tblspc', oid), location);
     if (!wanted.has(oid)) notes.push(`tablespace ${oid} lies below the data folder, where base backups would take it twice`);
   }
-  const stray = (await readdir(posix.join(dataDir, 'pg_tblspc'))).filter((name) => !placed.has(name));
-  if (stray.length > 0) throw broken(dataDir, `tablespace_map does not name ${stray.join(', ')} of pg_tblspc`);
-  if (text !== null) await put(mapPath, encodeTablespaceMap(placed));
+  if (placed.size > 0) await put(mapPath, encodeTablespaceMap(placed));
   return placed;
+}
+
+function isOid(text: string): boolean {
+  return /^[1-9]\d{0,9}$/u.test(text);
 }
 
 /** A tablespace without any file is a folder too; the server makes its link itself. */
@@ -229,12 +241,12 @@ async function readIfThere(path: string): Promise<string | null> {
 }
 
 /** The folder and everything in it; links themselves, and not what they lead to. */
-async function giveTo(path: string, owner: { readonly uid: number; readonly gid: number }): Promise<void> {
+async function giveTreeTo(path: string, owner: Account): Promise<void> {
   await written(path, lchown(path, owner.uid, owner.gid));
   const entries = await readdir(path, { withFileTypes: true });
   for (const entry of entries) {
     const place = posix.join(path, entry.name);
-    if (entry.isDirectory()) await giveTo(place, owner);
+    if (entry.isDirectory()) await giveTreeTo(place, owner);
     else await written(place, lchown(place, owner.uid, owner.gid));
   }
 }

@@ -1,3 +1,5 @@
+import { cp, mkdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { missingPostgres, testMajors } from '../testing/test-postgres.ts';
 import { committedRows, startRecoverySource, type RecoverySource } from './testing/recovery-source.ts';
@@ -54,6 +56,26 @@ describe.each(testMajors)('recovery on PostgreSQL %i', (major) => {
         const expected = source.commits.filter((commit) => (inclusive ? commit.timeUs <= timeUs : commit.timeUs < timeUs));
         expect(await committedRows(server)).toEqual(expected.map(({ row }) => row));
       }
+    },
+    testLimitMs,
+  );
+
+  test.skipIf(missing !== null || process.getuid?.() !== 0)(
+    `${name}: with programs in a folder that only root may enter, which the server's account does not become`,
+    async () => {
+      const closed = join(source.root, 'closed');
+      await mkdir(closed, { mode: 0o700 });
+      const installation = dirname(dirname(source.programs.postgres));
+      // Debian's needs files of other folders, and is open to all anyway.
+      if (installation.startsWith('/usr')) return;
+      await cp(installation, join(closed, 'postgresql'), { recursive: true, verbatimSymlinks: true });
+      const programs = { ...source.programs, postgres: join(closed, 'postgresql', 'bin', 'postgres') };
+      await using server = await source.recover(base, { kind: 'end_of_wal' }, { programs });
+      expect(await committedRows(server)).toHaveLength(source.commits.length);
+      const status = await readFile(`/proc/${server.pid}/status`, 'utf8');
+      expect(status).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/mu);
+      expect(status).toMatch(/^CapEff:\t0000000000000000$/mu);
+      expect(status).toMatch(/^Groups:\t *(?:65534 *)?$/mu);
     },
     testLimitMs,
   );

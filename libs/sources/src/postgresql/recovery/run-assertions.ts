@@ -50,19 +50,22 @@ export async function runAssertions(
       await withClient({ ...connection, database }, signal, (client) =>
         client.query(`GRANT CONNECT ON DATABASE ${client.escapeIdentifier(database)} TO ${role}`),
       );
-      const given = await withClient({ ...connection, database, user: role }, signal, (client) => ask(client, assertion.sql, budget));
-      results.push({ name, database, hasPassed: given === expected, actual: JSON.stringify(given).slice(0, maxShownLength) });
+      const answer = await withClient({ ...connection, database, user: role }, signal, (client) => ask(client, assertion.sql, budget));
+      const hasPassed = 'value' in answer && answer.value === expected;
+      const actual = 'value' in answer ? JSON.stringify(answer.value) : answer.reason;
+      results.push({ name, database, hasPassed, actual: actual.slice(0, maxShownLength) });
     } catch (error) {
-      if (!(error instanceof pg.DatabaseError) && !(error instanceof NoValue)) throw error;
+      if (!(error instanceof pg.DatabaseError)) throw error;
       results.push({ name, database, hasPassed: false, actual: error.message.slice(0, maxShownLength) });
     }
   }
   return results;
 }
 
-class NoValue extends Error {}
+/** One value, or why there is none. */
+type Answer = { readonly value: unknown } | { readonly reason: string };
 
-async function ask(client: pg.Client, sql: string, budget: TimeBudget): Promise<unknown> {
+async function ask(client: pg.Client, sql: string, budget: TimeBudget): Promise<Answer> {
   await client.query('BEGIN READ ONLY');
   await budget.limitNext(client);
   const text = `SELECT left(to_jsonb(answer)::text, ${maxValueLength}) AS answer FROM (\n${sql.replace(/[\s;]+$/u, '')}\n) AS answer LIMIT 2`;
@@ -70,11 +73,10 @@ async function ask(client: pg.Client, sql: string, budget: TimeBudget): Promise<
   const config: pg.QueryConfig & { queryMode: 'extended' } = { text, queryMode: 'extended' };
   const { rows } = await client.query<{ answer: string }>(config);
   const [row] = rows;
-  if (row === undefined || rows.length > 1) throw new NoValue(rows.length > 1 ? 'more than one row' : 'no row');
-  if (row.answer.length === maxValueLength) throw new NoValue('a value that is too long');
+  if (row === undefined || rows.length > 1) return { reason: row === undefined ? 'no row' : 'more than one row' };
+  if (row.answer.length === maxValueLength) return { reason: 'a value that is too long' };
   const values = Object.values(answerOf(row.answer));
-  if (values.length !== 1) throw new NoValue(`${values.length} columns instead of one`);
-  return values[0];
+  return values.length === 1 ? { value: values[0] } : { reason: `${values.length} columns instead of one` };
 }
 
 function answerOf(text: string): object {

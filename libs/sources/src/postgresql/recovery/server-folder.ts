@@ -72,9 +72,7 @@ export async function makeServerFolder(
       accessFile: join(path, 'pg_hba.conf'),
       identFile: join(path, 'pg_ident.conf'),
     };
-    const began = (await inspectProcess(process.pid))?.began ?? '';
-    const starter = { host: hostname(), starterPid: process.pid, starterBegan: began };
-    await writeRecord(path, { ...starter, dataDir, socketDir, removeDataDir, serverPid: null });
+    await writeRecord(path, { ...(await starter()), dataDir, socketDir, removeDataDir, serverPid: null });
     for (const [file, text] of [
       [folder.configFile, ''],
       [folder.accessFile, options.accessRules],
@@ -88,6 +86,23 @@ export async function makeServerFolder(
     await rm(path, { recursive: true, force: true });
     throw error;
   }
+}
+
+/**
+ * Makes a folder for a data folder (`data` in it, not made) and what belongs to it, that is found and removed by endOrphanServers when
+ * this process ends before it does so with removeServerFolder.
+ */
+export async function claimScratchFolder(scratchRoot: string): Promise<{ readonly path: string; readonly dataDir: string }> {
+  await mkdir(scratchRoot, { recursive: true });
+  const path = await mkdtemp(join(scratchRoot, folderPrefix));
+  await chmod(path, passableMode);
+  const dataDir = join(path, 'data');
+  await writeRecord(path, { ...(await starter()), dataDir, socketDir: join(path, 'socket'), removeDataDir: true, serverPid: null });
+  return { path, dataDir };
+}
+
+async function starter(): Promise<Pick<ServerRecord, 'host' | 'starterPid' | 'starterBegan'>> {
+  return { host: hostname(), starterPid: process.pid, starterBegan: (await inspectProcess(process.pid))?.began ?? '' };
 }
 
 /** Notes the server's process, so that a later start finds it even when its data folder says nothing. */

@@ -12,7 +12,6 @@ import { startRecoveryServer, type RecoveryServer, type RecoveryServerOptions } 
 import type { RecoveryStop } from '../recovery-settings.ts';
 import { serverAccount } from '../server-account.ts';
 import { findServerPrograms, type ServerPrograms } from '../server-programs.ts';
-import { embeddedFolder } from './embedded-folder.ts';
 
 /**
  * A cluster that archives its WAL into a folder, with a log of its own commits: which row was committed when, and where in WAL the
@@ -55,7 +54,7 @@ export async function startRecoverySource(major: TestMajor, settings: Readonly<R
   const archiving = { archive_mode: 'on', archive_command: `cp "%p" "${walDir}/%f"`, track_commit_timestamp: 'on', wal_level: 'replica' };
   const cluster = await startTestPostgres({ major, settings: { ...archiving, ...settings } });
   await cluster.query('CREATE TABLE committed (row int PRIMARY KEY, padding text); CREATE TABLE noise (n bigint, padding text)');
-  const programs = await findServerPrograms({ majorVersion: major, folders: [embeddedFolder] });
+  const programs = await findServerPrograms({ majorVersion: major });
   return new Source(cluster, root, walDir, programs);
 }
 

@@ -107,8 +107,13 @@ describe('a chain of incremental base backups on PostgreSQL 18', () => {
     await using server = await source.recover(combined, { kind: 'end_of_wal' });
     await expectSameAsSource(server);
     const seen = await inspectServer({
-      ...{ connection: server.connection, isScratch: true, exactRowLimit: 1_000_000, assertions: [] },
-      ...{ statementTimeoutMs: 60_000, totalTimeoutMs: 120_000, signal: new AbortController().signal },
+      connection: server.connection,
+      isScratch: true,
+      exactRowLimit: 1_000_000,
+      assertions: [],
+      statementTimeoutMs: 60_000,
+      totalTimeoutMs: 120_000,
+      signal: new AbortController().signal,
     });
     expect(seen.findings).toEqual([]);
     expect(seen.databases.every((database) => (database.checked?.indexCount ?? 0) > 100)).toBe(true);

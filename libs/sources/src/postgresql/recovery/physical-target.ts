@@ -47,8 +47,22 @@ const fileMode = 0o600;
 
 /** Folders that a server expects and a base backup has empty, or not at all when a way on it dropped empty folders. */
 const neededFolders = [
-  ...['pg_wal', 'pg_wal/archive_status', 'pg_dynshmem', 'pg_notify', 'pg_replslot', 'pg_serial', 'pg_snapshots', 'pg_stat', 'pg_stat_tmp'],
-  ...['pg_subtrans', 'pg_tblspc', 'pg_twophase', 'pg_commit_ts', 'pg_logical', 'pg_logical/snapshots', 'pg_logical/mappings'],
+  'pg_wal',
+  'pg_wal/archive_status',
+  'pg_dynshmem',
+  'pg_notify',
+  'pg_replslot',
+  'pg_serial',
+  'pg_snapshots',
+  'pg_stat',
+  'pg_stat_tmp',
+  'pg_subtrans',
+  'pg_tblspc',
+  'pg_twophase',
+  'pg_commit_ts',
+  'pg_logical',
+  'pg_logical/snapshots',
+  'pg_logical/mappings',
 ];
 
 /** Of a server that runs, or of what it was before. standby.signal would win over recovery.signal. */

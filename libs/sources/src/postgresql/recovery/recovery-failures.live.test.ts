@@ -1,12 +1,14 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { parseLsn, type Lsn } from '../lsn.ts';
 import { missingPostgres, testMajors } from '../testing/test-postgres.ts';
 import { parseBackupLabel } from './backup-label.ts';
+import { inspectProcess } from './running-process.ts';
 import { endOrphanServers } from './server-folder.ts';
 import { committedRows, startRecoverySource, type RecoverySource } from './testing/recovery-source.ts';
 
@@ -110,18 +112,34 @@ describe.each(testMajors)('a recovery that cannot be, on PostgreSQL %i', (major)
     expect(server.recovered.lastCommit).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00$/u);
   });
 
-  test.skipIf(missing !== null)(`${name} ends with its deadline, and when it is called off`, async () => {
-    await expect(source.recover(base, { kind: 'end_of_wal' }, { recoveryTimeoutMs: 0 })).rejects.toMatchObject({
-      code: 'postgresql_recovery_failed',
-    });
+  /** An archive whose first segment is a pipe that nobody writes to: a recovery from it never comes on. */
+  async function stuckArchive(folder: string): Promise<string> {
+    const walDir = await archiveWithout(folder, (index) => index >= 0);
+    const label = await readFile(join(base, 'backup_label'), 'utf8');
+    await promisify(execFile)('mkfifo', [join(walDir, /\(file ([0-9A-F]{24})\)/u.exec(label)?.[1] ?? '')]);
+    return walDir;
+  }
+
+  test.skipIf(missing !== null)(`${name} ends with its deadline`, async () => {
+    const walDir = await stuckArchive('wal-late');
+    const late = source.recover(base, { kind: 'end_of_wal' }, { walDir, recoveryTimeoutMs: 500 });
+    await expect(late).rejects.toMatchObject({ code: 'postgresql_recovery_failed' });
+    await expect(late).rejects.toThrow(/in the time that it was given/u);
+    expect(await processesBelow(walDir)).toEqual([]);
+  });
+
+  test.skipIf(missing !== null)(`${name} ends when it is called off`, async () => {
+    const walDir = await stuckArchive('wal-called-off');
     const calledOff = new AbortController();
-    const recovery = source.recover(base, { kind: 'end_of_wal' }, { signal: calledOff.signal });
-    const untilRuns = (async () => {
-      while (!(await processesBelow(join(source.root, 'target-'))).some(([, line]) => line.includes('postgres -D'))) await delay(5);
-    })();
-    await untilRuns;
-    calledOff.abort(new Error('called off'));
-    await expect(recovery).rejects.toThrow('called off');
+    const recovery = source.recover(base, { kind: 'end_of_wal' }, { walDir, signal: calledOff.signal });
+    // The command that waits at the pipe.
+    const waits = async (): Promise<number> => (await processesBelow(`${walDir}/`)).length;
+    const callOff = async (): Promise<void> => {
+      await expect.poll(waits, { timeout: 20_000 }).toBeGreaterThan(0);
+      calledOff.abort(new Error('called off'));
+    };
+    await Promise.all([expect(recovery).rejects.toThrow('called off'), callOff()]);
+    expect(await processesBelow(walDir)).toEqual([]);
   });
 
   test.skipIf(missing !== null)(`${name} ends a server that runs already when it is called off`, async () => {
@@ -129,6 +147,7 @@ describe.each(testMajors)('a recovery that cannot be, on PostgreSQL %i', (major)
     const server = await source.recover(base, { kind: 'end_of_wal' }, { signal: calledOff.signal });
     calledOff.abort();
     await server.stop();
+    expect(await inspectProcess(server.pid)).toBeNull();
   });
 
   test.skipIf(missing !== null)(`${name} says who cannot be asked`, async () => {

@@ -82,8 +82,9 @@ function targetSettings(stop: RecoveryStop): [string, string][] {
     case 'immediate':
       return [['recovery_target', 'immediate']];
     case 'end_of_wal':
-      return [];
+      break;
   }
+  return [];
 }
 
 function inclusion(inclusive: boolean): [string, string] {

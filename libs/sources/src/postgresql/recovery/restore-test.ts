@@ -55,7 +55,14 @@ export async function runRestoreTest(options: RestoreTestOptions): Promise<Resto
     const laidBytes = await options.lay({ dataDir: target.dataDir, walDir, signal });
     const { notes } = await finishPhysicalTarget(target);
     await using server = await startRecoveryServer({
-      ...{ dataDir: target.dataDir, scratchRoot, programs, superuser, leastLsn, preloadLibraries, recoveryTimeoutMs, signal },
+      dataDir: target.dataDir,
+      scratchRoot,
+      programs,
+      superuser,
+      leastLsn,
+      preloadLibraries,
+      recoveryTimeoutMs,
+      signal,
       isScratch: true,
     });
     const restoreMs = performance.now() - startedAtMs;

@@ -64,9 +64,11 @@ export function recoveryError(log: string): HoldfastError {
   const said = lastWords(log);
   const quoted = said === '' ? '' : `; the server said: ${said}`;
   const what = found?.what ?? 'the server ended while it recovered';
-  return new HoldfastError(found?.code ?? 'postgresql_recovery_failed', what + quoted, {
-    ...(found?.hint === undefined ? {} : { hint: found.hint }),
-  });
+  return new HoldfastError(
+    found?.code ?? 'postgresql_recovery_failed',
+    what + quoted,
+    found?.hint === undefined ? {} : { hint: found.hint },
+  );
 }
 
 /** The last line of the worst kind, with what belongs to it, without times and process ids. */

@@ -95,9 +95,9 @@ class Source implements RecoverySource {
 
   async commit(count: number): Promise<void> {
     const [client, other] = [await this.#connect(), await this.#connect()];
-    let isLoud = true;
+    const loud = new AbortController();
     const noise = (async () => {
-      while (isLoud) {
+      while (!loud.signal.aborted) {
         await other.query(`INSERT INTO noise SELECT g, repeat('x', 300) FROM generate_series(1, 20) g`);
         await delay(2);
       }
@@ -114,7 +114,7 @@ class Source implements RecoverySource {
         await delay(Math.random() * 8);
       }
     } finally {
-      isLoud = false;
+      loud.abort();
       await noise;
       await Promise.all([client.end(), other.end()]);
     }
@@ -141,13 +141,24 @@ class Source implements RecoverySource {
     const dataDir = join(this.root, `target-${++this.#targetCount}`);
     const { walDir = this.walDir, ...options } = more;
     const target = await preparePhysicalTarget({
-      ...{ dataDir, walDir, stop, roots: [this.root], timeline: 1, action: 'promote', owner: serverAccount() },
+      dataDir,
+      walDir,
+      stop,
+      roots: [this.root],
+      timeline: 1,
+      action: 'promote',
+      owner: serverAccount(),
     });
     await promisify(execFile)('cp', ['-a', `${base}/.`, dataDir]);
     await finishPhysicalTarget(target);
     return startRecoveryServer({
-      ...{ dataDir, scratchRoot: this.scratchRoot, programs: this.programs, superuser: 'postgres', isScratch: true },
-      ...{ recoveryTimeoutMs: recoveryLimitMs, signal: new AbortController().signal },
+      dataDir,
+      scratchRoot: this.scratchRoot,
+      programs: this.programs,
+      superuser: 'postgres',
+      isScratch: true,
+      recoveryTimeoutMs: recoveryLimitMs,
+      signal: new AbortController().signal,
       ...options,
     });
   }

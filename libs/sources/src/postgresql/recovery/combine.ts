@@ -8,7 +8,7 @@ import { plainPathOf } from './incremental-file.ts';
 /**
  * Makes one full base backup out of a full one and the incremental ones that build on it, as pg_combinebackup does: the files are those
  * of the newest; what comes there as INCREMENTAL.<name> is rebuilt from all of them. Nothing needs room beside the result: readers
- * are read where they are, and a file is written as it is put together (memory: 4 MiB and what readers hold).
+ * are read where they are, and a file is written as it is put together (memory: 4 MiB for each of four files at once, and what readers hold).
  */
 export interface ListedBackupReader extends BackupReader {
   /** Everything below the data folder, each folder before what is in it; paths without a slash at the start, such as `base/5/1259`. */
@@ -49,6 +49,8 @@ const systemIdentifierBytes = 8;
 /** Some 200 bytes a file: a cluster of a million relations. */
 const maxManifestBytes = 256 * 1024 * 1024;
 const copyBytes = 1024 * 1024;
+/** Most files are small, and most of their time is waiting for calls. */
+const filesAtOnce = 4;
 
 /**
  * Combines the chain. The result has a new backup_manifest (SHA-256, the newest's WAL ranges) and a backup_label of a full backup. The
@@ -61,35 +63,65 @@ export async function combineBackups({ chain, writer, signal, onProgress }: Comb
   const label = await checkChain(chain);
   const manifest = await readManifest(newest);
 
-  const files: ManifestFile[] = [];
   const tally = { fileCount: 0, rebuiltCount: 0, bytes: 0 };
-  const made = new Set<string>();
+  // In the order of the list, whichever is finished first.
+  const made = new Map<string, ManifestFile | null>();
   const putFile = async (path: string, modified: Date, produce: (write: Write) => Promise<void>): Promise<void> => {
     if (made.has(path)) throw broken(`${path} is there twice`);
-    made.add(path);
-    files.push(await writeFile(writer, path, modified, produce));
+    made.set(path, null);
+    const file = await writeFile(writer, path, modified, produce);
+    made.set(path, file);
     tally.fileCount++;
-    tally.bytes += files.at(-1)?.sizeBytes ?? 0;
+    tally.bytes += file.sizeBytes;
     onProgress?.({ ...tally });
   };
 
   let controlModified: Date | null = null;
-  for await (const { path, type, modified } of newest.entries()) {
-    signal.throwIfAborted();
+  await forEachFile(newest, writer, signal, async ({ path, modified }) => {
     const plainPath = plainPathOf(path);
-    if (type === 'dir') await writer.makeDirectory(path);
-    else if (path === controlPath) controlModified = modified;
+    if (path === controlPath) controlModified = modified;
     else if (path === labelPath) await putFile(path, modified, (write) => write(Buffer.from(fullBackupLabel(label))));
     else if (plainPath !== null) {
       tally.rebuiltCount++;
       await putFile(plainPath, modified, (write) => rebuildFile(plainPath, chain, write, signal));
     } else if (path !== manifestPath) await putFile(path, modified, (write) => copyFile(newest, path, write, signal));
-  }
+  });
   if (controlModified === null) throw broken(`the newest base backup lists no ${controlPath}`);
   await putFile(controlPath, controlModified, (write) => copyFile(newest, controlPath, write, signal));
-  const listed = files.filter(({ path }) => !path.startsWith('pg_wal/'));
+  const listed = [...made.values()].filter((file) => file !== null).filter(({ path }) => !path.startsWith('pg_wal/'));
   await writeFile(writer, manifestPath, new Date(0), (write) => write(formatBackupManifest({ ...manifest, files: listed })));
   return tally;
+}
+
+/** Gives every file of the backup to `work`, several at once; folders are made on the way. Nothing is under way any more when it throws. */
+async function forEachFile(
+  backup: ListedBackupReader,
+  writer: CombinedWriter,
+  signal: AbortSignal,
+  work: (entry: BackupEntry) => Promise<void>,
+): Promise<void> {
+  const files = (async function* (): AsyncGenerator<BackupEntry> {
+    for await (const entry of backup.entries()) {
+      if (entry.type === 'dir') await writer.makeDirectory(entry.path);
+      else yield entry;
+    }
+  })();
+  const failure = new AbortController();
+  const takeFiles = async (): Promise<void> => {
+    try {
+      for (let next = await files.next(); next.done !== true && !failure.signal.aborted; next = await files.next()) {
+        signal.throwIfAborted();
+        await work(next.value);
+      }
+    } catch (error) {
+      failure.abort();
+      throw error;
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: filesAtOnce }, takeFiles));
+  await files.return(undefined);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 /** Compares each label with the one before, and whose cluster they are. Gives the newest label's text. */

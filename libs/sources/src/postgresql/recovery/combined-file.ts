@@ -15,6 +15,7 @@ import {
  * Memory: 12 bytes a block of the file (1.5 MiB at most), 1 MiB to read, and what readers keep open, one file a backup.
  */
 export interface BackupReader {
+  // Several files are open, and several reads under way, at once.
   /** Null when the backup has no file of this path. */
   open(path: string): Promise<RandomAccessFile | null>;
 }
@@ -26,8 +27,8 @@ export interface RandomAccessFile {
   close(): Promise<void>;
 }
 
-/** Blocks that lie side by side are read with one call, up to this many: 1 MiB. */
-const maxRunBlockCount = 128;
+/** Written at once: 1 MiB. Blocks in it that lie side by side in a source are read with one call. */
+const pieceBlockCount = 128;
 const noSource = -1;
 
 /**
@@ -114,25 +115,32 @@ async function writeBlocks(
   write: (piece: Buffer) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const buffer = Buffer.alloc(Math.min(map.blockCount, maxRunBlockCount) * blockSizeBytes);
-  for (let block = 0; block < map.blockCount;) {
+  const buffer = Buffer.alloc(Math.min(map.blockCount, pieceBlockCount) * blockSizeBytes);
+  for (let first = 0; first < map.blockCount; first += pieceBlockCount) {
     signal.throwIfAborted();
-    const runCount = runLength(map, block);
-    const piece = buffer.subarray(0, runCount * blockSizeBytes);
-    const source = sources[map.sourceOf[block] ?? noSource];
-    if (source === undefined) piece.fill(0);
-    else await fill(path, source, piece, map.offsetOf[block] ?? 0);
-    await write(piece);
-    block += runCount;
+    const endBlock = Math.min(first + pieceBlockCount, map.blockCount);
+    const reads: Promise<void>[] = [];
+    for (let block = first; block < endBlock;) {
+      const runCount = runLength(map, block, endBlock);
+      const part = buffer.subarray((block - first) * blockSizeBytes, (block - first + runCount) * blockSizeBytes);
+      const source = sources[map.sourceOf[block] ?? noSource];
+      if (source === undefined) part.fill(0);
+      else reads.push(fill(path, source, part, map.offsetOf[block] ?? 0));
+      block += runCount;
+    }
+    // All of them have to be over before the buffer and the files are used for anything else, also when one fails.
+    const failed = (await Promise.allSettled(reads)).find((read) => read.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    await write(buffer.subarray(0, (endBlock - first) * blockSizeBytes));
   }
 }
 
-/** How many blocks from `block` on lie side by side in one source. */
-function runLength({ blockCount, sourceOf, offsetOf }: BlockMap, block: number): number {
+/** How many blocks from `block` on, before `endBlock`, lie side by side in one source. */
+function runLength({ sourceOf, offsetOf }: BlockMap, block: number, endBlock: number): number {
   const source = sourceOf[block];
   const offset = offsetOf[block] ?? 0;
   let count = 1;
-  while (count < maxRunBlockCount && block + count < blockCount && sourceOf[block + count] === source) {
+  while (block + count < endBlock && sourceOf[block + count] === source) {
     if (source !== noSource && offsetOf[block + count] !== offset + count * blockSizeBytes) break;
     count++;
   }

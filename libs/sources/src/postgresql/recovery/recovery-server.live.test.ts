@@ -1,7 +1,7 @@
-import { cp, mkdir, readFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { missingPostgres, testMajors } from '../testing/test-postgres.ts';
+import { missingPostgres, startTestPostgres, testMajors } from '../testing/test-postgres.ts';
 import { committedRows, startRecoverySource, type RecoverySource } from './testing/recovery-source.ts';
 
 const targetCount = 10;
@@ -76,6 +76,42 @@ describe.each(testMajors)('recovery on PostgreSQL %i', (major) => {
       expect(status).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/mu);
       expect(status).toMatch(/^CapEff:\t0000000000000000$/mu);
       expect(status).toMatch(/^Groups:\t *(?:65534 *)?$/mu);
+    },
+    testLimitMs,
+  );
+
+  test.skipIf(missing !== null)(
+    `${name}: along a timeline that a promotion began, or along the one that it left`,
+    async () => {
+      const fork = source.commits[firstRow + 30];
+      if (fork === undefined) throw new Error('no commit');
+      const walDir = join(source.root, 'wal-two');
+      await cp(source.walDir, walDir, { recursive: true });
+      await chmod(walDir, 0o777);
+      // Kept, and no scratch: a server that goes on after its recovery, and archives where the first one did.
+      const dataDir = await source.layTarget(base, { kind: 'lsn', lsn: fork.lsn, inclusive: false }, { walDir });
+      const archiving = { archive_mode: 'on', archive_command: `test ! -f "${walDir}/%f" && cp "%p" "${walDir}/%f"` };
+      const branch = await startTestPostgres({ major, dataDir, password: source.cluster.password, settings: archiving });
+      try {
+        const isPromoted = async (): Promise<boolean> =>
+          (await branch.query<{ yes: boolean }>('SELECT NOT pg_is_in_recovery() AS yes'))[0]?.yes ?? false;
+        await expect.poll(isPromoted, { timeout: 30_000 }).toBe(true);
+        await branch.query('INSERT INTO committed SELECT g FROM generate_series(10001, 10010) g');
+        const [switched] = await branch.query<{ name: string }>('SELECT pg_walfile_name(pg_switch_wal()) AS name');
+        await expect.poll(() => readdir(walDir), { timeout: 30_000 }).toEqual(expect.arrayContaining([switched?.name, '00000002.history']));
+      } finally {
+        await branch[Symbol.asyncDispose]();
+        await rm(dataDir, { recursive: true });
+      }
+      const before = source.commits.slice(0, fork.row).map(({ row }) => row);
+      await using second = await source.recover(base, { kind: 'end_of_wal' }, { walDir, timeline: 2 });
+      expect(await committedRows(second)).toEqual([...before, ...Array.from({ length: 10 }, (_, index) => 10_001 + index)]);
+      expect(second.recovered.timeline).toBe(3);
+      await using first = await source.recover(base, { kind: 'end_of_wal' }, { walDir, timeline: 1 });
+      expect(await committedRows(first)).toEqual(source.commits.map(({ row }) => row));
+      await expect(source.recover(base, { kind: 'end_of_wal' }, { walDir, timeline: 4 })).rejects.toMatchObject({
+        code: 'postgresql_wal_missing',
+      });
     },
     testLimitMs,
   );

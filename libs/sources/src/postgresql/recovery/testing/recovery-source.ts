@@ -31,7 +31,13 @@ export interface RecoverySource extends AsyncDisposable {
   /** Until the current segment is in the folder. */
   archive(): Promise<void>;
   /** Copies a base backup, finishes the copy and starts a server on it. */
-  recover(base: string, stop: RecoveryStop, more?: Partial<RecoveryServerOptions> & { walDir?: string }): Promise<RecoveryServer>;
+  recover(
+    base: string,
+    stop: RecoveryStop,
+    more?: Partial<RecoveryServerOptions> & { walDir?: string; timeline?: number },
+  ): Promise<RecoveryServer>;
+  /** As `recover`, without the server. */
+  layTarget(base: string, stop: RecoveryStop, more?: { walDir?: string; timeline?: number }): Promise<string>;
 }
 
 export interface LoggedCommit {
@@ -133,33 +139,35 @@ class Source implements RecoverySource {
     }
   }
 
-  async recover(
-    base: string,
-    stop: RecoveryStop,
-    more: Partial<RecoveryServerOptions> & { walDir?: string } = {},
-  ): Promise<RecoveryServer> {
-    const dataDir = join(this.root, `target-${++this.#targetCount}`);
-    const { walDir = this.walDir, ...options } = more;
+  async layTarget(base: string, stop: RecoveryStop, more: { walDir?: string; timeline?: number } = {}): Promise<string> {
     const target = await preparePhysicalTarget({
-      dataDir,
-      walDir,
+      dataDir: join(this.root, `target-${++this.#targetCount}`),
+      walDir: more.walDir ?? this.walDir,
       stop,
       roots: [this.root],
-      timeline: 1,
+      timeline: more.timeline ?? 1,
       action: 'promote',
       owner: serverAccount(),
     });
-    await promisify(execFile)('cp', ['-a', `${base}/.`, dataDir]);
+    await promisify(execFile)('cp', ['-a', `${base}/.`, target.dataDir]);
     await finishPhysicalTarget(target);
+    return target.dataDir;
+  }
+
+  async recover(
+    base: string,
+    stop: RecoveryStop,
+    more: Partial<RecoveryServerOptions> & { walDir?: string; timeline?: number } = {},
+  ): Promise<RecoveryServer> {
     return startRecoveryServer({
-      dataDir,
+      dataDir: await this.layTarget(base, stop, more),
       scratchRoot: this.scratchRoot,
       programs: this.programs,
       superuser: 'postgres',
       isScratch: true,
       recoveryTimeoutMs: recoveryLimitMs,
       signal: new AbortController().signal,
-      ...options,
+      ...more,
     });
   }
 

@@ -90,7 +90,10 @@ describe.each(testMajors)('recovery on PostgreSQL %i', (major) => {
       await chmod(walDir, 0o777);
       // Kept, and no scratch: a server that goes on after its recovery, and archives where the first one did.
       const dataDir = await source.layTarget(base, { kind: 'lsn', lsn: fork.lsn, inclusive: false }, { walDir });
-      const archiving = { archive_mode: 'on', archive_command: `test ! -f "${walDir}/%f" && cp "%p" "${walDir}/%f"` };
+      const archiving = {
+        archive_mode: 'on',
+        archive_command: `test ! -f "${walDir}/%f" && cp "%p" "${walDir}/%f.new" && mv "${walDir}/%f.new" "${walDir}/%f"`,
+      };
       const branch = await startTestPostgres({ major, dataDir, password: source.cluster.password, settings: archiving });
       try {
         const isPromoted = async (): Promise<boolean> =>

@@ -45,13 +45,13 @@ export function decodeColumns(body: Buffer): string[] {
   return columns;
 }
 
-export function decodeRow(body: Buffer): (string | null)[] {
+export function decodeRow(body: Buffer, encoding: BufferEncoding = 'utf8'): (string | null)[] {
   const row: (string | null)[] = [];
   let at = 2;
   for (let left = body.readInt16BE(0); left > 0; left--) {
     const length = body.readInt32BE(at);
     at += 4;
-    row.push(length < 0 ? null : body.toString('utf8', at, at + length));
+    row.push(length < 0 ? null : body.toString(encoding, at, at + length));
     at += Math.max(length, 0);
   }
   return row;

@@ -53,6 +53,7 @@ export class WireConnection implements AsyncDisposable {
   #error: HoldfastError | null = null;
   #isBusy = false;
   #activity: Activity = 'querying';
+  #encoding: BufferEncoding = 'utf8';
   #closing: Promise<void> | null = null;
   #cancelling: Promise<void> | null = null;
 
@@ -77,19 +78,20 @@ export class WireConnection implements AsyncDisposable {
   }
 
   /** Sends a statement or a replication command. Its events are taken by `next` until `ready`; its errors are about `activity`. */
-  begin(sql: string, activity: Activity = 'querying'): void {
+  begin(sql: string, activity: Activity = 'querying', encoding: BufferEncoding = 'utf8'): void {
     this.#reader.throwIfEnded();
     invariant(!this.#isBusy, 'the connection has not ended its last statement');
     this.#isBusy = true;
     this.#error = null;
     this.#activity = activity;
+    this.#encoding = encoding;
     this.#send(0x51, Buffer.from(`${sql}\0`));
   }
 
-  /** Runs statements that copy nothing. Errors of the server reject it, after which the connection can be used again. */
-  async query(sql: string, activity: Activity = 'querying'): Promise<ResultSet[]> {
+  /** Runs statements that copy nothing; `latin1` gives values byte by byte. Errors of the server reject it, after which the connection can be used again. */
+  async query(sql: string, activity: Activity = 'querying', encoding: BufferEncoding = 'utf8'): Promise<ResultSet[]> {
     const results: ResultSet[] = [];
-    this.begin(sql, activity);
+    this.begin(sql, activity, encoding);
     for (;;) {
       const event = await this.next();
       if (event.kind === 'ready') return results;
@@ -129,6 +131,13 @@ export class WireConnection implements AsyncDisposable {
       }
       await this.#reader.more();
     }
+  }
+
+  /** The first bytes of the current copy-data that were not taken yet, or all when they are fewer. For small counts. */
+  async takeData(maxBytes: number): Promise<Buffer> {
+    const taken = await this.#reader.take(Math.min(this.#left, maxBytes));
+    this.#left -= taken.length;
+    return taken;
   }
 
   /** The whole current copy-data. For small ones: it is held. */
@@ -210,7 +219,7 @@ export class WireConnection implements AsyncDisposable {
         this.#rows = [];
         return null;
       case backendType.dataRow:
-        this.#rows.push(decodeRow(body));
+        this.#rows.push(decodeRow(body, this.#encoding));
         return null;
       case backendType.commandComplete:
         return this.#endResult(decodeText(body).text);

@@ -68,6 +68,10 @@ export const statusByCode = {
   postgresql_version_unsupported: 502,
   postgresql_tool_missing: 500,
   postgresql_failed: 502,
+  postgresql_target_uncovered: 422,
+  postgresql_wal_missing: 409,
+  postgresql_chain_broken: 409,
+  postgresql_recovery_failed: 409,
 
   storage_object_missing: 500,
   storage_object_exists: 500,

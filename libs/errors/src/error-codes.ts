@@ -66,6 +66,10 @@ export const errorCodes = {
   postgresql_version_unsupported: entry('operator', 'never', 'use a server of PostgreSQL 14 to 18'),
   postgresql_tool_missing: entry('operator', 'never', 'install the client tools that the message names at the worker'),
   postgresql_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
+  postgresql_target_uncovered: entry('input', 'never', 'choose a target inside the windows that the message names'),
+  postgresql_wal_missing: entry('damage', 'never', 'choose an earlier target, or a later base backup; see the recovery windows'),
+  postgresql_chain_broken: entry('damage', 'never', 'recover from another base backup, and take a new full one'),
+  postgresql_recovery_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
 
   // storage
   storage_object_missing: entry('damage', 'never', 'run an integrity verification to learn what is hit'),

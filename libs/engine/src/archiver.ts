@@ -152,7 +152,7 @@ function openStorer(
   }
   const sink = createPacker({ repository, ...rest });
   const storer = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
-  return { sink, storer, concurrentFiles: filesWithoutThreads };
+  return { sink, storer, concurrentFiles: source.concurrentFiles ?? filesWithoutThreads };
 }
 
 /** A backup that is done by then needs nobody to count ahead of it. */

@@ -12,13 +12,19 @@ export interface Source {
   /** Present where any thread can open the files at once, with openThreadFolder; else only `openFile` does. */
   readonly threadOptions?: ThreadSourceOptions;
 
+  /** Files that can be read at once with a gain, where that is the source's to say: a connection each. */
+  readonly concurrentFiles?: number;
+
   /**
    * The entries of one folder, sorted by the bytes of their names. What cannot be read is in the list with its reason,
    * so that nothing is left out in silence. Throws path_not_found or path_not_readable when the folder itself cannot be listed.
    */
   readDirectory(path: string, options?: ReadDirectoryOptions): Promise<SourceEntry[]>;
 
-  /** Opens a regular file. Throws path_not_found when it has vanished, path_not_readable when it is denied. */
+  /**
+   * Opens a regular file; a source that makes its files up may allow each to be opened once and read in order, and then says at least
+   * 1 MiB for its size. Throws path_not_found when it has vanished, path_not_readable when it is denied.
+   */
   openFile(path: string): Promise<SourceFile>;
 
   /** A quick count of the regular files and their bytes, for progress only: the tree may change before it is read. */

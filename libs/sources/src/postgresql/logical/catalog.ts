@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { z } from 'zod';
 import { displayName, quoteIdentifier, quoteName, type QualifiedName } from './quote.ts';
 import type { Row, Session } from './session.ts';
 
@@ -15,6 +16,8 @@ export interface TableFacts extends QualifiedName {
   readonly oid: string;
   /** Those that are stored: generated ones are computed again. */
   readonly columns: readonly string[];
+  /** Of a partition: the partitioned tables above it. */
+  readonly ancestors: readonly QualifiedName[];
   /** Of an extension's table of settings: which rows are the user's. Empty for all. */
   readonly condition: string | null;
   readonly estimatedBytes: number;
@@ -68,7 +71,11 @@ const tablesSql = `
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
          x.condition, x.is_member,
          CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END,
-         has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
+         has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid),
+         CASE WHEN c.relispartition THEN
+           (SELECT json_agg(json_build_object('schema', an.nspname, 'name', ac.relname))
+              FROM pg_partition_ancestors(c.oid) a JOIN pg_class ac ON ac.oid = a.relid JOIN pg_namespace an ON an.oid = ac.relnamespace
+             WHERE a.relid <> c.oid) END
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   CROSS JOIN LATERAL (
@@ -101,20 +108,19 @@ export async function listTables(session: Session, { schemas, excludeTables = []
   return { tables: facts.filter(({ kind }) => kind === 'r'), locked: facts };
 }
 
-function tableOf([oid, schema, name, , columns, condition, , size]: Row): TableFacts {
+const namesSchema = z.array(z.string());
+const ancestorsSchema = z.array(z.object({ schema: z.string(), name: z.string() }));
+
+function tableOf([oid, schema, name, , columns, condition, , size, , , , ancestors]: Row): TableFacts {
   return {
     oid: oid ?? '',
     schema: schema ?? '',
     name: name ?? '',
-    columns: namesIn(columns ?? '[]'),
+    columns: namesSchema.parse(JSON.parse(columns ?? '[]')),
+    ancestors: ancestorsSchema.parse(JSON.parse(ancestors ?? '[]')),
     condition: condition === '' ? null : (condition ?? null),
     estimatedBytes: Number(size),
   };
-}
-
-function namesIn(json: string): readonly string[] {
-  const names: unknown = JSON.parse(json);
-  return Array.isArray(names) ? names.map(String) : [];
 }
 
 /** So many are named; the rest is counted. */

@@ -1,6 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ConnectionOptions } from '../connection-options.ts';
-import { readSequences, type DatabaseFacts, type TableChoice, type TableFacts } from './catalog.ts';
+import { readSequences, type DatabaseFacts, type SequenceValue, type TableChoice, type TableFacts } from './catalog.ts';
 import type { ClientTools } from './client-tools.ts';
 import { copyHeader, copyOutStatement, copyTrailer } from './copy-statement.ts';
 import { openDatabaseSnapshot, type DatabaseSnapshot } from './database-snapshot.ts';
@@ -41,7 +41,7 @@ export class DatabaseDump implements AsyncDisposable {
   readonly #snapshot: DatabaseSnapshot;
   readonly #encoding: 'UTF8' | 'SQL_ASCII';
   readonly #copied = new Map<string, TableManifest>();
-  #sequenceCount = 0;
+  #sequences: readonly SequenceValue[] = [];
   #largeObjectCount = 0;
 
   private constructor(options: DatabaseDumpOptions, snapshot: DatabaseSnapshot) {
@@ -54,7 +54,7 @@ export class DatabaseDump implements AsyncDisposable {
       text('database.sql', () => textContent(createStatement(options.facts))),
       text('pre-data.sql', () => this.#section('pre-data')),
       text('post-data.sql', () => this.#section('post-data')),
-      text('sequences.sql', () => this.#sequences()),
+      text('sequences.sql', () => this.#sequenceValues()),
       text('large-objects.sql', () => this.#largeObjects()),
       ...snapshot.list.tables.map((table) => ({
         path: `data/${tableFileName(table)}`,
@@ -81,7 +81,7 @@ export class DatabaseDump implements AsyncDisposable {
       transferEncoding: this.#encoding,
       snapshot: { lsn: this.#snapshot.lsn, takenAt: this.#snapshot.takenAt },
       tables: this.#snapshot.list.tables.flatMap(({ oid }) => this.#copied.get(oid) ?? []),
-      sequenceCount: this.#sequenceCount,
+      sequences: [...this.#sequences],
       largeObjectCount: this.#largeObjectCount,
     };
   }
@@ -93,7 +93,7 @@ export class DatabaseDump implements AsyncDisposable {
   async *#table(table: TableFacts): FileContent {
     const { pool } = this.#snapshot;
     const header = copyHeader(table, this.#encoding);
-    const { schema, name, columns, condition } = table;
+    const { schema, name, columns, condition, ancestors } = table;
     yield header;
     const session = await pool.acquire();
     let rows: number;
@@ -104,7 +104,9 @@ export class DatabaseDump implements AsyncDisposable {
     }
     yield copyTrailer;
     const file = tableFileName(table);
-    this.#copied.set(table.oid, { schema, name, file, columns: [...columns], headerBytes: header.length, rows, isPartial: condition !== null });
+    const isPartial = condition !== null;
+    const lists = { columns: [...columns], ancestors: [...ancestors] };
+    this.#copied.set(table.oid, { schema, name, file, ...lists, headerBytes: header.length, rows, isPartial });
   }
 
   async *#section(section: 'pre-data' | 'post-data'): FileContent {
@@ -121,17 +123,15 @@ export class DatabaseDump implements AsyncDisposable {
     yield* runTool({ tools, program: 'pg_dump', args, connection, signal });
   }
 
-  async *#sequences(): FileContent {
+  async *#sequenceValues(): FileContent {
     const { pool } = this.#snapshot;
     const session = await pool.acquire();
     try {
-      const sequences = await readSequences(session, this.#options.choice.schemas);
-      this.#sequenceCount = sequences.length;
-      yield Buffer.from(`SET client_encoding = '${this.#encoding}';\nSET search_path = '';\n\\o /dev/null\n`);
-      for (const { lastValue, isCalled, ...name } of sequences) {
+      this.#sequences = await readSequences(session, this.#options.choice.schemas);
+      yield Buffer.from(`SET client_encoding = '${this.#encoding}';\nSET search_path = '';\n`);
+      for (const { lastValue, isCalled, ...name } of this.#sequences) {
         yield Buffer.from(`SELECT pg_catalog.setval(${quoteLiteral(quoteName(name))}, ${lastValue}, ${isCalled});\n`);
       }
-      yield Buffer.from('\\o\n');
     } finally {
       pool.release(session);
     }

@@ -21,16 +21,12 @@ const pagesSql = `
     l.loid, l.pageno::pg_catalog.int8 * (pg_catalog.current_setting('block_size')::pg_catalog.int8 / 4), pg_catalog.encode(l.data, 'hex'))
   FROM pg_catalog.pg_largeobject l ORDER BY l.loid, l.pageno`;
 
-/** lo_put says nothing, but psql shows an empty row for each; and search_path must not lead anywhere else. */
-const header = (encoding: string): string =>
-  `SET client_encoding = '${transferEncoding(encoding)}';\nSET search_path = '';\n\\o /dev/null\n`;
-const footer = '\\o\n';
+const header = (encoding: string): string => `SET client_encoding = '${transferEncoding(encoding)}';\nSET search_path = '';\n`;
 
 export async function* largeObjectContent(session: Session, databaseEncoding: string): FileContent {
   yield Buffer.from(header(databaseEncoding));
   yield* session.copyOut(`COPY (${objectsSql}) TO STDOUT`, 'reading the large objects');
   yield* session.copyOut(`COPY (${pagesSql}) TO STDOUT`, 'reading the large objects');
-  yield Buffer.from(footer);
 }
 
 export async function countLargeObjects(session: Session): Promise<number> {

@@ -12,6 +12,8 @@ const tableSchema = z.object({
   /** In the database's folder `data`. */
   file: z.string(),
   columns: z.array(z.string()),
+  /** Of a partition: the partitioned tables above it. */
+  ancestors: z.array(z.object({ schema: z.string(), name: z.string() })),
   /** What stands before the rows in the file, and the rows. */
   headerBytes: z.int().nonnegative(),
   rows: z.int().nonnegative(),
@@ -30,7 +32,7 @@ const databaseSchema = z.object({
   transferEncoding: z.enum(['UTF8', 'SQL_ASCII']),
   snapshot: z.object({ lsn: z.string(), takenAt: z.string() }),
   tables: z.array(tableSchema),
-  sequenceCount: z.int().nonnegative(),
+  sequences: z.array(z.object({ schema: z.string(), name: z.string(), lastValue: z.string(), isCalled: z.boolean() })),
   largeObjectCount: z.int().nonnegative(),
 });
 

@@ -24,7 +24,7 @@ How it is restored by hand, with psql of this version or a newer one
      psql -X -d postgres -v ON_ERROR_STOP=1 -f databases/NAME/database.sql
 4. What is in it. The order matters:
      cd databases/NAME
-     cat pre-data.sql data/*.sql large-objects.sql sequences.sql post-data.sql | psql -X -q -v ON_ERROR_STOP=1 -d NAME
+     cat pre-data.sql data/*.sql large-objects.sql sequences.sql post-data.sql | psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -d NAME
 One table of a database that is there: psql -X -d NAME -f databases/NAME/data/SCHEMA.TABLE.sql
 `;
 }

@@ -17,6 +17,8 @@ export interface ToolRun {
   readonly args: readonly string[];
   readonly connection: ConnectionOptions;
   readonly signal: AbortSignal;
+  /** Hears, at the end, of what a program complained about that succeeded all the same. */
+  readonly onComplaint?: (complaint: string) => void;
   /** What it reads. */
   readonly input?: AsyncIterable<Uint8Array>;
 }
@@ -51,6 +53,7 @@ export async function* runTool(run: ToolRun): AsyncGenerator<Buffer, void, undef
     await Promise.race([fed, ended]);
     const code = await ended;
     if (code !== 0) throw toolError(run, code, complaint);
+    if (complaint.trim() !== '') run.onComplaint?.(complaint.trim());
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -1,0 +1,79 @@
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import type { ConnectionOptions } from '../../connection-options.ts';
+import { serverVersion } from '../catalog.ts';
+import { quoteIdentifier, quoteLiteral } from '../quote.ts';
+import { openSession, type Session } from '../session.ts';
+
+/** What stands between a database and being empty: everything that is not the system's or an extension's. */
+const contentSql = `
+  SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+       + (SELECT count(*) FROM pg_largeobject_metadata)`;
+
+export interface TargetDatabaseOptions {
+  /** To the database that is asked first; `database` is the one that is filled. */
+  readonly connection: ConnectionOptions;
+  readonly database: string;
+  /** What CREATE DATABASE is told. */
+  readonly createOptions: string;
+  /** Whether a database with something in it may be dropped and made anew. */
+  readonly overwrite: boolean;
+  /** The oid of a database that a former attempt of this recovery made or found empty: that one may be made anew too. */
+  readonly ownOid: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface TargetDatabase {
+  readonly oid: string;
+  readonly major: number;
+}
+
+/**
+ * Makes sure that there is an empty database of this name. Nothing is changed when it throws. Codes: target_not_empty,
+ * postgresql_denied (no CREATEDB), postgresql_version_unsupported, those of openSession.
+ */
+export async function readyTargetDatabase(options: TargetDatabaseOptions): Promise<TargetDatabase> {
+  const { connection, database, overwrite, ownOid, createOptions, signal } = options;
+  await using session = await openSession(connection, signal);
+  const { major } = await serverVersion(session);
+  const found = await oidOf(session, database);
+  if (found !== null) {
+    const mayDrop = overwrite || found === ownOid;
+    if (await isEmpty(connection, database, signal)) return { oid: found, major };
+    if (!mayDrop) {
+      throw new HoldfastError('target_not_empty', `the database ${database} at ${session.place} has tables or large objects`, {
+        hint: 'choose a new database, or allow overwriting, which drops this one and makes it anew',
+      });
+    }
+    if (connection.database === database) {
+      throw new HoldfastError('target_not_empty', `the database ${database} is the one that is asked first and cannot be made anew`, {
+        hint: 'name another one as database of the connection, such as postgres',
+      });
+    }
+    await session.query(`DROP DATABASE ${quoteIdentifier(database)} WITH (FORCE)`, [], `dropping the database ${database}`);
+  }
+  await session.query(`CREATE DATABASE ${quoteIdentifier(database)} ${createOptions}`, [], `making the database ${database}`);
+  return { oid: (await oidOf(session, database)) ?? '', major };
+}
+
+async function oidOf(session: Session, database: string): Promise<string | null> {
+  const [row] = await session.query(`SELECT oid FROM pg_database WHERE datname = ${quoteLiteral(database)}`);
+  return row?.[0] ?? null;
+}
+
+async function isEmpty(connection: ConnectionOptions, database: string, signal: AbortSignal): Promise<boolean> {
+  await using session = await openSession({ ...connection, database }, signal);
+  const [row] = await session.query(contentSql, [], 'looking whether the database is empty');
+  return row?.[0] === '0';
+}
+
+/** Whether an error says that the backup's roles are not there, which globals makes. */
+export function withRoleHint(error: unknown): unknown {
+  if (!isHoldfastError(error) || !/role ".*" does not exist/u.test(error.message)) return error;
+  return new HoldfastError(error.code, error.message, {
+    cause: error,
+    context: error.context,
+    hint: 'ask for globals, which makes the roles of the backup that are missing, or make them by hand out of globals.sql',
+  });
+}

@@ -76,7 +76,9 @@ function idempotencyOf(request: FastifyRequest): IdempotencyRequest | null {
   if (typeof key !== 'string') return null;
   const path = request.url.split('?', 1)[0] ?? '';
   const requestHash = createHash('sha256')
-    .update(`${request.method} ${path}\n${JSON.stringify(request.body ?? {}, (name, value: unknown) => (secretFields.has(name) ? '' : value))}`)
+    .update(
+      `${request.method} ${path}\n${JSON.stringify(request.body ?? {}, (name, value: unknown) => (secretFields.has(name) ? '' : value))}`,
+    )
     .digest('hex');
   return { scope: callerOrThrow(request).subject, key, requestHash };
 }

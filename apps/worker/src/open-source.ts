@@ -32,7 +32,11 @@ export async function openSource(
   }
   assertAllowedHost(options.connection, config.databaseHosts);
   const password = await sourcePassword(database.client, backupConfig.id, connectionPlace(options.connection), masterKey);
-  const source = await openLogicalSource({ ...logicalOptions(options, password), toolPlaces: { binFolders: config.postgresqlBinFolders }, signal });
+  const source = await openLogicalSource({
+    ...logicalOptions(options, password),
+    toolPlaces: { binFolders: config.postgresqlBinFolders },
+    signal,
+  });
   return { source, excludes: options.excludeTables ?? [] };
 }
 

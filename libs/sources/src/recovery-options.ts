@@ -11,7 +11,9 @@ const maxSchemaCount = 256;
 
 /** Where a logical backup of a PostgreSQL server is recovered to; the password is sent apart. */
 export const databaseTargetSchema = z.strictObject({
-  connection: connectionSchema.describe('The server; its password is sent apart, as targetPassword. `database` is the one that is asked first'),
+  connection: connectionSchema.describe(
+    'The server; its password is sent apart, as targetPassword. `database` is the one that is asked first',
+  ),
   database: postgresqlNameSchema.describe('For full: made when it is not there, and empty otherwise. For selective: one that is there'),
   sourceDatabase: postgresqlNameSchema.optional().describe('Which database of the backup; needed when it has several'),
   globals: z.boolean().default(false).describe('For full: makes the roles and tablespaces that are missing at the server first'),

@@ -26,7 +26,10 @@ const recoverySchema = z
     recoveryType: z.enum(recoveryTypes),
     targetLocation: z.string().describe('A folder, or postgresql://user@host:port/database'),
     options: z.unknown().describe('Which paths or tables, and whether what is at the target may be replaced'),
-    recoveredRecords: z.number().nullable().describe('Files, links and folders that were recovered, or rows as the restored database counts them'),
+    recoveredRecords: z
+      .number()
+      .nullable()
+      .describe('Files, links and folders that were recovered, or rows as the restored database counts them'),
     metadata: z.unknown(),
   })
   .meta({ id: 'RecoveryJob' });
@@ -41,7 +44,9 @@ const createSchema = z.strictObject({
   recoveryType: z.enum(recoveryTypes).describe(`Now: ${builtRecoveryTypes.join(', ')}`),
   targetLocation: absolutePathSchema.optional().describe('Folder inside the target roots, as the worker sees it'),
   targetDatabase: databaseTargetSchema.optional().describe('Instead of a folder, for a logical backup of a PostgreSQL server'),
-  targetPassword: databasePasswordSchema.optional().describe('Password for the server of targetDatabase. It is sealed on arrival and never returned'),
+  targetPassword: databasePasswordSchema
+    .optional()
+    .describe('Password for the server of targetDatabase. It is sealed on arrival and never returned'),
   paths: recoveryOptionsSchema.shape.paths.describe('What to recover; for selective only'),
   overwrite: recoveryOptionsSchema.shape.overwrite.describe('Whether what is at the target may be replaced'),
   execute: z.boolean().default(true).describe('false: the job waits until it is executed'),
@@ -208,7 +213,11 @@ function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLoc
   return { targetLocation, options: paths === undefined ? { overwrite } : { paths, overwrite } };
 }
 
-function checkDatabaseTarget(recoveryType: string, { schemas, tables, globals }: DatabaseTarget, paths: readonly string[] | undefined): void {
+function checkDatabaseTarget(
+  recoveryType: string,
+  { schemas, tables, globals }: DatabaseTarget,
+  paths: readonly string[] | undefined,
+): void {
   if (paths !== undefined) {
     throw fieldError('request_invalid', [{ field: 'paths', message: 'is for files; name schemas or tables in targetDatabase' }]);
   }
@@ -229,7 +238,9 @@ function checkDatabaseTarget(recoveryType: string, { schemas, tables, globals }:
 async function refuseFiles(tx: Transaction, scope: Scope, backupJobId: string): Promise<void> {
   const { backupType } = await findBackupJob(tx, scope, backupJobId);
   if (backupType === 'database_full') return;
-  throw fieldError('request_invalid', [{ field: 'targetDatabase', message: `is for backups of databases; this one is of type ${backupType}` }]);
+  throw fieldError('request_invalid', [
+    { field: 'targetDatabase', message: `is for backups of databases; this one is of type ${backupType}` },
+  ]);
 }
 
 function checkPaths(recoveryType: string, paths: readonly string[] | undefined): void {

@@ -138,9 +138,13 @@ function refuseDenied(session: Session, rows: readonly Row[]): void {
   }
   const restricted = rows.filter((row) => row[10] === 't').map((row) => tableOf(row));
   if (restricted.length > 0) {
-    throw new HoldfastError('postgresql_denied', `row-level security hides rows of ${named(restricted)} from ${session.user} at ${session.place}`, {
-      hint: `run as a superuser: ALTER ROLE ${role} BYPASSRLS; or name the tables in excludeTables`,
-    });
+    throw new HoldfastError(
+      'postgresql_denied',
+      `row-level security hides rows of ${named(restricted)} from ${session.user} at ${session.place}`,
+      {
+        hint: `run as a superuser: ALTER ROLE ${role} BYPASSRLS; or name the tables in excludeTables`,
+      },
+    );
   }
 }
 

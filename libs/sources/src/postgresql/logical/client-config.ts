@@ -12,7 +12,16 @@ const keepAliveDelayMs = 30_000;
  * may reach a server that a tenant names.
  */
 export function clientConfig(connection: ConnectionOptions): pg.ClientConfig {
-  const { host, port, user, database, password, tls, applicationName = 'holdfast', connectTimeoutMs = defaultConnectTimeoutMs } = connection;
+  const {
+    host,
+    port,
+    user,
+    database,
+    password,
+    tls,
+    applicationName = 'holdfast',
+    connectTimeoutMs = defaultConnectTimeoutMs,
+  } = connection;
   return {
     host,
     port,
@@ -36,5 +45,9 @@ function tlsConfig({ mode, ca, serverName }: TlsOptions, host: string): pg.Clien
   if (mode === 'disable') return false;
   const authorities = ca === undefined ? {} : { ca };
   if (mode === 'require') return { rejectUnauthorized: false, ...authorities };
-  return { rejectUnauthorized: true, ...authorities, checkServerIdentity: (_, certificate) => checkServerIdentity(serverName ?? host, certificate) };
+  return {
+    rejectUnauthorized: true,
+    ...authorities,
+    checkServerIdentity: (_, certificate) => checkServerIdentity(serverName ?? host, certificate),
+  };
 }

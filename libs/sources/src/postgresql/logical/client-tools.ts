@@ -42,8 +42,12 @@ export interface ToolPlaces {
 }
 
 /** The tools for a server of this major version. Code: postgresql_tool_missing, which names the package. */
-export async function findClientTools(serverMajor: number, { binFolders = [], path = process.env['PATH'] ?? '' }: ToolPlaces): Promise<ClientTools> {
-  const folders = binFolders.length > 0 ? binFolders : [...path.split(':').filter((folder) => folder.startsWith('/')), ...(await foldersOfPackages())];
+export async function findClientTools(
+  serverMajor: number,
+  { binFolders = [], path = process.env['PATH'] ?? '' }: ToolPlaces,
+): Promise<ClientTools> {
+  const folders =
+    binFolders.length > 0 ? binFolders : [...path.split(':').filter((folder) => folder.startsWith('/')), ...(await foldersOfPackages())];
   const found = await Promise.all([...new Set(folders)].map((folder) => toolsIn(folder)));
   const { folder, major } = chooseTools(
     serverMajor,

@@ -17,7 +17,10 @@ test('data and the rest come out whole, however the stream is cut', () => {
       const stream = Buffer.concat(messages.map(encode));
       const data: Buffer[] = [];
       const other: Buffer[] = [];
-      const frames = new CopyFrames({ onData: (bytes) => data.push(Buffer.from(bytes)), onOther: (bytes) => other.push(Buffer.from(bytes)) });
+      const frames = new CopyFrames({
+        onData: (bytes) => data.push(Buffer.from(bytes)),
+        onOther: (bytes) => other.push(Buffer.from(bytes)),
+      });
       for (let at = 0, cut = 0; at < stream.length; cut++) {
         const length = cuts[cut % cuts.length] ?? 1;
         frames.push(Buffer.from(stream.subarray(at, at + length)));

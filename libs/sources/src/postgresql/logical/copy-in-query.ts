@@ -4,7 +4,8 @@ import pg from 'pg';
 
 /** What `pg` gives to a query that the server asks for data. */
 interface CopyInConnection {
-  sendCopyFromChunk(chunk: Uint8Array): void;
+  /** Takes nothing but a Buffer, and copies it. */
+  sendCopyFromChunk(chunk: Buffer): void;
   endCopyFrom(): void;
   sendCopyFail(message: string): void;
 }
@@ -44,7 +45,8 @@ export class CopyInQuery extends pg.Query {
       for await (const chunk of this.#chunks) {
         for (let at = 0; at < chunk.length; at += maxMessageBytes) {
           if (this.#ended.signal.aborted) return;
-          connection.sendCopyFromChunk(chunk.subarray(at, at + maxMessageBytes));
+          const lengthBytes = Math.min(maxMessageBytes, chunk.length - at);
+          connection.sendCopyFromChunk(Buffer.from(chunk.buffer, chunk.byteOffset + at, lengthBytes));
           if (this.#socket.writableNeedDrain) await this.#drained();
         }
       }

@@ -100,7 +100,8 @@ async function lockTables(leader: Session, { choice, signal }: SnapshotOptions):
       if (!isHoldfastError(error, 'postgresql_changed')) throw error;
     }
     await leader.query('ROLLBACK');
-    if (tries === maxTries) throw new HoldfastError('postgresql_changed', `the tables at ${leader.place} changed ${maxTries} times while they were being locked`);
+    if (tries === maxTries)
+      throw new HoldfastError('postgresql_changed', `the tables at ${leader.place} changed ${maxTries} times while they were being locked`);
   }
 }
 

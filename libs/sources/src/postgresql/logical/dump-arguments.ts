@@ -32,10 +32,20 @@ export function dumpArguments(tools: ClientTools, choice: DumpChoice): string[] 
 }
 
 /** Arguments of pg_dumpall for roles and tablespaces. */
-export function globalsArguments(tools: ClientTools, { database, withPasswords }: { readonly database: string; readonly withPasswords: boolean }): string[] {
+export function globalsArguments(
+  tools: ClientTools,
+  { database, withPasswords }: { readonly database: string; readonly withPasswords: boolean },
+): string[] {
   // A name with an equals sign would be read as a connection string.
   const from = /^[\w-]+$/u.test(database) ? [`--database=${database}`] : [];
-  return ['--globals-only', '--no-password', '--no-sync', ...restrictArguments(tools), ...from, ...(withPasswords ? [] : ['--no-role-passwords'])];
+  return [
+    '--globals-only',
+    '--no-password',
+    '--no-sync',
+    ...restrictArguments(tools),
+    ...from,
+    ...(withPasswords ? [] : ['--no-role-passwords']),
+  ];
 }
 
 function restrictArguments({ takesRestrictKey }: ClientTools): string[] {

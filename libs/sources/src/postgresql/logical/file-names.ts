@@ -9,7 +9,10 @@ const maxNameBytes = 240;
  */
 export function encodeName(name: string): string {
   // oxlint-disable-next-line no-control-regex -- they are what a file name should not hold
-  return name.replaceAll(/[%/.\u0000-\u001f\u007f]/gu, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`);
+  return name.replaceAll(
+    /[%/.\u0000-\u001f\u007f]/gu,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  );
 }
 
 /** `public.orders.sql`; of a name that no file could have, its oid. The manifest says which is which. */

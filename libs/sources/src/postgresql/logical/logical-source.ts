@@ -197,7 +197,10 @@ class LogicalSource implements Source {
   }
 
   #file(name: string, estimatedBytes = 0, timeNs = this.#startedNs): SourceEntry {
-    return { kind: 'node', node: { ...madeUp(name, timeNs), type: 'file', mode: 0o600, sizeBytes: Math.max(estimatedBytes, minClaimedBytes) } };
+    return {
+      kind: 'node',
+      node: { ...madeUp(name, timeNs), type: 'file', mode: 0o600, sizeBytes: Math.max(estimatedBytes, minClaimedBytes) },
+    };
   }
 
   #folder(name: string, timeNs = this.#startedNs): SourceEntry {

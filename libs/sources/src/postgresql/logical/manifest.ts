@@ -55,6 +55,8 @@ export function parseManifest(text: string): Manifest {
   try {
     return manifestSchema.parse(JSON.parse(text));
   } catch (error) {
-    throw new HoldfastError('repository_damaged', `${manifestPath} is none of a logical backup that this version can read`, { cause: error });
+    throw new HoldfastError('repository_damaged', `${manifestPath} is none of a logical backup that this version can read`, {
+      cause: error,
+    });
   }
 }

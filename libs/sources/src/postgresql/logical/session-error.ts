@@ -18,7 +18,8 @@ const codeBySqlstate: readonly (readonly [pattern: RegExp, code: ErrorCode])[] =
 const tlsMessages =
   /certificate|self.signed|does not support SSL|ERR_TLS|CERT_|altnames|SSL routines|unable to (get|verify)|wrong version number/iu;
 const loginMessages = /SASL|SCRAM|password must be/u;
-const lostMessages = /connection terminated|closed the connection|connection error|connection ended|not queryable|timeout expired|timeout exceeded/iu;
+const lostMessages =
+  /connection terminated|closed the connection|connection error|connection ended|not queryable|timeout expired|timeout exceeded/iu;
 
 export interface ErrorPlace {
   /** What was being done, for the message: `copying public.orders`. */

@@ -118,15 +118,26 @@ async function certificateFile({ tls }: ConnectionOptions): Promise<AsyncDisposa
 const codeByComplaint: readonly (readonly [RegExp, ErrorCode])[] = [
   [/permission denied|must be (owner|superuser)|row-level security|query would be affected/u, 'postgresql_denied'],
   [/lock timeout|statement timeout|deadlock/u, 'postgresql_busy'],
-  [/password authentication failed|no pg_hba\.conf entry|no password supplied|role ".*" does not exist$|database ".*" does not exist/mu, 'postgresql_login_failed'],
+  [
+    /password authentication failed|no pg_hba\.conf entry|no password supplied|role ".*" does not exist$|database ".*" does not exist/mu,
+    'postgresql_login_failed',
+  ],
   [/certificate|SSL error|does not support SSL/u, 'postgresql_tls_failed'],
-  [/could not connect|connection to server .* failed|server closed the connection|terminating connection|starting up|shutting down/u, 'postgresql_unreachable'],
+  [
+    /could not connect|connection to server .* failed|server closed the connection|terminating connection|starting up|shutting down/u,
+    'postgresql_unreachable',
+  ],
   [/server version mismatch/u, 'postgresql_tool_missing'],
   [/invalid snapshot identifier|does not exist/u, 'postgresql_changed'],
 ];
 
 function toolError({ program, connection }: ToolRun, code: number | null, complaint: string): HoldfastError {
-  const said = complaint.trim().split('\n').filter((line) => !/^(psql|pg_dump)?:?\s*(hint|detail)/iu.test(line)).slice(0, 4).join('; ');
+  const said = complaint
+    .trim()
+    .split('\n')
+    .filter((line) => !/^(psql|pg_dump)?:?\s*(hint|detail)/iu.test(line))
+    .slice(0, 4)
+    .join('; ');
   const errorCode = codeByComplaint.find(([pattern]) => pattern.test(complaint))?.[1] ?? 'postgresql_failed';
   // In a recovery nothing is to come back later by itself: what does not exist there will not.
   const isGone = program === 'psql' && (errorCode === 'postgresql_changed' || errorCode === 'postgresql_login_failed');

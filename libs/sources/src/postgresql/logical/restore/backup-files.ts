@@ -28,9 +28,13 @@ export function chosenDatabase({ databases }: Manifest, name: string | undefined
   const found = name === undefined && databases.length === 1 ? databases[0] : databases.find((database) => database.name === name);
   if (found !== undefined) return found;
   const names = databases.map((database) => database.name).join(', ');
-  throw new HoldfastError('postgresql_not_found', name === undefined ? 'the backup has several databases' : `the backup has no database ${name}`, {
-    hint: `name one of these as sourceDatabase: ${names}`,
-  });
+  throw new HoldfastError(
+    'postgresql_not_found',
+    name === undefined ? 'the backup has several databases' : `the backup has no database ${name}`,
+    {
+      hint: `name one of these as sourceDatabase: ${names}`,
+    },
+  );
 }
 
 /** The folder of a database in the backup. */

@@ -64,7 +64,8 @@ export async function loadTables(options: LoadTablesOptions): Promise<LoadedTabl
       const session = await pool.acquire();
       try {
         const kept = table.isPartial ? 'keep' : present;
-        rowCount += await loadTable(session, { files, database, table, present: kept, onBytes: (bytes) => progress.addBytes(bytes) });
+        const rows = await loadTable(session, { files, database, table, present: kept, onBytes: (bytes) => progress.addBytes(bytes) });
+        rowCount += rows;
         tableCount++;
       } catch (error) {
         signal.throwIfAborted();

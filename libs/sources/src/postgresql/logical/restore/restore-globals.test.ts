@@ -18,5 +18,10 @@ test('roles that are there keep what they have; all others are made', async () =
     for (const part of script.match(/.{1,7}/gsu) ?? []) yield Buffer.from(part);
   };
   for await (const part of withoutRoles(cut(), new Set(['postgres', '"App two"']))) parts.push(Buffer.from(part).toString());
-  expect(parts.join('').split('\n')).toEqual(['CREATE ROLE app;', "ALTER ROLE app WITH LOGIN PASSWORD 'SCRAM';", 'CREATE ROLE postgres2;', 'GRANT app TO postgres;']);
+  expect(parts.join('').split('\n')).toEqual([
+    'CREATE ROLE app;',
+    "ALTER ROLE app WITH LOGIN PASSWORD 'SCRAM';",
+    'CREATE ROLE postgres2;',
+    'GRANT app TO postgres;',
+  ]);
 });

@@ -20,7 +20,10 @@ export async function restoreGlobals(run: Omit<ScriptRun, 'onErrors'>): Promise<
 }
 
 /** `CREATE ROLE name;`, `ALTER ROLE name WITH …`, `ALTER ROLE name SET …`, each on a line of its own. */
-export async function* withoutRoles(script: AsyncIterable<Uint8Array>, known: ReadonlySet<string>): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* withoutRoles(
+  script: AsyncIterable<Uint8Array>,
+  known: ReadonlySet<string>,
+): AsyncGenerator<Uint8Array, void, undefined> {
   let rest = '';
   const decoder = new TextDecoder();
   for await (const part of script) {

@@ -93,7 +93,14 @@ async function load(
   session: Session,
 ): Promise<LoadedTables> {
   const { files, connection, connectionCount, lockTimeoutMs, overwrite, signal } = options;
-  const common = { files, database: source, connection: { ...connection, database: options.database }, connectionCount, lockTimeoutMs, signal };
+  const common = {
+    files,
+    database: source,
+    connection: { ...connection, database: options.database },
+    connectionCount,
+    lockTimeoutMs,
+    signal,
+  };
   const loaded = await loadTables({ ...common, tables, present: overwrite ? 'remove' : 'refuse', progress });
   const failed = new Set(loaded.failed.map(({ table }) => table));
   await forwardSequences(
@@ -140,7 +147,8 @@ async function makeScratch(
     await using session = await openSession(connection);
     await session.query(sql, [], action);
   };
-  const drop = (): Promise<void> => administer(`DROP DATABASE IF EXISTS ${quoteIdentifier(name)} WITH (FORCE)`, 'dropping the scratch database');
+  const drop = (): Promise<void> =>
+    administer(`DROP DATABASE IF EXISTS ${quoteIdentifier(name)} WITH (FORCE)`, 'dropping the scratch database');
   await administer(`CREATE DATABASE ${quoteIdentifier(name)} ${source.createOptions}`, 'making a scratch database for definitions');
   try {
     for (const section of ['pre-data', 'post-data']) {

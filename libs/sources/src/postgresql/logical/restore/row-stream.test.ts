@@ -18,9 +18,13 @@ const collect = async (content: AsyncIterable<Uint8Array>): Promise<Buffer> => {
 
 test('all but the last line comes out, however the file is cut', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), async (rows, lengths) => {
-      expect(await collect(cut(Buffer.concat([rows, Buffer.from('\\.\n')]), lengths))).toEqual(Buffer.from(rows));
-    }),
+    fc.asyncProperty(
+      fc.uint8Array({ maxLength: 300 }),
+      fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }),
+      async (rows, lengths) => {
+        expect(await collect(cut(Buffer.concat([rows, Buffer.from('\\.\n')]), lengths))).toEqual(Buffer.from(rows));
+      },
+    ),
   );
 });
 

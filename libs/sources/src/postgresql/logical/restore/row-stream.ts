@@ -5,7 +5,10 @@ import { copyTrailer } from '../copy-statement.ts';
  * The rows of a table's file, for a COPY that is no script: what comes after the header, without the line that ends it for psql.
  * Code: repository_damaged, when the file ends otherwise.
  */
-export async function* rowsOf(content: AsyncIterable<Uint8Array>, onBytes: (bytes: number) => void): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* rowsOf(
+  content: AsyncIterable<Uint8Array>,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
   // The last bytes seen, which may be the trailer's.
   let held = Buffer.alloc(0);
   for await (const chunk of content) {

@@ -24,7 +24,15 @@ const restrictKey = 'holdfastrecovery';
 export async function runScript({ tools, connection, script, onErrors, signal }: ScriptRun): Promise<void> {
   const args = ['-X', '-q', '-o', '/dev/null', '--no-password', '-v', `ON_ERROR_STOP=${onErrors === undefined ? 1 : 0}`, '-f', '-'];
   const input = tools.takesRestrictKey ? restricted(script) : script;
-  const run = runTool({ tools, program: 'psql', args, connection, signal, input, ...(onErrors === undefined ? {} : { onComplaint: onErrors }) });
+  const run = runTool({
+    tools,
+    program: 'psql',
+    args,
+    connection,
+    signal,
+    input,
+    ...(onErrors === undefined ? {} : { onComplaint: onErrors }),
+  });
   // What it writes is thrown away, but has to be taken.
   for (let next = await run.next(); next.done !== true; next = await run.next());
 }

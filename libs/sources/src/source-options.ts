@@ -144,7 +144,6 @@ const postgresqlSourceOptionsSchema = z.strictObject({
 export const sourceOptionsSchema = z.discriminatedUnion('type', [fileSystemSourceOptionsSchema, postgresqlSourceOptionsSchema]);
 
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
-export type FileSystemSourceOptions = z.infer<typeof fileSystemSourceOptionsSchema>;
 export type PostgresqlSourceOptions = z.infer<typeof postgresqlSourceOptionsSchema>;
 
 /**

@@ -49,13 +49,12 @@ export class DatabaseDump implements AsyncDisposable {
     this.#snapshot = snapshot;
     this.#encoding = transferEncoding(options.facts.encoding);
     this.takenAt = snapshot.takenAt;
-    const text = (path: string, open: () => FileContent): DumpFile => ({ path, estimatedBytes: 0, open });
     const files = [
-      text('database.sql', () => textContent(createStatement(options.facts))),
-      text('pre-data.sql', () => this.#section('pre-data')),
-      text('post-data.sql', () => this.#section('post-data')),
-      text('sequences.sql', () => this.#sequenceValues()),
-      text('large-objects.sql', () => this.#largeObjects()),
+      smallFile('database.sql', () => textContent(createStatement(options.facts))),
+      smallFile('pre-data.sql', () => this.#section('pre-data')),
+      smallFile('post-data.sql', () => this.#section('post-data')),
+      smallFile('sequences.sql', () => this.#sequenceValues()),
+      smallFile('large-objects.sql', () => this.#largeObjects()),
       ...snapshot.list.tables.map((table) => ({
         path: `data/${tableFileName(table)}`,
         estimatedBytes: table.estimatedBytes,
@@ -149,6 +148,10 @@ export class DatabaseDump implements AsyncDisposable {
       pool.release(session);
     }
   }
+}
+
+function smallFile(path: string, open: () => FileContent): DumpFile {
+  return { path, estimatedBytes: 0, open };
 }
 
 function createStatement({ name, createOptions }: DatabaseFacts): string {

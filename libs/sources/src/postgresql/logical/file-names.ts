@@ -8,8 +8,8 @@ const maxNameBytes = 240;
  * always the border between them.
  */
 export function encodeName(name: string): string {
-  // oxlint-disable-next-line no-control-regex -- they are what a file name should not hold
   return name.replaceAll(
+    // oxlint-disable-next-line no-control-regex -- they are what a file name should not hold
     /[%/.\u0000-\u001f\u007f]/gu,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
   );

@@ -122,12 +122,11 @@ class LogicalSource implements Source {
   async openFile(path: string): Promise<SourceFile> {
     const { server, tools, passwordsReadable } = this.#parts;
     const { connection, signal } = this.#options;
-    const plain = (content: FileContent): SourceFile => new StreamFile(content, { onClose: () => {} });
-    if (path === '/README.txt') return plain(textContent(readmeText(server)));
-    if (path === manifestPath) return plain(textContent(this.#manifest()));
+    if (path === '/README.txt') return plainFile(textContent(readmeText(server)));
+    if (path === manifestPath) return plainFile(textContent(this.#manifest()));
     if (path === '/globals.sql') {
       const args = globalsArguments(tools, { database: connection.database, withPasswords: passwordsReadable });
-      return plain(runTool({ tools, program: 'pg_dumpall', args, connection, signal }));
+      return plainFile(runTool({ tools, program: 'pg_dumpall', args, connection, signal }));
     }
     const [, top, folder = '', ...names] = path.split('/');
     const open = this.#dumps.get(folder);
@@ -212,6 +211,10 @@ class LogicalSource implements Source {
 function madeUp(name: string, timeNs: bigint): Omit<SourceNode, 'type' | 'mode' | 'sizeBytes'> {
   const times = { modifiedNs: timeNs, accessedNs: timeNs, changedNs: timeNs };
   return { name, ...times, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, inode: 0n, deviceId: 0n, linkCount: 1n };
+}
+
+function plainFile(content: FileContent): SourceFile {
+  return new StreamFile(content, { onClose: () => {} });
 }
 
 function byName(a: SourceEntry, b: SourceEntry): number {

@@ -18,8 +18,9 @@ A %, slash or dot within a name is written as %25, %2F or %2E. All files of a da
 How it is restored by hand, with psql of this version or a newer one
 1. Get these files out of the repository:
      restic -r REPOSITORY restore SNAPSHOT --target /some/folder && cd /some/folder
-2. Roles and tablespaces, when the server does not have them yet (what is there already is reported as an error, and stays):
-     psql -X -d postgres -f globals.sql
+2. Roles and tablespaces. Roles that are there already get the password and the rights of the backup; so that you are not shut out, the
+   lines of ME, the role that you sign in with, are left out. That a role exists already is reported as an error, which does no harm:
+     grep -vE '^(CREATE|ALTER) ROLE ME[ ;]' globals.sql | psql -X -d postgres
 3. The database, new and empty:
      psql -X -d postgres -v ON_ERROR_STOP=1 -f databases/NAME/database.sql
 4. What is in it. The order matters:

@@ -144,10 +144,3 @@ function toolError({ program, connection }: ToolRun, code: number | null, compla
   const place = `${connectionPlace(connection)}/${connection.database}`;
   return new HoldfastError(isGone ? 'postgresql_failed' : errorCode, `${program} at ${place} ended with ${code}: ${said}`);
 }
-
-/** All that a tool writes, as a text. */
-export async function toolOutput(run: ToolRun): Promise<string> {
-  const parts: Buffer[] = [];
-  for await (const part of runTool(run)) parts.push(part);
-  return Buffer.concat(parts).toString('utf8');
-}

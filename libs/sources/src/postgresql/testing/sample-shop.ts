@@ -114,10 +114,10 @@ export async function shopDigest(server: TestPostgres, database: string): Promis
 export async function moveMoney(server: TestPostgres, database: string): Promise<AsyncDisposable & { readonly transfers: () => number }> {
   const client = new pg.Client({ host: server.host, port: server.port, user: server.user, password: server.password, database });
   await client.connect();
-  let isEnding = false;
+  const ending = new AbortController();
   let transfers = 0;
   const moving = (async () => {
-    for (; !isEnding; transfers++) {
+    for (; !ending.signal.aborted; transfers++) {
       const [from, to, amount] = [1 + (transfers % 200), 1 + ((transfers * 7 + 3) % 200), 1 + (transfers % 50)];
       await client.query(
         `BEGIN; UPDATE shop.accounts SET balance = balance - ${amount} WHERE id = ${from}; INSERT INTO shop.entries (transfer, account, amount) VALUES (${transfers}, ${from}, -${amount});
@@ -128,7 +128,7 @@ export async function moveMoney(server: TestPostgres, database: string): Promise
   return {
     transfers: () => transfers,
     async [Symbol.asyncDispose]() {
-      isEnding = true;
+      ending.abort();
       await moving;
       await client.end();
     },

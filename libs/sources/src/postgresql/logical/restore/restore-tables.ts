@@ -57,10 +57,13 @@ export async function restoreTables(options: RestoreTablesOptions): Promise<Rest
   return { ...loaded, bytes: progress.bytesDone, warnings: [] };
 }
 
+function namesOf(table: TableManifest): string[] {
+  return [table, ...table.ancestors].map(displayName);
+}
+
 /** Code: postgresql_not_found. */
 function chosenTables(source: DatabaseManifest, { schemas = [], tables = [] }: RestoreTablesOptions): readonly TableManifest[] {
   const named = new Set(tables);
-  const namesOf = (table: TableManifest): string[] => [table, ...table.ancestors].map(displayName);
   const chosen = source.tables.filter((table) => schemas.includes(table.schema) || namesOf(table).some((name) => named.has(name)));
   const found = new Set(chosen.flatMap((table) => [...namesOf(table), table.schema]));
   const missing = [...tables, ...schemas].filter((name) => !found.has(name));

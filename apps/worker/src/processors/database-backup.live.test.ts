@@ -44,8 +44,12 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
     expect(row).toMatchObject({ status: 'completed', errorMessage: null });
     return id;
   };
-  const recover = async (backupJobId: string, database: object, more: { type?: 'full' | 'selective'; overwrite?: boolean } = {}) => {
-    const { type = 'full', overwrite = false } = more;
+  const recover = async (
+    backupJobId: string,
+    database: object,
+    more: { type?: 'full' | 'selective'; overwrite?: boolean; ownOid?: string } = {},
+  ) => {
+    const { type = 'full', overwrite = false, ownOid } = more;
     const target = { connection: connection({ user: server.user }), database: 'restored', ...database };
     const targetLocation = `postgresql://${connectionPlace(target.connection)}/${target.database}`;
     const targetPassword = { password: server.password, masterKey: parseMasterKey(fixture.environment['HOLDFAST_MASTER_KEY'] ?? '') };
@@ -58,6 +62,8 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
       execute: true,
     };
     const { id } = await inTransaction(fixture.database.db, (tx) => createRecoveryJob(tx, '*', input));
+    const metadata = { target: { location: targetLocation, oid: ownOid } };
+    if (ownOid !== undefined) await fixture.database.db.client.recoveryJob.update({ where: { id }, data: { metadata } });
     await fixture.queues.enqueueRun('recovery', id);
     const row = await fixture.eventually('recovery', id, isFinal, 60_000);
     return { ...row, job: await fixture.database.db.client.recoveryJob.findUniqueOrThrow({ where: { id } }) };
@@ -161,6 +167,22 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
       expect(await server.query("SELECT FROM pg_database WHERE datname LIKE 'holdfast_scratch%'")).toHaveLength(0);
     });
 
+    test('fails alone: the others are filled, and the result says which', async () => {
+      await server.query('TRUNCATE shop.wide, shop.audit', { database: 'live' });
+      const {
+        status,
+        errorCode,
+        job: recovery,
+      } = await selective({ tables: ['shop.wide', 'shop.parents', 'shop.audit'], content: 'data' });
+      expect({ status, errorCode }).toEqual({ status: 'failed', errorCode: 'target_not_empty' });
+      expect(recovery.metadata).toMatchObject({
+        tableCount: 2,
+        failedCount: 1,
+        failed: [{ table: 'shop.parents', code: 'target_not_empty' }],
+      });
+      expect(await rows('shop.wide')).toBe('4000');
+    });
+
     test('that the backup does not have is told by name', async () => {
       const { errorCode, errorMessage } = await selective({ tables: ['shop.no_such'] });
       expect({ errorCode, errorMessage }).toEqual({
@@ -178,6 +200,67 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
     expect(await server.query('SELECT FROM precious', { database: 'occupied' })).toHaveLength(1);
     expect(await recover(job, { database: 'occupied' }, { overwrite: true })).toMatchObject({ status: 'completed' });
     expect(await shopDigest(server, 'occupied')).toBe(await shopDigest(server, 'shop'));
+  });
+
+  test('what a former attempt of the same recovery left half done is made anew', async () => {
+    const job = await goodBackup(await makeConfig());
+    await server.query('CREATE DATABASE half');
+    await server.query('CREATE TABLE left_behind (id int)', { database: 'half' });
+    const [half] = await server.query<{ oid: number }>("SELECT oid FROM pg_database WHERE datname = 'half'");
+    expect(await recover(job, { database: 'half' }, { ownOid: '1' })).toMatchObject({ errorCode: 'target_not_empty' });
+    expect(await recover(job, { database: 'half' }, { ownOid: String(half?.oid) })).toMatchObject({ status: 'completed' });
+    expect(await shopDigest(server, 'half')).toBe(await shopDigest(server, 'shop'));
+  });
+
+  test('roles that are missing are made when globals are asked for', async () => {
+    await using second = await startTestPostgres({ major: 15 });
+    await using other = await openWorkerFixture('postgresql');
+    await other.startWorker({ config: { databaseHosts: parseDatabaseHosts('127.0.0.1') } });
+    const toSecond = { connection: connection({ port: second.port, user: second.user }), database: 'shop' };
+    const targetLocation = `postgresql://${connectionPlace(toSecond.connection)}/shop`;
+    const source = { type: 'postgresql', method: 'logical', databases: ['shop'], connection: connection() };
+    const sourcePassword = { place: connectionPlace(source.connection), password };
+    const backupJobId = await other.submitBackup(await other.createConfig({ backupType: 'database_full', source, sourcePassword }));
+    await other.eventually('backup', backupJobId, isFinal, 60_000);
+    const targetPassword = { password: second.password, masterKey: parseMasterKey(other.environment['HOLDFAST_MASTER_KEY'] ?? '') };
+    const recoverTo = async (more: object): Promise<RunRow> => {
+      const options = { overwrite: true, database: { ...toSecond, ...more } };
+      const input = { backupJobId, recoveryType: 'full', targetLocation, options, targetPassword, execute: true } as const;
+      const { id } = await inTransaction(other.database.db, (tx) => createRecoveryJob(tx, '*', input));
+      await other.queues.enqueueRun('recovery', id);
+      return other.eventually('recovery', id, isFinal, 60_000);
+    };
+    const without = await recoverTo({});
+    expect(without).toMatchObject({
+      status: 'failed',
+      errorCode: 'postgresql_failed',
+      errorMessage: expect.stringContaining('role "app_owner" does not exist') as string,
+    });
+    expect(await recoverTo({ globals: true })).toMatchObject({ status: 'completed', errorMessage: null });
+    expect(await shopDigest(second, 'shop')).toBe(await shopDigest(server, 'shop'));
+    // The one that was signed in with keeps its password.
+    await second.query('SELECT 1');
+  });
+
+  test('a role with rights on tables only: passwords of roles are left out, and that is told', async () => {
+    await server.query("CREATE ROLE modest LOGIN BYPASSRLS PASSWORD 'modest'");
+    await server.query(
+      `GRANT USAGE ON SCHEMA shop, "Odd. ""Name/%" TO modest; GRANT SELECT ON ALL TABLES IN SCHEMA shop, "Odd. ""Name/%" TO modest;
+       GRANT SELECT ON ALL SEQUENCES IN SCHEMA shop TO modest`,
+      { database: 'shop' },
+    );
+    const configId = await makeConfig({ connection: { user: 'modest' } }, 'modest');
+    const denied = await backUp(configId);
+    expect(denied.row).toMatchObject({ errorCode: 'postgresql_denied', errorMessage: expect.stringContaining('pg_largeobject') as string });
+    await server.query('GRANT SELECT ON pg_catalog.pg_largeobject TO modest', { database: 'shop' });
+    const { id, row } = await backUp(configId);
+    expect(row).toMatchObject({ status: 'completed_with_warnings', errorMessage: null });
+    const { metadata } = await fixture.database.db.client.backupJob.findUniqueOrThrow({ where: { id } });
+    expect(metadata).toMatchObject({
+      skippedCount: 1,
+      skipped: [{ path: '/globals.sql', reason: expect.stringContaining('pg_authid') as string }],
+    });
+    await server.query('REVOKE SELECT ON pg_catalog.pg_largeobject FROM modest', { database: 'shop' });
   });
 
   describe('what cannot be', () => {

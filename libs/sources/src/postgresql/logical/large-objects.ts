@@ -1,3 +1,5 @@
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { quoteIdentifier } from './quote.ts';
 import { transferEncoding } from './session-settings.ts';
 import type { Session } from './session.ts';
 import type { FileContent } from './stream-file.ts';
@@ -23,10 +25,20 @@ const pagesSql = `
 
 const header = (encoding: string): string => `SET client_encoding = '${transferEncoding(encoding)}';\nSET search_path = '';\n`;
 
+/** Codes: postgresql_denied, with the right that is needed; those of Session. */
 export async function* largeObjectContent(session: Session, databaseEncoding: string): FileContent {
   yield Buffer.from(header(databaseEncoding));
+  // Without objects nobody needs the right to read them.
+  if ((await countLargeObjects(session)) === 0) return;
   yield* session.copyOut(`COPY (${objectsSql}) TO STDOUT`, 'reading the large objects');
-  yield* session.copyOut(`COPY (${pagesSql}) TO STDOUT`, 'reading the large objects');
+  try {
+    yield* session.copyOut(`COPY (${pagesSql}) TO STDOUT`, 'reading the large objects');
+  } catch (error) {
+    if (!isHoldfastError(error, 'postgresql_denied')) throw error;
+    const role = quoteIdentifier(session.user);
+    const hint = `run as a superuser: GRANT pg_read_all_data TO ${role}; or in this database: GRANT SELECT ON pg_catalog.pg_largeobject TO ${role};`;
+    throw new HoldfastError(error.code, error.message, { cause: error, context: error.context, hint });
+  }
 }
 
 export async function countLargeObjects(session: Session): Promise<number> {

@@ -49,14 +49,15 @@ export async function restoreDatabase(options: RestoreDatabaseOptions): Promise<
   const { files, connection, database, globals, toolPlaces, signal, overwrite, ownOid, connectionCount, lockTimeoutMs } = options;
   const manifest = await readManifest(files);
   const source = chosenDatabase(manifest, options.sourceDatabase);
-  const tools = await findClientTools(await majorOf(connection, signal), toolPlaces);
-  const warnings = globals ? await restoreGlobals({ tools, connection, script: files.read('/globals.sql'), signal }) : [];
-  const target = await readyTargetDatabase({ connection, database, createOptions: source.createOptions, overwrite, ownOid, signal });
-  await options.onTarget(target.oid);
+  const serverMajor = await majorOf(connection, signal);
+  const tools = await findClientTools(serverMajor, toolPlaces);
+  const warnings = globals ? await restoreGlobals({ tools, serverMajor, connection, script: files.read('/globals.sql'), signal }) : [];
+  const oid = await readyTargetDatabase({ connection, database, createOptions: source.createOptions, overwrite, ownOid, signal });
+  await options.onTarget(oid);
 
   const filled = { ...connection, database };
   const script = async (name: string): Promise<void> => {
-    const run = runScript({ tools, connection: filled, script: files.read(`${folderOf(source)}/${name}.sql`), signal });
+    const run = runScript({ tools, serverMajor, connection: filled, script: files.read(`${folderOf(source)}/${name}.sql`), signal });
     await run.catch((error: unknown) => {
       throw withRoleHint(error);
     });

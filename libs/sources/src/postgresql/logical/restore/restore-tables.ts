@@ -44,12 +44,13 @@ export async function restoreTables(options: RestoreTablesOptions): Promise<Rest
   const progress = new RestoreProgress(totals, options.onProgress);
   if (missing.length === 0) return { ...(await load(options, source, tables, progress, session)), bytes: progress.bytesDone, warnings: [] };
 
-  const tools = await findClientTools(await majorOf(connection, signal), toolPlaces);
-  await using scratch = await makeScratch(options, source, tools);
+  const serverMajor = await majorOf(connection, signal);
+  const tools = await findClientTools(serverMajor, toolPlaces);
+  await using scratch = await makeScratch(options, source, { tools, serverMajor });
   const define = async (section: 'pre-data' | 'post-data'): Promise<void> => {
     const args = dumpArguments(tools, { section, tables: missing, lockTimeoutMs: 0 });
     const script = runTool({ tools, program: 'pg_dump', args, connection: scratch.connection, signal });
-    await runScript({ tools, connection: filled, script, signal });
+    await runScript({ tools, serverMajor, connection: filled, script, signal });
   };
   await define('pre-data');
   const loaded = await load(options, source, tables, progress, session);
@@ -141,7 +142,7 @@ async function forwardSequences(session: Session, source: DatabaseManifest, tabl
 async function makeScratch(
   { files, connection, signal }: RestoreTablesOptions,
   source: DatabaseManifest,
-  tools: ClientTools,
+  client: { readonly tools: ClientTools; readonly serverMajor: number },
 ): Promise<AsyncDisposable & { readonly connection: ConnectionOptions }> {
   const name = `holdfast_scratch_${randomBytes(6).toString('hex')}`;
   const scratch = { ...connection, database: name };
@@ -155,7 +156,7 @@ async function makeScratch(
   await administer(`CREATE DATABASE ${quoteIdentifier(name)} ${source.createOptions}`, 'making a scratch database for definitions');
   try {
     for (const section of ['pre-data', 'post-data']) {
-      await runScript({ tools, connection: scratch, script: files.read(`${folderOf(source)}/${section}.sql`), signal });
+      await runScript({ ...client, connection: scratch, script: files.read(`${folderOf(source)}/${section}.sql`), signal });
     }
   } catch (error) {
     await drop();

@@ -4,6 +4,7 @@ import { runTool } from '../tool-process.ts';
 
 export interface ScriptRun {
   readonly tools: ClientTools;
+  readonly serverMajor: number;
   /** To the database in which it runs. */
   readonly connection: ConnectionOptions;
   readonly script: AsyncIterable<Uint8Array>;
@@ -12,8 +13,8 @@ export interface ScriptRun {
   readonly signal: AbortSignal;
 }
 
-/** A script is looked at this far for its own \restrict, which pg_dump writes right after its first comment. */
-const headBytes = 1024;
+/** What pg_dump writes before the first object: a comment, \restrict, and the settings of the session. */
+const headBytes = 2048;
 /** Any word will do: what it keeps out cannot know that it has to say it. */
 const restrictKey = 'holdfastrecovery';
 
@@ -21,9 +22,9 @@ const restrictKey = 'holdfastrecovery';
  * Runs SQL by psql. Scripts come out of a backup, and so out of a database that a tenant may own: psql's own commands, of which one
  * starts programs, are switched off by \restrict where psql knows it. Codes: postgresql_*.
  */
-export async function runScript({ tools, connection, script, onErrors, signal }: ScriptRun): Promise<void> {
+export async function runScript({ tools, serverMajor, connection, script, onErrors, signal }: ScriptRun): Promise<void> {
   const args = ['-X', '-q', '-o', '/dev/null', '--no-password', '-v', `ON_ERROR_STOP=${onErrors === undefined ? 1 : 0}`, '-f', '-'];
-  const input = tools.takesRestrictKey ? restricted(script) : script;
+  const input = adaptScript(script, { isRestricted: tools.takesRestrictKey, serverMajor });
   const run = runTool({
     tools,
     program: 'psql',
@@ -37,7 +38,13 @@ export async function runScript({ tools, connection, script, onErrors, signal }:
   for (let next = await run.next(); next.done !== true; next = await run.next());
 }
 
-async function* restricted(script: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+export interface ScriptChange {
+  readonly isRestricted: boolean;
+  readonly serverMajor: number;
+}
+
+/** The script as this psql and this server take it; only its beginning is looked at. */
+export async function* adaptScript(script: AsyncIterable<Uint8Array>, change: ScriptChange): AsyncGenerator<Uint8Array, void, undefined> {
   let head: Buffer | null = Buffer.alloc(0);
   for await (const part of script) {
     if (head === null) {
@@ -46,14 +53,21 @@ async function* restricted(script: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
     }
     head = Buffer.concat([head, part]);
     if (head.length < headBytes) continue;
-    yield* begin(head);
+    yield adaptHead(head, change);
     head = null;
   }
-  if (head !== null) yield* begin(head);
+  if (head !== null) yield adaptHead(head, change);
 }
 
-function* begin(head: Buffer): Generator<Uint8Array, void, undefined> {
-  // Only blank lines and comments come before one that counts.
-  if (!/^(?:(?:--[^\n]*)?\n)*\\restrict /u.test(head.toString('latin1'))) yield Buffer.from(`\\restrict ${restrictKey}\n`);
-  yield head;
+/** Only blank lines and comments come before a \restrict that counts. */
+const ownRestrict = /^(?:(?:--[^\n]*)?\n)*\\restrict /u;
+/** Written by every pg_dump from 17 on, whatever the server, and not known to servers before. */
+const timeoutSetting = /^SET transaction_timeout = 0;\n/mu;
+const timeoutSince = 17;
+
+function adaptHead(head: Buffer, { isRestricted, serverMajor }: ScriptChange): Buffer {
+  // Byte for byte: a character may be cut at the end.
+  const text = head.toString('latin1');
+  const restrict = isRestricted && !ownRestrict.test(text) ? `\\restrict ${restrictKey}\n` : '';
+  return Buffer.from(restrict + (serverMajor < timeoutSince ? text.replace(timeoutSetting, '') : text), 'latin1');
 }

@@ -1,6 +1,5 @@
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ConnectionOptions } from '../../connection-options.ts';
-import { serverVersion } from '../catalog.ts';
 import { quoteIdentifier, quoteLiteral } from '../quote.ts';
 import { openSession, type Session } from '../session.ts';
 
@@ -24,23 +23,17 @@ export interface TargetDatabaseOptions {
   readonly signal: AbortSignal;
 }
 
-export interface TargetDatabase {
-  readonly oid: string;
-  readonly major: number;
-}
-
 /**
- * Makes sure that there is an empty database of this name. Nothing is changed when it throws. Codes: target_not_empty,
- * postgresql_denied (no CREATEDB), postgresql_version_unsupported, those of openSession.
+ * Makes sure that there is an empty database of this name, and gives its oid. Nothing is changed when it throws. Codes: target_not_empty,
+ * postgresql_denied (no CREATEDB), those of openSession.
  */
-export async function readyTargetDatabase(options: TargetDatabaseOptions): Promise<TargetDatabase> {
+export async function readyTargetDatabase(options: TargetDatabaseOptions): Promise<string> {
   const { connection, database, overwrite, ownOid, createOptions, signal } = options;
   await using session = await openSession(connection, signal);
-  const { major } = await serverVersion(session);
   const found = await oidOf(session, database);
   if (found !== null) {
     const mayDrop = overwrite || found === ownOid;
-    if (await isEmpty(connection, database, signal)) return { oid: found, major };
+    if (await isEmpty(connection, database, signal)) return found;
     if (!mayDrop) {
       throw new HoldfastError('target_not_empty', `the database ${database} at ${session.place} has tables or large objects`, {
         hint: 'choose a new database, or allow overwriting, which drops this one and makes it anew',
@@ -54,7 +47,7 @@ export async function readyTargetDatabase(options: TargetDatabaseOptions): Promi
     await session.query(`DROP DATABASE ${quoteIdentifier(database)} WITH (FORCE)`, [], `dropping the database ${database}`);
   }
   await session.query(`CREATE DATABASE ${quoteIdentifier(database)} ${createOptions}`, [], `making the database ${database}`);
-  return { oid: (await oidOf(session, database)) ?? '', major };
+  return (await oidOf(session, database)) ?? '';
 }
 
 async function oidOf(session: Session, database: string): Promise<string | null> {

@@ -3,12 +3,19 @@ import type { ConnectionOptions } from '../../connection-options.ts';
 import { quoteIdentifier, quoteLiteral } from '../quote.ts';
 import { openSession, type Session } from '../session.ts';
 
-/** What stands between a database and being empty: everything that is not the system's or an extension's. */
+/** Objects of one catalog that are neither the system's nor an extension's. */
+function countSql(catalog: 'pg_class' | 'pg_proc' | 'pg_type', namespaceColumn: string): string {
+  return `(SELECT count(*) FROM ${catalog} o JOIN pg_namespace n ON n.oid = o.${namespaceColumn}
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = '${catalog}'::regclass AND d.objid = o.oid AND d.deptype = 'e'))`;
+}
+
+/** What stands between a database and being empty. An extension may be there, and what it brought. */
 const contentSql = `
-  SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
-       + (SELECT count(*) FROM pg_largeobject_metadata)`;
+  SELECT ${countSql('pg_class', 'relnamespace')} + ${countSql('pg_proc', 'pronamespace')} + ${countSql('pg_type', 'typnamespace')}
+    + (SELECT count(*) FROM pg_largeobject_metadata)
+    + (SELECT count(*) FROM pg_namespace n WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e'))`;
 
 export interface TargetDatabaseOptions {
   /** To the database that is asked first; `database` is the one that is filled. */
@@ -35,7 +42,7 @@ export async function readyTargetDatabase(options: TargetDatabaseOptions): Promi
     const mayDrop = overwrite || found === ownOid;
     if (await isEmpty(connection, database, signal)) return found;
     if (!mayDrop) {
-      throw new HoldfastError('target_not_empty', `the database ${database} at ${session.place} has tables or large objects`, {
+      throw new HoldfastError('target_not_empty', `the database ${database} at ${session.place} is not empty`, {
         hint: 'choose a new database, or allow overwriting, which drops this one and makes it anew',
       });
     }

@@ -6,19 +6,14 @@
 //   holdfast-command.ts restore REPOSITORY TARGET
 // The password is in RESTIC_PASSWORD, for both. Exits 1 when anything was left out, damaged or not restored.
 import { hostname, userInfo } from 'node:os';
-import { archive } from '../../libs/engine/src/archiver.ts';
-import { check } from '../../libs/engine/src/checker.ts';
-import { createRepository } from '../../libs/engine/src/create-repository.ts';
 import { openRepository, type Repository } from '../../libs/engine/src/repository.ts';
-import { restore } from '../../libs/engine/src/restorer.ts';
 import { chooseParent, listSnapshots } from '../../libs/engine/src/snapshots.ts';
-import { openFileSystemSource } from '../../libs/sources/src/file-system-source.ts';
-import { openFileSystemTarget } from '../../libs/sources/src/file-system-target.ts';
 import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
 
 const password = process.env['RESTIC_PASSWORD'] ?? '';
 const owner = { hostname: hostname(), username: userInfo().username };
 const [word = '', repositoryPath = '', folder = ''] = process.argv.slice(2);
+const statCacheFolder = process.env['HOLDFAST_STAT_CACHE'];
 // Worker and processor always listen; without a listener the engine need not count ahead.
 const onProgress = (): void => {};
 
@@ -26,10 +21,10 @@ switch (word) {
   case 'version':
     break;
   case 'init':
-    await using(await createRepository({ storage: await openLocalStorage({ path: repositoryPath }), password, ...owner }), async () => {});
+    await make();
     break;
   case 'backup':
-    await using(await open(), backUp);
+    await backUp();
     break;
   case 'check':
     await using(await open(), checkAll);
@@ -39,6 +34,13 @@ switch (word) {
     break;
   default:
     throw new Error(`no such word: ${word}`);
+}
+
+// Each word loads what it needs and no more, as a program of its own would.
+
+async function make(): Promise<void> {
+  const { createRepository } = await import('../../libs/engine/src/create-repository.ts');
+  await using(await createRepository({ storage: await openLocalStorage({ path: repositoryPath }), password, ...owner }), async () => {});
 }
 
 async function open(): Promise<Repository> {
@@ -53,24 +55,47 @@ async function using(repository: Repository, work: (repository: Repository) => P
   }
 }
 
-async function backUp(repository: Repository): Promise<void> {
+async function backUp(): Promise<void> {
+  const { openFileSystemSource } = await import('../../libs/sources/src/file-system-source.ts');
+  const storage = await openLocalStorage({ path: repositoryPath });
+  // The key is derived by another thread: meanwhile there is time for the source.
+  const opening = openRepository({ storage, password });
   const source = await openFileSystemSource({ paths: [folder], roots: [folder] });
+  const { archive } = await import('../../libs/engine/src/archiver.ts');
+  const { openStatCache } = await import('../../libs/engine/src/stat-cache/stat-cache.ts');
+  const cache =
+    statCacheFolder === undefined
+      ? undefined
+      : openStatCache({ folder: statCacheFolder, location: storage.location, source, ...owner, meanwhile: opening });
   try {
-    const parent = chooseParent(await listSnapshots(repository), { hostname: owner.hostname, paths: source.paths });
-    const result = await archive({ repository, source, ...(parent === undefined ? {} : { parent }), ...owner, onProgress });
-    finish(result.skippedCount === 0 && result.warnings.length === 0, result);
+    await using(await opening, async (repository) => {
+      const parent = chooseParent(await listSnapshots(repository), { hostname: owner.hostname, paths: source.paths });
+      const result = await archive({
+        repository,
+        source,
+        ...(parent === undefined ? {} : { parent }),
+        ...owner,
+        ...(cache === undefined ? {} : { statCache: cache }),
+        onProgress,
+      });
+      finish(result.skippedCount === 0 && result.warnings.length === 0, result);
+    });
   } finally {
+    cache?.close();
     await source.close();
   }
 }
 
 async function checkAll(repository: Repository): Promise<void> {
+  const { check } = await import('../../libs/engine/src/checker.ts');
   // All of what restic does in `check --read-data`: the structure, and every byte.
   const result = await check({ repository, level: 'full', onProgress });
   finish(result.findingCount === 0, result);
 }
 
 async function restoreNewest(repository: Repository): Promise<void> {
+  const { restore } = await import('../../libs/engine/src/restorer.ts');
+  const { openFileSystemTarget } = await import('../../libs/sources/src/file-system-target.ts');
   const newest = (await listSnapshots(repository)).at(-1);
   if (newest === undefined) throw new Error('there is no snapshot');
   const target = openFileSystemTarget({ path: folder, roots: [folder], overwrite: false });

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp } from 'node:fs/promises';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { benchPassword, type BackupTool } from './backup-tool.ts';
@@ -20,7 +20,12 @@ export interface HoldfastToolOptions {
  */
 export async function openHoldfastTool({ folder, profileFolder }: HoldfastToolOptions): Promise<BackupTool> {
   // A worker compiles its code once in its life and not once a backup, so the code is found compiled.
-  const env = { RESTIC_PASSWORD: benchPassword, NODE_COMPILE_CACHE: join(folder, 'compiled'), NODE_NO_WARNINGS: '1' };
+  const env = {
+    RESTIC_PASSWORD: benchPassword,
+    NODE_COMPILE_CACHE: join(folder, 'compiled'),
+    NODE_NO_WARNINGS: '1',
+    HOLDFAST_STAT_CACHE: join(folder, 'stat-cache'),
+  };
   const profile = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
   const commandOf = (words: readonly string[], flags: readonly string[]): Command => ({
     program: process.execPath,
@@ -28,8 +33,12 @@ export async function openHoldfastTool({ folder, profileFolder }: HoldfastToolOp
     env,
   });
   const empty = join(folder, 'empty-repository');
-  // Twice the same modules: the first run fills the cache of compiled code.
-  for (const words of [['init', empty], ['version']]) {
+  const [tried, little] = [join(folder, 'tried-repository'), join(folder, 'tried-folder')];
+  await mkdir(little);
+  await writeFile(join(little, 'file'), 'little');
+  const backup = ['backup', tried, little];
+  // Each word loads modules of its own: these runs fill the cache of compiled code.
+  for (const words of [['init', empty], ['init', tried], backup, ['check', tried], ['restore', tried, join(folder, 'tried-target')]]) {
     const { args } = commandOf(words, []);
     await promisify(execFile)(process.execPath, [...args], { env: { ...process.env, ...env } });
   }

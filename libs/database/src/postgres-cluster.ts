@@ -134,12 +134,13 @@ async function runToEnd(program: Program, signal: AbortSignal): Promise<void> {
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], env: postgresEnvironment, cwd: '/', signal, ...identity });
   let complaint = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-complaintLength)));
-  let failure: Error | null = null;
+  const failures: Error[] = [];
   const { promise, resolve } = Promise.withResolvers<number | null>();
   // An abort is told before the program has ended. Only its last pipe closed means that it and its children write no more.
-  child.on('error', (error) => (failure = error)).on('close', resolve);
+  child.on('error', (error) => failures.push(error)).on('close', resolve);
   const code = await promise;
-  if (failure !== null) throw failure;
+  const [failure] = failures;
+  if (failure !== undefined) throw failure;
   if (code !== 0) {
     throw new HoldfastError('configuration_invalid', `initdb ended with ${code}: ${complaint.trim()}`, {
       hint: 'make room and give rights as it says; the account needs an entry in /etc/passwd',

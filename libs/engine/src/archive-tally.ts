@@ -1,6 +1,7 @@
 import type { SkippedEntry } from '@holdfast/sources/source';
 import type { EnginePhase, OnProgress } from './progress.ts';
 import type { Snapshot } from './snapshots.ts';
+import type { Totals } from './stat-cache/known-folder.ts';
 
 /** The counts that restic ≥ 0.17 notes in its snapshots; sizes in bytes. `Packed` is as stored: compressed and sealed. */
 export interface ArchiveSummary {
@@ -72,6 +73,15 @@ export class ArchiveTally {
 
   addDirectory(kind: 'new' | 'changed' | 'unmodified'): void {
     this.counts[kind === 'new' ? 'dirsNew' : kind === 'changed' ? 'dirsChanged' : 'dirsUnmodified']++;
+  }
+
+  /** Files and folders that are unmodified. */
+  addSame({ files, bytes, folders }: Totals): void {
+    this.counts.filesUnmodified += files;
+    this.counts.totalFilesProcessed += files;
+    this.counts.totalBytesProcessed += bytes;
+    this.counts.dirsUnmodified += folders;
+    this.addBytes(bytes);
   }
 
   addBytes(bytes: number): void {

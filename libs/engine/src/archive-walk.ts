@@ -1,16 +1,21 @@
-import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { encodeNodeText, joinTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
+import { encodeNodeText, joinNodeTexts, joinTree, replaceSubtree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
 import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
 import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
+import type { Clock } from './clock.ts';
+import { FilePlace, FileRuns, withAttributesOf } from './file-runs.ts';
 import type { FileStorer } from './file-storer.ts';
-import { loadParentFolder, unchangedContent, type ParentFolder } from './parent.ts';
+import { isUnlistable, listFolderForWalk, type KeptEntries, type KeptFolder, type ListedFolder } from './folder-lister.ts';
+import { unchangedContent, type ParentFolder } from './parent.ts';
 import { Slots } from './slots.ts';
 import { encodeSourceNode, joinPath } from './source-node.ts';
+import type { KnownFolder, Totals } from './stat-cache/known-folder.ts';
+import type { RecordedFolder } from './stat-cache/recorded-folder.ts';
 
 export interface ArchiveWalkOptions {
   readonly source: Source;
@@ -21,31 +26,60 @@ export interface ArchiveWalkOptions {
   /** Files in hand at once. */
   readonly concurrentFiles: number;
   readonly parentTreeId?: ObjectId;
+  /** The top folder of the parent, compared with what is there now: what is the same is not looked at again. */
+  readonly known?: KnownFolder | undefined;
+  /** Present when what is seen is to be recorded for the next backup. */
+  readonly recordClock?: Clock | undefined;
   readonly signal: AbortSignal;
   readonly onFile: (kind: 'new' | 'changed' | 'unmodified', sizeBytes: number) => void;
   readonly onDirectory: (kind: 'new' | 'changed' | 'unmodified') => void;
+  /** Files and folders that are unmodified, many at once. */
+  readonly onSame: (totals: Totals) => void;
   readonly onBytes: (bytes: number) => void;
   readonly onSkipped: (skipped: SkippedEntry) => void;
   readonly onWarning: (message: string) => void;
 }
 
 /** Folders that are listed but wait for their files: bounds the memory of the walk, which runs ahead of the reading. */
-const maxUnfinishedFolders = 256;
+const maxUnfinishedFolders = 64;
 
 /** An abort is to be seen within a second, and threads are to be fed; a breath costs microseconds. */
 const breathIntervalMs = 10;
 
-interface ListedFolder {
-  readonly entries: readonly SourceEntry[];
-  readonly parent: ParentFolder;
+export interface WalkedSource {
+  readonly treeId: ObjectId;
+  readonly recorded: RecordedFolder | undefined;
 }
 
-type PendingNode = NamedNodeText | null | Promise<NamedNodeText | null>;
+type PendingNode = NamedNodeText | null | FilePlace | Promise<NamedNodeText | null>;
 
 /** Walks the source, stores its files and trees, and returns the id of the top tree. */
-export async function walkSource(options: ArchiveWalkOptions): Promise<ObjectId> {
+export async function walkSource(options: ArchiveWalkOptions): Promise<WalkedSource> {
   const walk = new ArchiveWalk(options);
   return await walk.run();
+}
+
+/** A folder on the way. */
+interface WalkedFolder {
+  /** In the record of the folder that it is in. */
+  readonly place: number | undefined;
+  readonly known: KnownFolder | undefined;
+  readonly treeBefore: ObjectId | undefined;
+  /** Counts it and gives its node. */
+  readonly onStored: (subtree: ObjectId) => NamedNodeText;
+}
+
+/** Null when it is the parent's. */
+function treeOf(nodes: readonly NamedNodeText[], parent: ParentFolder): Uint8Array | null {
+  const isSame = nodes.length === parent.nodeCount && nodes.every(({ name, text }) => parent.text(name) === text);
+  return isSame && parent.treeId !== undefined ? null : joinTree(nodes);
+}
+
+/** As treeOf, from what is another than in the parent. */
+function revisedTreeOf(nodes: readonly NamedNodeText[], parent: ParentFolder, { changed, folders }: KeptEntries): Uint8Array | null {
+  const walked = folders.filter(({ folder }) => !folder.isSame).map(({ name }) => name);
+  const texts = parent.replaced([...changed.keys(), ...walked], nodes);
+  return texts === null ? null : joinNodeTexts(texts);
 }
 
 /** Only what is a folder in both, or has to be looked at more closely, is decoded. */
@@ -55,7 +89,7 @@ function beforeOf(parent: ParentFolder, node: SourceNode): TreeNode | undefined 
 
 class ArchiveWalk {
   readonly #options: ArchiveWalkOptions;
-  readonly #fileSlots: Slots;
+  readonly #runs: FileRuns;
   readonly #folderSlots = new Slots(maxUnfinishedFolders);
   /** Ends the walk and its tasks together, at the first failure of any. */
   readonly #failed = new AbortController();
@@ -65,14 +99,15 @@ class ArchiveWalk {
 
   constructor(options: ArchiveWalkOptions) {
     this.#options = options;
-    this.#fileSlots = new Slots(options.concurrentFiles);
     this.#signal = AbortSignal.any([options.signal, this.#failed.signal]);
+    this.#runs = new FileRuns({ ...options, signal: this.#signal, track: (task) => this.#track(task) });
   }
 
-  async run(): Promise<ObjectId> {
+  async run(): Promise<WalkedSource> {
     try {
-      const { treeId } = await this.#walkFolder('/', await this.#list('/', this.#options.parentTreeId));
-      return await treeId;
+      const listed = await this.#list('/', this.#options.parentTreeId, this.#options.known);
+      const { treeId } = await this.#walkFolder('/', listed);
+      return { treeId: await treeId, recorded: listed.recorded };
     } catch (error) {
       this.#failed.abort(error);
       throw this.#signal.reason;
@@ -82,13 +117,9 @@ class ArchiveWalk {
     }
   }
 
-  async #list(path: string, parentTreeId: ObjectId | undefined): Promise<ListedFolder> {
-    const { source, loader, onWarning } = this.#options;
+  async #list(path: string, parentTreeId: ObjectId | undefined, known: KnownFolder | undefined): Promise<ListedFolder> {
     await this.#breathe();
-    const onDamaged = (reason: string) => onWarning(`the parent's ${path} is not used: ${reason}`);
-    const parent = await loadParentFolder(loader, parentTreeId, { signal: this.#signal, onDamaged });
-    const attributesBefore = (name: string, inode: bigint, changedNs: bigint) => parent.attributes(name, inode, changedNs);
-    return { parent, entries: await source.readDirectory(path, { signal: this.#signal, attributesBefore }) };
+    return await listFolderForWalk(path, parentTreeId, known, { ...this.#options, signal: this.#signal });
   }
 
   /** Sources that block the thread leave no room for timers, messages and an abort by themselves. */
@@ -99,33 +130,75 @@ class ArchiveWalk {
   }
 
   /** Resolves when the folder and all below have been listed; `treeId` does when they are stored. */
-  async #walkFolder(path: string, { entries, parent }: ListedFolder): Promise<{ treeId: Promise<ObjectId> }> {
-    const { onSkipped } = this.#options;
+  async #walkFolder(path: string, listed: ListedFolder): Promise<{ treeId: Promise<ObjectId> }> {
     const nodes: PendingNode[] = [];
-    for (const entry of entries) {
+    for (const entry of listed.entries) {
       this.#signal.throwIfAborted();
-      if (entry.kind === 'skipped') {
-        onSkipped(entry.skipped);
-        continue;
-      }
-      const same = this.#sameFile(entry.node, parent);
-      if (same !== null) {
-        nodes.push(same);
-        continue;
-      }
-      const pending = await this.#beginNode(joinPath(path, entry.node.name), entry.node, beforeOf(parent, entry.node));
+      const pending = await this.#beginEntry(path, entry, listed);
       if (pending !== null) nodes.push(pending.node);
     }
+    if (listed.kept !== undefined) {
+      // Its folders are counted one by one.
+      this.#options.onSame({ ...listed.kept.totals, folders: 0 });
+      for (const folder of listed.kept.folders) {
+        const pending = await this.#beginKept(path, folder, listed);
+        if (pending !== null) nodes.push(pending.node);
+      }
+    }
+    await this.#runs.send();
     // Taken when everything below is listed: who waits here waits only for folders that can finish without it.
     await this.#folderSlots.acquire();
-    return { treeId: this.#track(this.#saveTree(nodes, parent).finally(() => this.#folderSlots.release())) };
+    return { treeId: this.#track(this.#saveTree(nodes, listed).finally(() => this.#folderSlots.release())) };
   }
 
-  /** Stores a node or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
-  async #beginNode(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
-    if (node.type === 'file') return await this.#beginFile(path, node, before);
-    if (node.type === 'dir') return await this.#beginFolder(path, node, before);
-    return { node: encodeNodeText(encodeSourceNode(node)) };
+  /** Stores an entry or begins to: `node` is in a wrapper so that it is not waited for here. Null: left out. */
+  async #beginEntry(path: string, entry: SourceEntry, listed: ListedFolder): Promise<{ node: PendingNode } | null> {
+    if (entry.kind === 'skipped') {
+      this.#options.onSkipped(entry.skipped);
+      return null;
+    }
+    const { node } = entry;
+    const same = this.#sameFile(node, listed.parent);
+    if (same !== null) return { node: same };
+    const [nodePath, before] = [joinPath(path, node.name), beforeOf(listed.parent, node)];
+    if (node.type === 'file') {
+      const pending = this.#beginFile(path, node, before, listed.recorded);
+      if (this.#runs.isFull) await this.#sendRuns();
+      return { node: pending };
+    }
+    if (node.type !== 'dir') return { node: encodeNodeText(encodeSourceNode(node)) };
+    const isUnmoved = before?.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
+    const folder: WalkedFolder = {
+      place: listed.recorded?.record.placeOf(node.name),
+      known: listed.known?.child(node.name),
+      treeBefore: before?.subtree,
+      onStored: (subtree) => {
+        this.#options.onDirectory(before?.type !== 'dir' ? 'new' : isUnmoved && before.subtree === subtree ? 'unmodified' : 'changed');
+        return encodeNodeText(encodeSourceNode(node, { subtree }));
+      },
+    };
+    return await this.#beginFolder(nodePath, folder, listed);
+  }
+
+  /** A folder that is what it was, though perhaps not what is in it. Null: nothing of it is another, or it is left out. */
+  async #beginKept(
+    path: string,
+    { place, name, folder: known, text }: KeptFolder,
+    listed: ListedFolder,
+  ): Promise<{ node: PendingNode } | null> {
+    const { onDirectory, onSame } = this.#options;
+    if (known.isSame) {
+      onDirectory('unmodified');
+      onSame(known.totals);
+      listed.recorded?.keep(place, known);
+      return null;
+    }
+    const { treeId: treeBefore } = known;
+    const onStored = (subtree: ObjectId): NamedNodeText => {
+      onDirectory(subtree === treeBefore ? 'unmodified' : 'changed');
+      return { name, text: replaceSubtree(text, treeBefore, subtree) };
+    };
+    return await this.#beginFolder(joinPath(path, name), { place, known, treeBefore, onStored }, listed);
   }
 
   /** The text of a file's node that the parent has, when its file is certainly the same: nothing is encoded then. */
@@ -138,59 +211,60 @@ class ArchiveWalk {
     return { name: node.name, text };
   }
 
-  async #beginFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode }> {
+  /** Not to be waited for: most folders hold little but files. */
+  #beginFile(folder: string, node: SourceNode, before: TreeNode | undefined, recorded: RecordedFolder | undefined): PendingNode {
     const { index, onFile, onBytes } = this.#options;
     const content = unchangedContent(node, before, index);
     if (content !== null) {
       onFile('unmodified', node.sizeBytes);
       onBytes(node.sizeBytes);
-      return { node: encodeNodeText(encodeSourceNode(node, { content })) };
+      // The change time is that of the parent, and so are the attributes.
+      const same = node.attributesUnread === true ? withAttributesOf(node, before?.extendedAttributes) : node;
+      return encodeNodeText(encodeSourceNode(same, { content }));
     }
-    await this.#fileSlots.acquire();
-    return { node: this.#track(this.#storeFile(path, node, before).finally(() => this.#fileSlots.release())) };
+    return this.#runs.add(folder, node, before, recorded);
   }
 
-  async #storeFile(path: string, node: SourceNode, before: TreeNode | undefined): Promise<NamedNodeText | null> {
-    const { storer, onFile, onSkipped, onBytes } = this.#options;
+  /** Threads that store wait for what was gathered, and this may have to wait for them. */
+  async #sendRuns(): Promise<void> {
+    await this.#runs.send();
     this.#signal.throwIfAborted();
-    const stored = await storer.store(path, { signal: this.#signal, onBytes, sizeBytes: node.sizeBytes });
-    if (stored.kind === 'skipped') {
-      onSkipped({ path, reason: stored.reason });
-      return null;
-    }
-    onFile(before?.type === 'file' ? 'changed' : 'new', stored.sizeBytes);
-    // A file that grew or shrank meanwhile: the node says what was stored, so the next backup sees the difference and reads it again.
-    return encodeNodeText(encodeSourceNode(node, { content: stored.content, sizeBytes: stored.sizeBytes }));
   }
 
-  async #beginFolder(path: string, node: SourceNode, before: TreeNode | undefined): Promise<{ node: PendingNode } | null> {
+  async #beginFolder(path: string, folder: WalkedFolder, above: ListedFolder): Promise<{ node: PendingNode } | null> {
+    const { place, known, treeBefore, onStored } = folder;
+    if (known?.isSame === true) {
+      above.recorded?.keep(place, known);
+      this.#options.onSame(known.totals);
+      return { node: onStored(known.treeId) };
+    }
     let listed: ListedFolder;
+    await this.#sendRuns();
     try {
-      listed = await this.#list(path, before?.subtree);
+      listed = await this.#list(path, treeBefore, known);
     } catch (error) {
-      if (!isHoldfastError(error, 'path_not_found') && !isHoldfastError(error, 'path_not_readable')) throw error;
+      if (!isUnlistable(error)) throw error;
       this.#options.onSkipped({ path, reason: error.message });
+      above.recorded?.spoil(place);
       return null;
     }
+    above.recorded?.keep(place, listed.recorded);
     const { treeId } = await this.#walkFolder(path, listed);
-    return { node: this.#track(treeId.then((subtree) => this.#folderNode(node, subtree, before))) };
+    return { node: this.#track(treeId.then(onStored)) };
   }
 
-  #folderNode(node: SourceNode, subtree: ObjectId, before: TreeNode | undefined): NamedNodeText {
-    const isSame = before?.subtree === subtree && before.modifiedNs === node.modifiedNs && before.changedNs === node.changedNs;
-    this.#options.onDirectory(before?.type !== 'dir' ? 'new' : isSame ? 'unmodified' : 'changed');
-    return encodeNodeText(encodeSourceNode(node, { subtree }));
-  }
-
-  async #saveTree(nodes: readonly PendingNode[], parent: ParentFolder): Promise<ObjectId> {
+  async #saveTree(nodes: readonly PendingNode[], { parent, recorded, kept }: ListedFolder): Promise<ObjectId> {
     const whole: NamedNodeText[] = [];
     for (const pending of nodes) {
-      const node = pending instanceof Promise ? await pending : pending;
+      if (pending instanceof FilePlace && !pending.run.isDone) await pending.run.done;
+      const node = pending instanceof Promise ? await pending : pending instanceof FilePlace ? pending.stored : pending;
       if (node !== null) whole.push(node);
     }
-    const isSame = whole.length === parent.nodeCount && whole.every(({ name, text }) => parent.text(name) === text);
-    if (isSame && parent.treeId !== undefined) return parent.treeId;
-    return (await this.#options.sink.save('tree', joinTree(whole))).id;
+    const bytes = kept === undefined ? treeOf(whole, parent) : revisedTreeOf(whole, parent, kept);
+    invariant(bytes !== null || parent.treeId !== undefined, 'a tree is that of a parent without one');
+    const treeId = bytes === null ? (parent.treeId ?? '') : (await this.#options.sink.save('tree', bytes)).id;
+    recorded?.close(treeId);
+    return treeId;
   }
 
   /** Notes a task that runs beside the walk; its failure ends the walk. */

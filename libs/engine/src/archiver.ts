@@ -1,29 +1,25 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
 import type { CompressionMode } from '@holdfast/restic-format/compression';
 import { snapshotName } from '@holdfast/restic-format/layout';
 import { encodeSnapshotFile } from '@holdfast/restic-format/snapshot-file';
 import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeTree } from '@holdfast/restic-format/tree';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
-import { ArchiveThreads } from './archive-threads/archive-threads.ts';
-import { walkSource } from './archive-walk.ts';
 import type { BlobIndex } from './blob-index.ts';
-import { createBlobLoader } from './blob-loader.ts';
-import type { BlobSink } from './blob-sink.ts';
+import type { BlobCounts } from './blob-sink.ts';
 import { systemClock, type Clock } from './clock.ts';
-import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
 import { openIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
 import { saveNamedFile } from './named-file.ts';
-import { createPacker, type PackerOptions } from './packer.ts';
-
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
-import { scanSource } from './scan.ts';
 import type { Snapshot } from './snapshots.ts';
-import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
-import type { ThreadPool } from './threads/thread-pool.ts';
+import { compareWithParent, recordForNext, type CachedParent } from './stat-cache/cached-parent.ts';
+import type { StatCache } from './stat-cache/stat-cache.ts';
+import type { StoredTree } from './store-tree.ts';
+import type { ThreadOptions } from './threads/borrowed-pool.ts';
 
 export interface ArchiveOptions extends LockOptions, ThreadOptions {
   readonly repository: Repository;
@@ -46,6 +42,8 @@ export interface ArchiveOptions extends LockOptions, ThreadOptions {
   readonly onProgress?: OnProgress;
   /** Threads that read and store files of a source that allows it. Default one a core; 0 for none. */
   readonly concurrency?: number;
+  /** With it the next backup of the same source needs to read only what has changed since this one. By default there is none. */
+  readonly statCache?: StatCache | undefined;
   /**
    * Called once, when packs and index are durable: it must call `write`, which writes the snapshot file, and return its id.
    * Here the caller fences the commit; throwing leaves no snapshot.
@@ -73,86 +71,100 @@ export interface ArchiveResult {
 export async function archive(options: ArchiveOptions): Promise<ArchiveResult> {
   return await withSharedLock(
     options,
-    (signal) => openIndex(options.repository, { signal }),
-    (index, signal) => archiveLocked(options, index, signal),
+    (signal) => prepare(options, signal),
+    (prepared, signal) => archiveLocked(options, prepared, signal),
   );
+}
+
+/** What is done while the lock settles. */
+interface Prepared {
+  readonly startedAt: Date;
+  readonly tally: ArchiveTally;
+  /** The parent's folders, compared with the source; undefined without a stat cache that fits. */
+  readonly known: CachedParent | undefined;
+  /** Undefined when nothing at all has changed: then nobody asks for a blob. */
+  readonly index: BlobIndex | undefined;
+  /** Present when so little has changed that all of it is in memory, sealed. */
+  readonly stored?: StoredTree;
+}
+
+async function prepare(options: ArchiveOptions, signal: AbortSignal): Promise<Prepared> {
+  const { clock = systemClock } = options;
+  const startedAt = clock.now();
+  const tally = new ArchiveTally(options);
+  tally.report('opening');
+  const known = await compareWithParent(options, signal);
+  if (known?.top.isSame === true) return { startedAt, tally, known, index: undefined };
+  const index = await openIndex(options.repository, { signal });
+  if (!isLittleChange(known)) return { startedAt, tally, known, index };
+  const { storeTree } = await import('./store-tree.ts');
+  const stored = await storeTree(options, { index, known, tally, clock, signal, isLittle: true });
+  return { startedAt, tally, known, index, stored };
+}
+
+/** Changes that one thread stores faster than others begin to work, and that fill no pack: nothing of them is uploaded before the end. */
+const littleChange = { entries: 2048, bytes: 8 * 1024 * 1024 };
+
+function isLittleChange(known: CachedParent | undefined): boolean {
+  if (known === undefined) return false;
+  const { changedCount, changedBytes, unlistedCount } = known.top.compared;
+  return unlistedCount === 0 && changedCount <= littleChange.entries && changedBytes <= littleChange.bytes;
 }
 
 /** A backup of nothing is a mistake in its paths, not a success. */
 const emptyTreeId = hashOf(encodeTree([]));
 
-async function archiveLocked(options: ArchiveOptions, index: BlobIndex, outerSignal: AbortSignal): Promise<ArchiveResult> {
-  const { repository, source, clock = systemClock, compression = 'auto', commit = (write) => write() } = options;
-  // Ends the scan and the uploads when the walk fails.
+async function archiveLocked(options: ArchiveOptions, prepared: Prepared, outerSignal: AbortSignal): Promise<ArchiveResult> {
+  const { repository, source, clock = systemClock, commit = (write) => write() } = options;
+  const { startedAt, tally, known } = prepared;
+  // Ends the scan when the walk fails.
   const ended = new AbortController();
   const signal = AbortSignal.any([outerSignal, ended.signal]);
-  const startedAt = clock.now();
-  const tally = new ArchiveTally(options);
-  tally.report('opening');
-  await using borrowed = isThreaded(options) ? borrowPool(options) : undefined;
-  const { sink, storer, concurrentFiles } = openStorer(options, { index, compression, clock, signal, pool: borrowed?.pool });
   const scanning = tally.needsScan ? scanAhead(source, tally, clock, signal) : Promise.resolve();
+  let stored: StoredTree | undefined;
   try {
-    const treeId = await walkSource({
-      source,
-      index,
-      sink,
-      loader: createBlobLoader(repository, index),
-      storer,
-      concurrentFiles,
-      ...(options.parent === undefined ? {} : { parentTreeId: options.parent.tree }),
-      signal,
-      onFile: (kind, sizeBytes) => tally.addFile(kind, sizeBytes),
-      onDirectory: (kind) => tally.addDirectory(kind),
-      onBytes: (bytes) => tally.addBytes(bytes),
-      onSkipped: (skipped) => tally.addSkipped(skipped),
-      onWarning: (message) => tally.addWarning(message),
-    });
+    stored = await treeOf(options, prepared, { clock, signal });
+    const { treeId, counts, recorded } = stored;
     if (treeId === emptyTreeId)
       throw new HoldfastError('path_not_found', `${source.paths.join(' ')} shows nothing that could be backed up`);
     tally.report('saving');
-    await sink.finish();
-    const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes } = sink.counts;
+    await stored.finish(signal);
+    const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes } = counts;
     const summary: ArchiveSummary = { ...tally.counts, dataBlobs, treeBlobs, dataAdded: addedBytes, dataAddedPacked: addedPackedBytes };
     const bytes = encodeSnapshot(options, treeId, summary, startedAt, clock.now());
     let written: Promise<ObjectId> | undefined;
     signal.throwIfAborted();
     const snapshotId = await commit(() => (written ??= saveNamedFile(repository, snapshotName, bytes, signal)));
+    if (recorded !== undefined) await recordForNext(options, { treeId, recorded, known }, signal);
     const { skipped, skippedCount, warnings } = tally;
     return { snapshotId, treeId, summary, skipped, skippedCount, warnings };
   } finally {
     ended.abort(new HoldfastError('internal', 'the archive call has ended'));
     await scanning;
-    await sink.settle();
+    await stored?.close();
   }
 }
 
-/** Files in hand at once: enough to fill the threads' batches; each costs the walk a few hundred bytes. */
-const filesForThreads = 4096;
-/** Two hide the latency of a disk, more than four gain nothing while one thread cuts and seals. */
-const filesWithoutThreads = 4;
-
-/** Threads open files by themselves, which only some sources allow. */
-function isThreaded({ source, concurrency }: ArchiveOptions): boolean {
-  return source.threadOptions !== undefined && concurrency !== 0;
-}
-
-interface StorerOptions extends Omit<PackerOptions, 'repository'> {
-  readonly pool: ThreadPool | undefined;
-}
-
-function openStorer(
+async function treeOf(
   options: ArchiveOptions,
-  { pool, ...rest }: StorerOptions,
-): { sink: BlobSink; storer: FileStorer; concurrentFiles: number } {
-  const { repository, source } = options;
-  if (pool !== undefined) {
-    const threads = new ArchiveThreads({ repository, source, pool, ...rest });
-    return { sink: threads, storer: threads, concurrentFiles: filesForThreads };
-  }
-  const sink = createPacker({ repository, ...rest });
-  const storer = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
-  return { sink, storer, concurrentFiles: source.concurrentFiles ?? filesWithoutThreads };
+  { tally, known, index, stored }: Prepared,
+  context: { clock: Clock; signal: AbortSignal },
+): Promise<StoredTree> {
+  if (stored !== undefined) return stored;
+  if (index === undefined) return keepAll(known, tally);
+  // What stores is loaded when there is something to store: a backup in which nothing has changed takes little longer than its start.
+  const { storeTree } = await import('./store-tree.ts');
+  return await storeTree(options, { index, known, tally, ...context, isLittle: false });
+}
+
+const noBlobs: BlobCounts = { dataBlobs: 0, treeBlobs: 0, addedBytes: 0, addedPackedBytes: 0, packBytes: 0 };
+
+const doNothing = async (): Promise<void> => {};
+
+function keepAll(known: CachedParent | undefined, tally: ArchiveTally): StoredTree {
+  invariant(known?.top.isSame === true, 'a source without an index is not the same');
+  tally.addSame(known.top.totals);
+  return { treeId: known.top.treeId, counts: noBlobs, recorded: undefined, finish: doNothing, close: doNothing };
 }
 
 /** A backup that is done by then needs nobody to count ahead of it. */
@@ -162,6 +174,7 @@ const scanDelayMs = 250;
 async function scanAhead(source: Source, tally: ArchiveTally, clock: Clock, signal: AbortSignal): Promise<void> {
   try {
     await clock.sleep(scanDelayMs, signal);
+    const { scanSource } = await import('./scan.ts');
     tally.totals = await scanSource(source, signal);
   } catch (error) {
     if (!signal.aborted) tally.addWarning(`the source could not be counted ahead: ${String(error)}`);

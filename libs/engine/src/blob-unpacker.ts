@@ -1,5 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { createArenaCipher, openArena } from '@holdfast/restic-format/arena';
+import { openArena } from '@holdfast/restic-format/arena';
+import { createArenaCipher } from '@holdfast/restic-format/arena-cipher';
 import type { MasterKeys } from '@holdfast/restic-format/cipher';
 import { decompressBlob } from '@holdfast/restic-format/compression';
 import { createKeptDecompressor } from '@holdfast/restic-format/kept-zstd';

@@ -1,11 +1,12 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { readOpenAttributes, type FoundAttributes } from '@holdfast/sources/extended-attributes';
 import { readingError } from '@holdfast/sources/file-system-error';
 import { openThreadFolder } from '@holdfast/sources/thread-folder';
 import { isWithinOneCall } from '@holdfast/sources/verified-folder';
 import { closeSync, readSync } from 'node:fs';
 import { posix } from 'node:path';
 import type { BlobSink } from './blob-sink.ts';
-import type { FileStorer, StoredFile } from './file-storer.ts';
+import { withAttributes, type FileStorer, type StoredFile } from './file-storer.ts';
 
 /** Read without a pause: this thread waits for the disk meanwhile, so only little at a time. */
 const maxBlockingBytes = 64 * 1024;
@@ -22,22 +23,22 @@ export function createBlockingStorer({ sink, others }: { sink: BlobSink; others:
     async store(path, call) {
       if (call.sizeBytes > maxBlockingBytes || !isWithinOneCall(path)) return await others.store(path, call);
       call.signal.throwIfAborted();
-      let sizeBytes: number;
+      let read: { sizeBytes: number; attributes: FoundAttributes };
       try {
-        sizeBytes = readWhole(path);
+        read = readWhole(path);
       } catch (error) {
         if (isHoldfastError(error, 'path_not_found') || isHoldfastError(error, 'path_not_readable'))
           return { kind: 'skipped', reason: error.message };
         throw error;
       }
-      if (sizeBytes > maxBlockingBytes) return await others.store(path, call);
-      return await saveRead(sizeBytes, sink, call.onBytes);
+      if (read.sizeBytes > maxBlockingBytes) return await others.store(path, call);
+      return withAttributes(await saveRead(read.sizeBytes, sink, call.onBytes), read.attributes);
     },
   };
 }
 
-/** Reads the file to the buffer. Returns its size, or more than maxBlockingBytes when there is more of it than that. */
-function readWhole(path: string): number {
+/** Reads the file to the buffer. Its size is more than maxBlockingBytes when there is more of it than that. */
+function readWhole(path: string): { sizeBytes: number; attributes: FoundAttributes } {
   const folder = openThreadFolder(posix.dirname(path));
   try {
     const descriptor = folder.openFile(posix.basename(path));
@@ -45,7 +46,7 @@ function readWhole(path: string): number {
       let done = 0;
       for (let read = -1; read !== 0 && done < buffer.length; done += read)
         read = readSync(descriptor, buffer, done, buffer.length - done, done);
-      return done;
+      return { sizeBytes: done, attributes: readOpenAttributes(descriptor) };
     } catch (error) {
       throw readingError(error, path);
     } finally {

@@ -1,14 +1,14 @@
-import { createHash } from 'node:crypto';
 import type { Cipher } from '@holdfast/restic-format/cipher';
 import { packName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { openPackTail, packTailBytes, packTailLength, type PackedBlob } from '@holdfast/restic-format/pack';
+import { openPackHeader, packTailBytes, packTailLength, type PackedBlob } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
 import type { OpenObject } from '@holdfast/storage/local-object';
 import { segmentBytes, type BlobUnpacker } from './blob-unpacker.ts';
 import { isDamage } from './damage.ts';
 import type { NewFinding } from './finding-list.ts';
 import { PackedEntries } from './packed-entries.ts';
+import { maxSegmentBytes, type OnUnpacked, type SegmentUnpacker } from './segment-unpacker.ts';
 import { TreeReferenceWriter } from './tree-references.ts';
 
 export interface PackToCheck {
@@ -28,6 +28,9 @@ export interface CheckedPack {
 }
 
 export interface PackCheckTools {
+  /** For the blobs of a whole segment. */
+  readonly segments: SegmentUnpacker;
+  /** For a blob that is not where it should be, or longer than any chunk. */
   readonly unpacker: BlobUnpacker;
   readonly cipher: Cipher;
   /** Called before each piece of work that may take a tenth of a second. */
@@ -83,7 +86,7 @@ class PackCheck {
       let tail = this.#read(Math.max(0, sizeBytes - packTailBytes), sizeBytes);
       const tailLength = packTailLength(tail, sizeBytes);
       if (tailLength > tail.length) tail = this.#read(sizeBytes - tailLength, sizeBytes);
-      return PackedEntries.of(openPackTail(tail, sizeBytes, this.#tools.cipher));
+      return PackedEntries.ofPackHeader(openPackHeader(tail, sizeBytes, this.#tools.cipher));
     } catch (error) {
       if (!isDamage(error)) throw error;
       this.#add({ kind: 'pack_header_wrong', message: `the header of pack ${this.#pack.packId} cannot be read: ${error.message}` });
@@ -99,32 +102,35 @@ class PackCheck {
 
   /** Checks the blobs, which are in the order of their offsets, and gives the hash of the whole pack. */
   #readAll(blobs: PackedEntries): ObjectId {
+    const { segments, throwIfAborted } = this.#tools;
     const { sizeBytes } = this.#object;
-    const hash = createHash('sha256');
+    const onUnpacked: OnUnpacked = (nth, plain, reason) => {
+      if (plain === undefined) this.#addDamagedBlob(blobs.at(nth), reason);
+      else if (this.#pack.readsTrees && blobs.isTreeAt(nth)) this.#readTree(blobs.idAt(nth), plain);
+    };
     let next = 0;
+    segments.beginPack();
     for (let start = 0; start < sizeBytes;) {
-      this.#tools.throwIfAborted();
+      throwIfAborted();
       // Those that another one overlaps, or that reach beyond the end: the index is wrong, and each is looked at by itself.
       while (next < blobs.count && (blobs.offsetAt(next) < start || endOf(blobs, next) > sizeBytes)) this.#checkAlone(blobs.at(next++));
       const { end, behind } = segmentAt(blobs, next, start, sizeBytes);
-      hash.update(this.#read(start, end));
-      for (; next < behind; next++) this.#checkBlob(blobs, next, start);
+      // Longer than any chunk: it is by itself in its segment, whose parts then hold no blob. One without any bytes has a segment too.
+      let from = next;
+      if (end - start > maxSegmentBytes) while (from < behind) this.#checkAlone(blobs.at(from++));
+      let at = start;
+      do {
+        const partBytes = Math.min(end - at, maxSegmentBytes);
+        this.#object.read(segments.window(partBytes), at);
+        segments.add({ start: at, sizeBytes: partBytes, blobs, from, behind }, onUnpacked);
+        from = behind;
+        at += partBytes;
+      } while (at < end);
+      next = behind;
       start = end;
     }
     while (next < blobs.count) this.#checkAlone(blobs.at(next++));
-    return hash.digest('hex');
-  }
-
-  #checkBlob(blobs: PackedEntries, nth: number, start: number): void {
-    const id = blobs.idAt(nth);
-    const isTree = blobs.isTreeAt(nth);
-    try {
-      const plain = this.#tools.unpacker.unpack(blobs.offsetAt(nth) - start, blobs.lengthAt(nth), blobs.plainLengthAt(nth), id);
-      if (isTree && this.#pack.readsTrees) this.#readTree(id, plain);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      this.#addDamagedBlob(blobs.at(nth), error.message);
-    }
+    return Buffer.from(segments.packDigest()).toString('hex');
   }
 
   #checkAlone(blob: PackedBlob): void {
@@ -142,7 +148,7 @@ class PackCheck {
   /** A tree that has its hash and is none: the program that made it was wrong. The walk of the snapshots comes upon it if it is in use. */
   #readTree(id: ObjectId, plain: Uint8Array): void {
     try {
-      this.#trees.add(id, decodeTree(plain));
+      if (!this.#trees.addText(id, plain)) this.#trees.add(id, decodeTree(plain));
     } catch (error) {
       if (!isDamage(error)) throw error;
     }

@@ -1,6 +1,7 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { createChunker, maxChunkBytes, minChunkBytes } from '@holdfast/restic-format/chunker';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { noAttributesFound, type FoundAttributes } from '@holdfast/sources/extended-attributes';
 import type { Source, SourceFile } from '@holdfast/sources/source';
 import type { BlobSink } from './blob-sink.ts';
 
@@ -11,6 +12,14 @@ import type { BlobSink } from './blob-sink.ts';
 export interface FileStorer {
   /** Throws for the repository's troubles only. */
   store(path: string, options: StoreOptions): Promise<StoredFile>;
+  /** Files of one folder at once, in their order; where it is not there, one after the other does as well. */
+  storeRun?(folder: string, files: readonly FileToStore[], options: Omit<StoreOptions, 'sizeBytes'>): Promise<readonly StoredFile[]>;
+}
+
+export interface FileToStore {
+  readonly name: string;
+  /** What it had when it was looked at. */
+  readonly sizeBytes: number;
 }
 
 export interface StoreOptions {
@@ -22,7 +31,13 @@ export interface StoreOptions {
 }
 
 export type StoredFile =
-  | { readonly kind: 'stored'; readonly content: readonly ObjectId[]; readonly sizeBytes: number }
+  | {
+      readonly kind: 'stored';
+      readonly content: readonly ObjectId[];
+      readonly sizeBytes: number;
+      /** Absent when there are none, and when nobody can tell. */
+      readonly attributes?: FoundAttributes;
+    }
   /** Gone, denied or unreadable: what was read of it is not used. */
   | { readonly kind: 'skipped'; readonly reason: string };
 
@@ -55,7 +70,7 @@ export function createFileStorer(options: { source: Source; sink: BlobSink; poly
         const file = await options.source.openFile(path);
         try {
           const small = call.sizeBytes < minChunkBytes ? await saveSmall(file, options.sink, call) : null;
-          return small ?? (await cutWhole(file, call));
+          return withAttributes(small ?? (await cutWhole(file, call)), file.readAttributes?.());
         } finally {
           await file.close();
         }
@@ -66,6 +81,10 @@ export function createFileStorer(options: { source: Source; sink: BlobSink; poly
       }
     },
   };
+}
+
+export function withAttributes(stored: StoredFile, attributes: FoundAttributes = noAttributesFound): StoredFile {
+  return stored.kind === 'skipped' || attributes === noAttributesFound ? stored : { ...stored, attributes };
 }
 
 /** A file below the least that is cut is one chunk. Null when it has grown to more since it was looked at. */

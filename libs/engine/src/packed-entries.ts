@@ -1,5 +1,5 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { PackedBlob } from '@holdfast/restic-format/pack';
+import { readPackHeader, type PackedBlob } from '@holdfast/restic-format/pack';
 
 /**
  * Entries of the index on their way to a thread, 48 bytes each, little-endian: offset u32 ‖ length u32 ‖ plain length u32 (0 when not
@@ -8,6 +8,7 @@ import type { PackedBlob } from '@holdfast/restic-format/pack';
  */
 export const packedEntryBytes = 48;
 const idOffset = 16;
+const idBytes = 32;
 
 /** Columns of the index, or of a pack's header: what there is to write of one entry. */
 export interface EntryColumns {
@@ -33,6 +34,19 @@ export class PackedEntries {
     blobs.forEach(({ id, type, offset, length, uncompressedLength }, nth) => {
       entries.set(nth, { offset, length, plainLength: uncompressedLength ?? 0, isTree: type === 'tree' });
       entries.bytes.write(id, nth * packedEntryBytes + idOffset, 'hex');
+    });
+    return entries;
+  }
+
+  /** Those of a pack's header, see openPackHeader. */
+  static ofPackHeader(header: Uint8Array): PackedEntries {
+    let count = 0;
+    readPackHeader(header, () => count++);
+    const entries = PackedEntries.allocate(count);
+    let nth = 0;
+    readPackHeader(header, (offset, length, plainLength, isTree, idAt) => {
+      const columns = { offset, length, plainLength: plainLength ?? 0, isTree };
+      entries.set(nth++, columns, header.subarray(idAt, idAt + idBytes));
     });
     return entries;
   }
@@ -92,6 +106,13 @@ export class PackedEntries {
       sorted.bytes.set(this.bytes.subarray(from * packedEntryBytes, (from + 1) * packedEntryBytes), to * packedEntryBytes);
     });
     return sorted;
+  }
+
+  /** Whether the entry has the id that stands in 32 bytes of `ids` from `position` on. */
+  hasIdAt(nth: number, ids: Uint8Array, position: number): boolean {
+    const at = nth * packedEntryBytes + idOffset;
+    for (let byte = 0; byte < idBytes; byte++) if (this.bytes[at + byte] !== ids[position + byte]) return false;
+    return true;
   }
 
   /** Whether both say the same of the same blobs in the same order. */

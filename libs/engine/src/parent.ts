@@ -1,8 +1,9 @@
+import { compareNames } from '@holdfast/restic-format/file-name';
 import { encodeNodeName, encodeNodeStart, type TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeTimestamp } from '@holdfast/restic-format/timestamp';
 import { decodeTree } from '@holdfast/restic-format/tree';
-import { decodeNodeText, encodeNodeText, splitTree } from '@holdfast/restic-format/tree-text';
+import { decodeNodeText, encodeNodeText, splitTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
 import type { SourceNode } from '@holdfast/sources/source';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
@@ -40,6 +41,31 @@ export class ParentFolder {
 
   text(name: string): string | undefined {
     return this.#nodes.size === 0 ? undefined : this.#nodes.get(encodeNodeName(name));
+  }
+
+  /**
+   * The texts of all nodes, in the tree's order, with those of `names` replaced by `nodes`; a name that has none there is left out. Null when
+   * nothing is another than it was.
+   */
+  replaced(names: Iterable<string>, nodes: readonly NamedNodeText[]): readonly string[] | null {
+    const texts = new Map(this.#nodes);
+    let isSame = true;
+    const left = new Set(names);
+    const added: NamedNodeText[] = [];
+    for (const node of nodes) {
+      left.delete(node.name);
+      const key = encodeNodeName(node.name);
+      const before = texts.get(key);
+      if (before === node.text) continue;
+      isSame = false;
+      if (before === undefined) added.push(node);
+      else texts.set(key, node.text);
+    }
+    for (const name of left) if (texts.delete(encodeNodeName(name))) isSame = false;
+    if (isSame) return null;
+    if (added.length === 0) return [...texts.values()];
+    const named = [...texts.values()].map((text) => ({ name: decodeNodeText(text).name, text }));
+    return [...named, ...added].toSorted((a, b) => compareNames(a.name, b.name)).map(({ text }) => text);
   }
 
   /** See ReadDirectoryOptions. Quotes within strings are escaped, so what is looked for is a field wherever it is found. */

@@ -1,24 +1,28 @@
-/** A fixed number of places: whoever finds them taken waits in line. */
+/** A fixed number of places: whoever finds too few of them free waits in line. */
 export class Slots {
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: { count: number; resolve: () => void }[] = [];
 
   constructor(count: number) {
     this.#free = count;
   }
 
-  async acquire(): Promise<void> {
-    if (this.#free > 0) {
-      this.#free--;
+  /** `count` is at most what there is in all. */
+  async acquire(count = 1): Promise<void> {
+    if (this.#waiting.length === 0 && this.#free >= count) {
+      this.#free -= count;
       return;
     }
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    await new Promise<void>((resolve) => this.#waiting.push({ count, resolve }));
   }
 
-  release(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free++;
-    else next();
+  release(count = 1): void {
+    this.#free += count;
+    for (let next = this.#waiting[0]; next !== undefined && next.count <= this.#free; next = this.#waiting[0]) {
+      this.#waiting.shift();
+      this.#free -= next.count;
+      next.resolve();
+    }
   }
 
   async run<T>(work: () => Promise<T>): Promise<T> {

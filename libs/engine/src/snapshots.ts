@@ -4,11 +4,15 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { decodeSnapshotFile, type Snapshot as SnapshotFile } from '@holdfast/restic-format/snapshot-file';
 import { loadNamedFile } from './named-file.ts';
 import { withSignal, type Repository } from './repository.ts';
+import { forEachConcurrently } from './slots.ts';
 
 /** A snapshot file with its name. */
 export interface Snapshot extends SnapshotFile {
   readonly id: ObjectId;
 }
+
+/** Small files: enough at once to hide a network's latency. */
+const concurrentLoads = 16;
 
 /**
  * All snapshots, oldest first. One that cannot be read is left out and told to `onUnreadable`; without that it is an error, as for
@@ -22,17 +26,17 @@ export async function listSnapshots(
   const known = repository.knownSnapshots;
   const ids = await listSnapshotIds(repository, options.signal);
   known?.keepOnly(new Set(ids));
-  for (const id of ids) {
+  await forEachConcurrently(ids, concurrentLoads, async (id) => {
     try {
       const snapshot = known?.get(id) ?? (await loadSnapshot(repository, id, options));
       known?.add(snapshot);
       snapshots.push(snapshot);
     } catch (error) {
-      if (isHoldfastError(error, 'snapshot_missing')) continue; // forgotten since it was listed
+      if (isHoldfastError(error, 'snapshot_missing')) return; // forgotten since it was listed
       if (!isHoldfastError(error, 'repository_damaged') || options.onUnreadable === undefined) throw error;
       options.onUnreadable(id, error);
     }
-  }
+  });
   return snapshots.toSorted(compareSnapshots);
 }
 

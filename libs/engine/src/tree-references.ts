@@ -1,5 +1,6 @@
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { copyIdAt, scanTreeIds } from '@holdfast/restic-format/tree-scan';
 
 /**
  * What trees point to, without the rest: what a check of the structure needs of them, made in a thread while the tree is in its
@@ -14,13 +15,27 @@ export class TreeReferenceWriter {
   add(treeId: ObjectId, nodes: readonly TreeNode[]): void {
     const subtrees = nodes.flatMap(({ subtree }) => (subtree === undefined ? [] : [subtree]));
     const blobs = nodes.flatMap(({ content }) => content ?? []);
-    const part = Buffer.allocUnsafe(headBytes + (subtrees.length + blobs.length) * idBytes);
-    part.write(treeId, 0, 'hex');
-    part.writeUInt32LE(subtrees.length, idBytes);
-    part.writeUInt32LE(blobs.length, idBytes + 4);
+    const part = newPart(treeId, subtrees.length, blobs.length);
     let at = headBytes;
     for (const ids of [subtrees, blobs]) for (const id of ids) at += part.write(id, at, 'hex');
     this.#parts.push(part);
+  }
+
+  /** The same from the tree's text; false when it is not written as usual, and nothing was added. */
+  addText(treeId: ObjectId, json: Uint8Array): boolean {
+    const found = scanTreeIds(json);
+    if (found === null) return false;
+    const { subtrees, blobs } = found;
+    const part = newPart(treeId, subtrees.length, blobs.length);
+    let at = headBytes;
+    for (const positions of [subtrees, blobs]) {
+      for (const position of positions) {
+        copyIdAt(json, position, part, at);
+        at += idBytes;
+      }
+    }
+    this.#parts.push(part);
+    return true;
   }
 
   /** All trees so far, in memory of its own; undefined when there is none. */
@@ -35,6 +50,14 @@ export class TreeReferenceWriter {
     }
     return bytes;
   }
+}
+
+function newPart(treeId: ObjectId, subtreeCount: number, blobCount: number): Buffer {
+  const part = Buffer.allocUnsafe(headBytes + (subtreeCount + blobCount) * idBytes);
+  part.write(treeId, 0, 'hex');
+  part.writeUInt32LE(subtreeCount, idBytes);
+  part.writeUInt32LE(blobCount, idBytes + 4);
+  return part;
 }
 
 /** Where a tree's references lie. */

@@ -2,15 +2,16 @@ import { createCipheriv } from 'node:crypto';
 
 import { invariant } from '@holdfast/errors/invariant';
 
+import { openNativeAes } from './native-aes.ts';
+
 /**
  * AES-256 in counter mode where the bytes lie. node:crypto gives its output in a new buffer each time: a gigabyte that goes through
- * it leaves a gigabyte for the collector, and a context for each blob costs as much as a small blob does. Node carries OpenSSL and
- * exports its calls, so they are called directly through Node's foreign function interface, with one context that is kept. That is
- * marked experimental: where it is not there, the public calls do the same work.
+ * it leaves a gigabyte for the collector, and a context for each blob costs as much as a small blob does. So OpenSSL is called
+ * directly, with one context that is kept; where that is not to be had, the public calls do the same work.
  */
 export interface CounterMode {
-  /** Encrypts, or decrypts, which is the same. `iv` is left as it is. */
-  apply(iv: Uint8Array, bytes: Uint8Array): void;
+  /** Encrypts, or decrypts, which is the same, to `to`: as many bytes elsewhere, or by default where they lie. `iv` is left as it is. */
+  apply(iv: Uint8Array, bytes: Uint8Array, to?: Uint8Array): void;
   /** Whether nothing is allocated. */
   readonly isInPlace: boolean;
 }
@@ -24,57 +25,18 @@ export function createCounterMode(key: Uint8Array, options: { usePublicCall?: bo
   return (options.usePublicCall === true ? undefined : nativeCounterMode(key)) ?? publicCounterMode(key);
 }
 
-const definitions = {
-  EVP_CIPHER_CTX_new: { arguments: [], return: 'pointer' },
-  EVP_CIPHER_CTX_free: { arguments: ['pointer'], return: 'void' },
-  EVP_aes_256_ctr: { arguments: [], return: 'pointer' },
-  EVP_EncryptInit_ex: { arguments: ['pointer', 'pointer', 'pointer', 'buffer', 'buffer'], return: 'i32' },
-  EVP_EncryptUpdate: { arguments: ['pointer', 'buffer', 'buffer', 'buffer', 'i32'], return: 'i32' },
-} as const;
-
-/** Contexts live as long as what encrypts with them. */
-const contexts = new FinalizationRegistry<() => void>((free) => free());
-
 function nativeCounterMode(key: Uint8Array): CounterMode | undefined {
-  const functions = loadFunctions();
-  if (functions === undefined) return undefined;
-  const context = functions.EVP_CIPHER_CTX_new();
-  if (context === 0n) return undefined;
-  // The first call sets cipher and key, each later one the IV alone.
-  const isReady = functions.EVP_EncryptInit_ex(context, functions.EVP_aes_256_ctr(), 0n, key, new Uint8Array(ivBytes)) === 1;
-  const written = new Int32Array(1);
-  const mode: CounterMode = {
+  const aes = openNativeAes('aes-256-ctr', key);
+  if (aes === undefined) return undefined;
+  return {
     isInPlace: true,
-    apply: (iv, bytes) => {
+    apply: (iv, bytes, to = bytes) => {
       invariant(iv.length === ivBytes, 'an IV has 16 bytes');
       if (bytes.length === 0) return;
-      const hasDone =
-        functions.EVP_EncryptInit_ex(context, 0n, 0n, null, iv) === 1 &&
-        functions.EVP_EncryptUpdate(context, bytes, written, bytes, bytes.length) === 1;
-      invariant(hasDone && written[0] === bytes.length, 'counter mode took other bytes than it was given');
+      aes.setIv(iv);
+      aes.apply(bytes, to);
     },
   };
-  contexts.register(mode, () => functions.EVP_CIPHER_CTX_free(context));
-  return isReady ? mode : undefined;
-}
-
-let loaded: ReturnType<typeof load> | 'not-tried' = 'not-tried';
-
-function loadFunctions(): ReturnType<typeof load> {
-  if (loaded === 'not-tried') loaded = load();
-  return loaded;
-}
-
-function load() {
-  const ffi = process.getBuiltinModule('node:ffi');
-  if (ffi === undefined) return undefined;
-  try {
-    return ffi.dlopen(null, definitions).functions;
-  } catch (error) {
-    // A Node that was built without these names.
-    if (error instanceof Error) return undefined;
-    throw error;
-  }
 }
 
 /** Small enough for the outputs to stay in the processor's cache, and for the allocator to use their memory again. */
@@ -83,9 +45,9 @@ const pieceBytes = 32 * 1024;
 function publicCounterMode(key: Uint8Array): CounterMode {
   return {
     isInPlace: false,
-    apply: (iv, bytes) => {
+    apply: (iv, bytes, to = bytes) => {
       const stream = createCipheriv('aes-256-ctr', key, iv);
-      for (let at = 0; at < bytes.length; at += pieceBytes) bytes.set(stream.update(bytes.subarray(at, at + pieceBytes)), at);
+      for (let at = 0; at < bytes.length; at += pieceBytes) to.set(stream.update(bytes.subarray(at, at + pieceBytes)), at);
     },
   };
 }

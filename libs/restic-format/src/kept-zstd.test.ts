@@ -17,6 +17,17 @@ describe.each([false, true])('zstd with a kept context (by public calls: %s)', (
     }
   });
 
+  it('looks for matches in the way that is asked for', () => {
+    const lines = text(30_000);
+    const lengthAt = (tableLog: number, minMatch: number): number => {
+      const to = new Uint8Array(compressBound(lines.length));
+      const length = createKeptCompressor(3, { usePublic, search: { tableLog, minMatch } }).run(lines, 0, lines.length, to, 0, to.length);
+      expect(Buffer.compare(zstdDecompressSync(to.subarray(0, length)), lines)).toBe(0);
+      return length;
+    };
+    expect(new Set([lengthAt(10, 7), lengthAt(16, 5), lengthAt(16, 7)]).size).toBe(3);
+  });
+
   it('opens frames, and says when one is damaged or too long', () => {
     const decompressor = createKeptDecompressor({ usePublic });
     for (const input of inputs) {

@@ -18,11 +18,30 @@ export function compressBound(sizeBytes: number): number {
   return sizeBytes + (sizeBytes >>> 8) + 512;
 }
 
-export function createKeptCompressor(level: number, { usePublic = false } = {}): KeptZstd {
-  const params = { [constants.ZSTD_c_compressionLevel]: level };
+/** How matches are looked for, where that is to differ from what a level has chosen: in one table of 2^`tableLog` places, each by `minMatch` bytes. */
+export interface OneTableSearch {
+  readonly tableLog: number;
+  readonly minMatch: number;
+}
+
+export function createKeptCompressor(
+  level: number,
+  { usePublic = false, search }: { usePublic?: boolean; search?: OneTableSearch } = {},
+): KeptZstd {
+  const params = { [constants.ZSTD_c_compressionLevel]: level, ...(search === undefined ? {} : oneTable(search)) };
   const handle = usePublic ? null : handleOf(createZstdCompress({ params }));
   if (handle !== null) return keptBy(handle, constants.ZSTD_e_end);
   return calling((bytes) => zstdCompressSync(bytes, { params }));
+}
+
+function oneTable({ tableLog, minMatch }: OneTableSearch): Record<number, number> {
+  return {
+    [constants.ZSTD_c_strategy]: constants.ZSTD_fast,
+    [constants.ZSTD_c_hashLog]: tableLog,
+    [constants.ZSTD_c_minMatch]: minMatch,
+    // Every place is looked at.
+    [constants.ZSTD_c_targetLength]: 0,
+  };
 }
 
 /** `run` gives -1 for what is damaged, too long or has something behind the frame: the caller says what that means. */

@@ -61,25 +61,41 @@ export function encodePackHeader(blobs: readonly PackedBlob[]): Uint8Array {
   return header;
 }
 
-/** The inverse. Errors: repository_damaged for an unknown type, a cut entry or a length that no sealed blob has. */
-export function decodePackHeader(header: Uint8Array): PackedBlob[] {
+/** Called for an entry of a pack's header. `plainLength` is null for a blob that is not compressed; the id is 32 bytes of the header at `idAt`. */
+export type OnHeaderEntry = (offset: number, length: number, plainLength: number | null, isTree: boolean, idAt: number) => void;
+
+/**
+ * Goes through the plaintext of a header; returns the bytes of all blobs. Errors: repository_damaged for an unknown type, a cut entry or a
+ * length that no sealed blob has.
+ */
+export function readPackHeader(header: Uint8Array, onEntry: OnHeaderEntry): number {
   const bytes = Buffer.from(header.buffer, header.byteOffset, header.byteLength);
-  const blobs: PackedBlob[] = [];
   let offset = 0;
   for (let at = 0; at < bytes.length;) {
-    const code = bytes.readUInt8(at);
-    const entryBytes = (code & compressedBit) === 0 ? plainEntryBytes : compressedEntryBytes;
+    const code = bytes[at] ?? 0;
+    const isCompressed = (code & compressedBit) !== 0;
+    const entryBytes = isCompressed ? compressedEntryBytes : plainEntryBytes;
     if (code > (treeBit | compressedBit)) throw damaged(`a pack header has the unknown blob type ${code}`);
     if (at + entryBytes > bytes.length) throw damaged('a pack header ends within an entry');
     const length = bytes.readUInt32LE(at + 1);
     if (length < overheadBytes) throw damaged(`a pack header has a sealed blob of ${length} bytes`);
-    const id = bytes.toString('hex', at + entryBytes - objectIdBytes, at + entryBytes);
-    const type: BlobType = (code & treeBit) === 0 ? 'data' : 'tree';
-    const isCompressed = (code & compressedBit) !== 0;
-    blobs.push({ id, type, offset, length, ...(isCompressed ? { uncompressedLength: bytes.readUInt32LE(at + 1 + lengthBytes) } : {}) });
+    const plainLength = isCompressed ? bytes.readUInt32LE(at + 1 + lengthBytes) : null;
+    onEntry(offset, length, plainLength, (code & treeBit) !== 0, at + entryBytes - objectIdBytes);
     offset += length;
     at += entryBytes;
   }
+  return offset;
+}
+
+/** The inverse of encodePackHeader. Errors: as readPackHeader. */
+export function decodePackHeader(header: Uint8Array): PackedBlob[] {
+  const bytes = Buffer.from(header.buffer, header.byteOffset, header.byteLength);
+  const blobs: PackedBlob[] = [];
+  readPackHeader(header, (offset, length, plainLength, isTree, idAt) => {
+    const id = bytes.toString('hex', idAt, idAt + objectIdBytes);
+    const uncompressed = plainLength === null ? {} : { uncompressedLength: plainLength };
+    blobs.push({ id, type: isTree ? 'tree' : 'data', offset, length, ...uncompressed });
+  });
   return blobs;
 }
 
@@ -111,14 +127,19 @@ export function packTailLength(tail: Uint8Array, packSizeBytes: number): number 
  * fill the pack exactly up to its header.
  */
 export function openPackTail(tail: Uint8Array, packSizeBytes: number, cipher: Cipher): PackedBlob[] {
+  return decodePackHeader(openPackHeader(tail, packSizeBytes, cipher));
+}
+
+/** The plaintext of a pack's header, which readPackHeader takes without an error. Arguments and errors: as openPackTail. */
+export function openPackHeader(tail: Uint8Array, packSizeBytes: number, cipher: Cipher): Uint8Array {
   const tailLength = packTailLength(tail, packSizeBytes);
   invariant(tail.length >= tailLength, 'the tail of a pack does not reach its header');
-  const blobs = decodePackHeader(cipher.open(tail.subarray(tail.length - tailLength, tail.length - lengthBytes)));
-  const blobBytes = blobs.reduce((sum, blob) => sum + blob.length, 0);
+  const header = cipher.open(tail.subarray(tail.length - tailLength, tail.length - lengthBytes));
+  const blobBytes = readPackHeader(header, () => {});
   if (blobBytes + tailLength !== packSizeBytes) {
     throw damaged(`a pack of ${packSizeBytes} bytes lists blobs of ${blobBytes} and a header of ${tailLength} bytes`);
   }
-  return blobs;
+  return header;
 }
 
 const damaged = (message: string): HoldfastError => new HoldfastError('repository_damaged', message);

@@ -2,6 +2,7 @@ import { invariant } from '@holdfast/errors/invariant';
 import { decodeNode, encodeNode, type TreeNode } from './node.ts';
 import { compareNames } from './file-name.ts';
 import { parseJson } from './json-fields.ts';
+import type { ObjectId } from './object-id.ts';
 
 /**
  * A tree by the JSON text of its nodes. Most nodes of a tree come again unchanged in the next backup: as text they are compared and
@@ -85,5 +86,21 @@ export function joinTree(nodes: readonly NamedNodeText[]): Uint8Array {
     const isAscending = compareNames(nodes[nth - 1]?.name ?? '', nodes[nth]?.name ?? '') < 0;
     invariant(isAscending, 'the nodes of a tree are not sorted, or two have the same name');
   }
-  return Buffer.from(`${treeStart}${nodes.map((node) => node.text).join(',')}${treeEnd}\n`, 'utf8');
+  return joinNodeTexts(nodes.map((node) => node.text));
+}
+
+/** As joinTree, of texts that are in a tree's order. */
+export function joinNodeTexts(texts: readonly string[]): Uint8Array {
+  return Buffer.from(`${treeStart}${texts.join(',')}${treeEnd}\n`, 'utf8');
+}
+
+const subtreeStart = '"subtree":"';
+const subtreeEnd = '"}';
+
+/** The text of a folder's node with another tree; `before` is the one that it has. */
+export function replaceSubtree(text: string, before: ObjectId, after: ObjectId): string {
+  if (text.endsWith(`${subtreeStart}${before}${subtreeEnd}`)) {
+    return `${text.slice(0, -(before.length + subtreeEnd.length))}${after}${subtreeEnd}`;
+  }
+  return encodeNode({ ...decodeNodeText(text), subtree: after });
 }

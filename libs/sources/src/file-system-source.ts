@@ -6,12 +6,14 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from './allowed-roots.ts';
 import { readExcludeFile } from './exclude-file.ts';
+import { readOpenAttributes, type FoundAttributes } from './extended-attributes.ts';
 import { readingError } from './file-system-error.ts';
 import { listFolder, listScan, measureFolder, measureScan, readNode, type ListingOptions } from './folder-listing.ts';
+import { openFolderComparison } from './folder-comparison.ts';
 import { loadOwnerNames, type OwnerNames } from './owner-names.ts';
 import { scanFolder } from './folder-scan.ts';
 import { compileSelection, type SelectionOptions, type SourceSelection } from './source-selection.ts';
-import type { ReadDirectoryOptions, Source, SourceEntry, SourceFile } from './source.ts';
+import type { ReadDirectoryOptions, Source, SourceEntry, SourceFile, SourceRecords } from './source.ts';
 import { pathToBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
 import { isWithinOneCall, openVerifiedFolder, verifyPath } from './verified-folder.ts';
 
@@ -49,7 +51,19 @@ export async function openFileSystemSource(options: FileSystemSourceOptions): Pr
     real.push(resolved);
   }
   const paths = outermost(real);
-  return new FileSystemSource(paths, selection, await loadOwnerNames());
+  const owners = await loadOwnerNames();
+  return new FileSystemSource(paths, selection, owners, recordsOf(paths, { ...options, excludes }, owners));
+}
+
+function recordsOf(paths: readonly string[], options: SelectionOptions, owners: OwnerNames): SourceRecords {
+  const { excludes, includes, excludeIfPresent, excludeCaches, oneFileSystem, excludeLargerThanBytes } = options;
+  return {
+    rules: JSON.stringify({ paths, excludes, includes, excludeIfPresent, excludeCaches, oneFileSystem, excludeLargerThanBytes }),
+    hasTags: excludeCaches === true || (excludeIfPresent ?? []).length > 0,
+    userName: (uid) => owners.users.get(uid),
+    groupName: (gid) => owners.groups.get(gid),
+    openComparison: openFolderComparison,
+  };
 }
 
 /** O_NOATIME where there is one: reading for a backup is not the access that people look for. */
@@ -60,13 +74,15 @@ const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
 class FileSystemSource implements Source {
   readonly threadOptions = { kind: 'file_system' } as const;
   readonly paths: readonly string[];
+  readonly records: SourceRecords;
   readonly #selection: SourceSelection;
   /** By the paths of the source. */
   readonly #devices = new Map<string, bigint>();
   readonly #owners: OwnerNames;
 
-  constructor(paths: readonly string[], selection: SourceSelection, owners: OwnerNames) {
+  constructor(paths: readonly string[], selection: SourceSelection, owners: OwnerNames, records: SourceRecords) {
     this.paths = paths;
+    this.records = records;
     this.#selection = selection;
     this.#owners = owners;
   }
@@ -74,10 +90,11 @@ class FileSystemSource implements Source {
   async readDirectory(path: string, options: ReadDirectoryOptions = {}): Promise<SourceEntry[]> {
     options.signal?.throwIfAborted();
     try {
-      if (!this.#holds(path)) return await this.#readFolderAbove(path);
+      if (!this.#holds(path)) return await this.#readFolderAbove(path, options);
       const device = await this.#deviceAbove(path);
       const listing: ListingOptions = { selection: this.#selection, device, owners: this.#owners, ...options };
-      using scan = scanFolder(path);
+      // A tag that is not asked for counts too.
+      using scan = scanFolder(path, this.records.hasTags ? undefined : options.names);
       if (scan !== undefined) return await listScan(path, scan, listing);
       await using folder = await openVerifiedFolder(path);
       return await listFolder(folder, listing);
@@ -143,13 +160,17 @@ class FileSystemSource implements Source {
   }
 
   /** A folder above the paths, with only what leads to them. */
-  async #readFolderAbove(path: string): Promise<SourceEntry[]> {
+  async #readFolderAbove(path: string, { names: wanted, record }: ReadDirectoryOptions): Promise<SourceEntry[]> {
     const prefix = path === '/' ? '/' : `${path}/`;
     const names = new Set(this.paths.filter((one) => one.startsWith(prefix)).map((one) => one.slice(prefix.length).split('/')[0] ?? ''));
     if (names.size === 0) throw outsideOfSource(path);
     const entries: SourceEntry[] = [];
-    for (const name of [...names].toSorted(compareBytes)) {
-      const { node, problem } = await readNode(toSystemPath(posix.join(path, name)), name, this.#owners);
+    const sorted = [...names].toSorted(compareBytes);
+    if (wanted === undefined) record?.begin(sorted, true);
+    for (const name of sorted) {
+      if (wanted?.has(name) === false) continue;
+      const { node, problem, words } = await readNode(toSystemPath(posix.join(path, name)), name, this.#owners);
+      if (problem === undefined) record?.note(name, words, true);
       if (node !== undefined) entries.push({ kind: 'node', node });
       if (problem !== undefined)
         entries.push({ kind: 'skipped', skipped: { path: printablePath(posix.join(path, name)), reason: problem } });
@@ -192,6 +213,10 @@ class FileSystemFile implements SourceFile {
     } catch (error) {
       throw readingError(error, this.#path);
     }
+  }
+
+  readAttributes(): FoundAttributes {
+    return readOpenAttributes(this.#handle.fd);
   }
 
   async close(): Promise<void> {

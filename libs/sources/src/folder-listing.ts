@@ -4,12 +4,14 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { errnoCode } from '@holdfast/errors/errno-code';
+import { readAttributes } from './extended-attributes.ts';
 import { isVanished } from './file-system-error.ts';
-import type { FolderScan, ScannedStat } from './folder-scan.ts';
+import type { FolderRecord } from './folder-record.ts';
+import type { FolderScan } from './folder-scan.ts';
+import { wordsOfStats, type ScannedStat } from './stat-words.ts';
 import type { OwnerNames } from './owner-names.ts';
 import type { SourceSelection } from './source-selection.ts';
 import type { NodeType, ReadDirectoryOptions, SourceEntry, SourceNode } from './source.ts';
-import { loadSystemCalls } from './system-calls.ts';
 import { pathFromBytes, printablePath, type SystemPath } from './system-path.ts';
 import type { VerifiedFolder } from './verified-folder.ts';
 
@@ -28,6 +30,9 @@ const nodeTypes: ReadonlyMap<number, NodeType> = new Map([
 
 export interface ListingOptions {
   readonly attributesBefore?: ReadDirectoryOptions['attributesBefore'];
+  readonly names?: ReadonlySet<string>;
+  readonly record?: FolderRecord;
+  readonly leavesFileAttributes?: ReadDirectoryOptions['leavesFileAttributes'];
   readonly selection: SourceSelection;
   /** Of the source's path above the folder: another one may be left out. */
   readonly device: bigint;
@@ -39,7 +44,7 @@ export interface ListingOptions {
 export async function listFolder(folder: VerifiedFolder, options: ListingOptions): Promise<SourceEntry[]> {
   if (await isElsewhere(folder, options)) return [];
   const all = (await readdir(folder.itself, { encoding: 'buffer' })).toSorted((a, b) => Buffer.compare(a, b));
-  const names = await options.selection.namesToList((name) => folder.at(name), all.map(pathFromBytes));
+  const names = wantedOf(await options.selection.namesToList((name) => folder.at(name), all.map(pathFromBytes)), options);
   const entries: SourceEntry[] = [];
   for (let begin = 0; begin < names.length; begin += batchSize) {
     options.signal?.throwIfAborted();
@@ -56,33 +61,54 @@ const scanBatchSize = 1024;
 export async function listScan(path: string, scan: FolderScan, options: ListingOptions): Promise<SourceEntry[]> {
   const entries: SourceEntry[] = [];
   if (isScanElsewhere(scan, options)) return entries;
-  const names = await options.selection.namesToList((name) => scan.at(name), scan.names);
+  const { record, selection } = options;
+  if (options.names === undefined) record?.begin(scan.listedNames);
+  const listed = await selection.namesToList((name) => scan.at(name), scan.names);
+  if (listed.length < scan.names.length) leaveOutAllBut(listed, scan, record);
+  const names = wantedOf(listed, options);
   for (let begin = 0; begin < names.length; begin += scanBatchSize) {
     if (begin > 0) await setImmediate();
     options.signal?.throwIfAborted();
     for (const name of names.slice(begin, begin + scanBatchSize)) {
-      if (!options.selection.excludes(posix.join(path, name))) addScanned(entries, path, scan, name, options);
+      if (selection.excludes(join(path, name))) record?.leaveOut(name);
+      else addScanned(entries, path, scan, name, options);
     }
   }
   return entries;
 }
 
+function wantedOf(listed: readonly string[], { names }: ListingOptions): readonly string[] {
+  return names === undefined ? listed : listed.filter((name) => names.has(name));
+}
+
+function leaveOutAllBut(listed: readonly string[], scan: FolderScan, record: FolderRecord | undefined): void {
+  const kept = new Set(listed);
+  for (const name of scan.names) if (!kept.has(name)) record?.leaveOut(name);
+}
+
 function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name: string, options: ListingOptions): void {
   const skip = (reason: string): void => {
-    entries.push({ kind: 'skipped', skipped: { path: printablePath(posix.join(path, name)), reason } });
+    options.record?.spoil(name);
+    entries.push({ kind: 'skipped', skipped: { path: printablePath(join(path, name)), reason } });
   };
   try {
     const found = scan.statAt(name);
     const type = nodeTypes.get(found.mode & constants.S_IFMT);
     if (type === undefined) return skip('is of no known type');
     const node = nodeOf(name, type, found, options.owners);
-    if (!options.selection.takes(posix.join(path, name), node, options.device)) return;
+    const isTaken = options.selection.takes(join(path, name), node, options.device);
+    if (options.record !== undefined) scan.record(options.record, name, isTaken);
+    if (!isTaken) return;
     if (type === 'symlink') {
       const linkTarget = pathFromBytes(readlinkSync(scan.at(name), { encoding: 'buffer' }));
       entries.push({ kind: 'node', node: { ...node, linkTarget } });
       return;
     }
     const before = options.attributesBefore?.(name, found.inode, found.changedNs) ?? null;
+    if (before === null && type === 'file' && options.leavesFileAttributes === true) {
+      entries.push({ kind: 'node', node: { ...node, attributesUnread: true } });
+      return;
+    }
     const { attributes, problem } = before === null ? readAttributes(scan.at(name)) : { attributes: before };
     entries.push({
       kind: 'node',
@@ -90,6 +116,7 @@ function addScanned(entries: SourceEntry[], path: string, scan: FolderScan, name
     });
     if (problem !== undefined) skip(problem);
   } catch (error) {
+    options.record?.spoil(name);
     if (isVanished(error)) return;
     const errno = errnoCode(error);
     if (errno === undefined) throw error;
@@ -139,7 +166,7 @@ export async function measureScan(
   const folders: string[] = [];
   if (isScanElsewhere(scan, { selection, device })) return { fileSizesBytes, folders };
   for (const name of await selection.namesToList((one) => scan.at(one), scan.names)) {
-    const place = posix.join(path, name);
+    const place = join(path, name);
     if (selection.excludes(place)) continue;
     try {
       const { mode, sizeBytes, deviceId } = scan.statAt(name);
@@ -153,6 +180,11 @@ export async function measureScan(
     }
   }
   return { fileSizesBytes, folders };
+}
+
+/** Of a path that is real and a single name, so nothing has to be made straight: a fifth of the garbage of a walk is left out. */
+function join(folder: string, name: string): string {
+  return folder === '/' ? `/${name}` : `${folder}/${name}`;
 }
 
 type SelectionRules = Pick<ListingOptions, 'selection' | 'device'>;
@@ -206,18 +238,20 @@ export async function readNode(
   path: SystemPath,
   name: string,
   owners: OwnerNames,
-): Promise<{ readonly node?: SourceNode; readonly problem?: string }> {
-  const found = scannedOf(await lstat(path, { bigint: true }));
+): Promise<{ readonly node?: SourceNode; readonly problem?: string; readonly words: Uint32Array }> {
+  const stats = await lstat(path, { bigint: true });
+  const [found, words] = [scannedOf(stats), wordsOfStats(stats)];
   const type = nodeTypes.get(found.mode & constants.S_IFMT);
-  if (type === undefined) return { problem: 'is of no known type' };
+  if (type === undefined) return { problem: 'is of no known type', words };
   const node = nodeOf(name, type, found, owners);
   if (type === 'symlink') {
-    return { node: { ...node, linkTarget: pathFromBytes(await readlink(path, { encoding: 'buffer' })) } };
+    return { node: { ...node, linkTarget: pathFromBytes(await readlink(path, { encoding: 'buffer' })) }, words };
   }
   const { attributes, problem } = readAttributes(path);
   return {
     node: attributes.size === 0 ? node : { ...node, extendedAttributes: attributes },
     ...(problem === undefined ? {} : { problem }),
+    words,
   };
 }
 
@@ -257,23 +291,4 @@ function nodeOf(name: string, type: NodeType, found: ScannedStat, owners: OwnerN
     linkCount: BigInt(linkCount),
     ...(type === 'dev' || type === 'chardev' ? { device } : {}),
   };
-}
-
-function readAttributes(path: SystemPath): { attributes: ReadonlyMap<string, Uint8Array>; problem?: string } {
-  const attributes = new Map<string, Uint8Array>();
-  const calls = loadSystemCalls();
-  if (calls === undefined) return { attributes };
-  try {
-    const { names, unnamableCount } = calls.listAttributes(path);
-    for (const name of names) attributes.set(name, calls.getAttribute(path, name));
-    if (unnamableCount === 0) return { attributes };
-    return { attributes, problem: `stored without ${unnamableCount} extended attributes whose names are not UTF-8` };
-  } catch (error) {
-    const errno = errnoCode(error);
-    if (errno === undefined) throw error;
-    // No attributes on this file system; or one that went between the two calls, and then the rest is of no use either.
-    if (errno === 'EOPNOTSUPP' || errno === 'ENOTSUP') return { attributes };
-    if (isVanished(error)) throw error;
-    return { attributes, problem: `stored without all of its extended attributes (${errno})` };
-  }
 }

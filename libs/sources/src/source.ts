@@ -1,3 +1,7 @@
+import type { FolderComparison } from './folder-comparison.ts';
+import type { FolderRecord } from './folder-record.ts';
+import type { FoundAttributes } from './extended-attributes.ts';
+
 /**
  * What a backup reads: a tree that begins at `/` and holds only what the backup is to hold. A file system source shows the
  * folders above its paths with nothing else in them, so that the snapshot has the same shape as one that restic would make.
@@ -14,6 +18,9 @@ export interface Source {
 
   /** Files that can be read at once with a gain, where that is the source's to say: a connection each. */
   readonly concurrentFiles?: number;
+
+  /** Present where what was recorded of folders can be compared with what they are: see readDirectory's `record`. */
+  readonly records?: SourceRecords;
 
   /**
    * The entries of one folder, sorted by the bytes of their names. What cannot be read is in the list with its reason,
@@ -41,6 +48,30 @@ export interface ReadDirectoryOptions {
    * and nobody has to ask for them. Null when they are not.
    */
   readonly attributesBefore?: (name: string, inode: bigint, changedNs: bigint) => ReadonlyMap<string, Uint8Array> | null;
+  /** Only these, of those that are there: for who knows the others. */
+  readonly names?: ReadonlySet<string>;
+  /**
+   * Is given what was seen of the folder, where that can be compared later: it begins with the names that are there, unless only some
+   * are asked for. Without `records` of the source nothing is.
+   */
+  readonly record?: FolderRecord;
+  /**
+   * Leaves those of regular files to whoever opens the files, where that is cheaper: their nodes then say `attributesUnread`.
+   * See SourceFile.readAttributes and readOpenAttributes.
+   */
+  readonly leavesFileAttributes?: boolean;
+}
+
+/** How folders are compared with their records without being listed. */
+export interface SourceRecords {
+  /** What decides, beside the folders themselves, what is shown of them. Records of other rules are of no use. */
+  readonly rules: string;
+  /** Whether a file in a folder decides on the others in it: then a folder in which anything changed has to be listed anew. */
+  readonly hasTags: boolean;
+  userName(uid: number): string | undefined;
+  groupName(gid: number): string | undefined;
+  /** Undefined where it is not to be had. */
+  openComparison(): FolderComparison | undefined;
 }
 
 /** Plain data, good for a structured clone. */
@@ -77,6 +108,8 @@ export interface SourceNode {
   readonly device?: bigint;
   /** Name to value. */
   readonly extendedAttributes?: ReadonlyMap<string, Uint8Array>;
+  /** Nobody has looked yet what extended attributes there are: see ReadDirectoryOptions. */
+  readonly attributesUnread?: true;
 }
 
 /** Something that a backup could not store. `path` is absolute, `reason` is for people. */
@@ -88,5 +121,7 @@ export interface SkippedEntry {
 export interface SourceFile {
   /** Fills `into` from `positionBytes`; returns the bytes read, 0 at the end of the file. */
   read(into: Uint8Array, positionBytes: number): Promise<number>;
+  /** Present where a listing may leave them unread. */
+  readAttributes?(): FoundAttributes;
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import type { DynamicLibraryResult } from 'node:ffi';
 import { isUtf8 } from 'node:buffer';
+import { constants } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import type { SystemPath } from './system-path.ts';
 
@@ -15,15 +16,28 @@ export interface SystemCalls {
   /** `mode` with its type bits. */
   makeNode(path: SystemPath, mode: number, device: bigint): void;
   /** Names that are not UTF-8, which a tree cannot hold, are counted apart. */
-  listAttributes(path: SystemPath): { names: string[]; unnamableCount: number };
+  listAttributes(path: SystemPath): AttributeNames;
   getAttribute(path: SystemPath, name: string): Uint8Array;
+  /** The same of an open file, without a way through its path. */
+  listOpenAttributes(fileDescriptor: number): AttributeNames;
+  getOpenAttribute(fileDescriptor: number, name: string): Uint8Array;
   setAttribute(path: SystemPath, name: string, value: Uint8Array): void;
   /** The first position from `positionBytes` on that is no hole; ENXIO when there is none. */
   findData(fileDescriptor: number, positionBytes: number): number;
   /** Fills `into` with the next entries of an open folder as the kernel has them (linux_dirent64); returns their bytes, 0 at the end. */
-  readEntries(fileDescriptor: number, into: Uint8Array): number;
-  /** Fills `into`, 256 bytes, with the struct statx of `name` in an open folder. `name` ends in a NUL. */
+  readEntries(fileDescriptor: number, into: Uint8Array, sizeBytes?: bigint): number;
+  /** Fills `into`, 256 bytes, with the struct stat of `name` in an open folder. `name` ends in a NUL. */
   statAt(folderDescriptor: number, name: Uint8Array, into: Uint8Array): void;
+  /** As statAt; false where that throws. */
+  tryStatAt(folderDescriptor: number, name: Uint8Array, into: Uint8Array): boolean;
+  /** Opens the folder `name` in an open one, for closeFolder to close; -1 when there is none, or a symlink, or it may not be listed. */
+  tryOpenFolderAt(folderDescriptor: number, name: Uint8Array): number;
+  closeFolder(fileDescriptor: number): void;
+}
+
+export interface AttributeNames {
+  readonly names: readonly string[];
+  readonly unnamableCount: number;
 }
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of Linux. */
@@ -31,8 +45,9 @@ const maxAttributeSizeBytes = 64 * 1024;
 /** AT_FDCWD and AT_SYMLINK_NOFOLLOW of Linux. */
 const currentFolder = -100;
 const doNotFollow = 0x100;
-/** STATX_BASIC_STATS: all that stat(2) has. */
-const basicStats = 0x7ff;
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+/** O_CLOEXEC, which node:fs sets by itself and has no name for. */
+const closeOnExecute = 0o2000000;
 const seekData = 3;
 const nsPerSecond = 1_000_000_000n;
 
@@ -42,9 +57,14 @@ const definitions = {
   mknod: { arguments: ['buffer', 'u32', 'u64'], return: 'i32' },
   llistxattr: { arguments: ['buffer', 'buffer', 'u64'], return: 'i64' },
   lgetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64'], return: 'i64' },
+  // Lists and values end at 64 KiB, so the count fits 32 bits, and no BigInt has to be made for it.
+  flistxattr: { arguments: ['i32', 'buffer', 'u64'], return: 'i32' },
+  fgetxattr: { arguments: ['i32', 'buffer', 'buffer', 'u64'], return: 'i64' },
   lsetxattr: { arguments: ['buffer', 'buffer', 'buffer', 'u64', 'i32'], return: 'i32' },
   getdents64: { arguments: ['i32', 'buffer', 'u64'], return: 'i64' },
-  statx: { arguments: ['i32', 'buffer', 'i32', 'u32', 'buffer'], return: 'i32' },
+  fstatat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
+  openat: { arguments: ['i32', 'buffer', 'i32'], return: 'i32' },
+  close: { arguments: ['i32'], return: 'i32' },
   lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
   __errno_location: { arguments: [], return: 'pointer' },
 } as const;
@@ -81,6 +101,7 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
   };
   // No call goes on beyond another, so one buffer does for what they answer.
   const scratch = Buffer.allocUnsafeSlow(maxAttributeSizeBytes);
+  const scratchBytes = BigInt(scratch.byteLength);
   return {
     setTimes: (path, accessedNs, modifiedNs) => {
       checked(functions.utimensat(currentFolder, cString(path), timespecs(accessedNs, modifiedNs), doNotFollow), 'utimensat');
@@ -92,15 +113,19 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       checked(functions.mknod(cString(path), mode, device), 'mknod');
     },
     listAttributes: (path) => {
-      const lengthBytes = checked(functions.llistxattr(cString(path), scratch, BigInt(scratch.byteLength)), 'llistxattr');
-      if (lengthBytes === 0) return { names: [], unnamableCount: 0 };
-      const names = scratch;
-      const parts = splitAtNul(names.subarray(0, lengthBytes));
-      const readable = parts.filter((part) => isUtf8(part));
-      return { names: readable.map((part) => part.toString('utf8')), unnamableCount: parts.length - readable.length };
+      const lengthBytes = checked(functions.llistxattr(cString(path), scratch, scratchBytes), 'llistxattr');
+      return lengthBytes === 0 ? noNames : decodeNames(scratch.subarray(0, lengthBytes));
     },
     getAttribute: (path, name) => {
-      const lengthBytes = checked(functions.lgetxattr(cString(path), cString(name), scratch, BigInt(scratch.byteLength)), 'lgetxattr');
+      const lengthBytes = checked(functions.lgetxattr(cString(path), cString(name), scratch, scratchBytes), 'lgetxattr');
+      return Uint8Array.from(scratch.subarray(0, lengthBytes));
+    },
+    listOpenAttributes: (fileDescriptor) => {
+      const lengthBytes = checked(functions.flistxattr(fileDescriptor, scratch, scratchBytes), 'flistxattr');
+      return lengthBytes === 0 ? noNames : decodeNames(scratch.subarray(0, lengthBytes));
+    },
+    getOpenAttribute: (fileDescriptor, name) => {
+      const lengthBytes = checked(functions.fgetxattr(fileDescriptor, cString(name), scratch, scratchBytes), 'fgetxattr');
       return Uint8Array.from(scratch.subarray(0, lengthBytes));
     },
     setAttribute: (path, name, value) => {
@@ -109,9 +134,15 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
     },
     findData: (fileDescriptor, positionBytes) => checked(functions.lseek(fileDescriptor, BigInt(positionBytes), seekData), 'lseek'),
-    readEntries: (fileDescriptor, into) => checked(functions.getdents64(fileDescriptor, into, BigInt(into.byteLength)), 'getdents64'),
+    readEntries: (fileDescriptor, into, sizeBytes = BigInt(into.byteLength)) =>
+      checked(functions.getdents64(fileDescriptor, into, sizeBytes), 'getdents64'),
     statAt: (folderDescriptor, name, into) => {
-      checked(functions.statx(folderDescriptor, name, doNotFollow, basicStats, into), 'statx');
+      checked(functions.fstatat(folderDescriptor, name, into, doNotFollow), 'fstatat');
+    },
+    tryStatAt: (folderDescriptor, name, into) => functions.fstatat(folderDescriptor, name, into, doNotFollow) === 0,
+    tryOpenFolderAt: (folderDescriptor, name) => functions.openat(folderDescriptor, name, folderFlags | closeOnExecute),
+    closeFolder: (fileDescriptor) => {
+      checked(functions.close(fileDescriptor), 'close');
     },
   };
 }
@@ -131,6 +162,14 @@ function setTimespec(at: number, ns: bigint): void {
   const withinSecondNs = rest < 0n ? rest + nsPerSecond : rest;
   times[at] = (ns - withinSecondNs) / nsPerSecond;
   times[at + 1] = withinSecondNs;
+}
+
+const noNames: AttributeNames = { names: [], unnamableCount: 0 };
+
+function decodeNames(list: Buffer): AttributeNames {
+  const parts = splitAtNul(list);
+  const readable = parts.filter((part) => isUtf8(part));
+  return { names: readable.map((part) => part.toString('utf8')), unnamableCount: parts.length - readable.length };
 }
 
 function splitAtNul(bytes: Buffer): Buffer[] {

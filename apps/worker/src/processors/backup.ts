@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { findBackupWork, type BackupWork } from '@holdfast/database/backup-jobs';
 import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
 import { archive } from '@holdfast/engine/archiver';
 import type { Repository } from '@holdfast/engine/repository';
 import { chooseParent, findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
+import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { compressionOf, parseBackupOptions } from '@holdfast/jobs/backup-options';
 import { lockOptionsOf } from '../lock-options.ts';
@@ -43,6 +45,12 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
       tags: ['holdfast', tags.job, tags.config],
       excludes,
       compression: compressionOf(work.backupConfig.compressionEnabled, backupOptions),
+      statCache: openStatCache({
+        folder: join(context.config.scratchDir, 'stat-cache'),
+        location: repository.storage.location,
+        hostname: context.hostname,
+        source,
+      }),
       ...threadOptionsOf(backupOptions),
       onProgress,
       // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.

@@ -1,5 +1,6 @@
 import type { MasterKeys } from '@holdfast/restic-format/cipher';
 import type { CompressionMode } from '@holdfast/restic-format/compression';
+import type { FoundAttributes } from '@holdfast/sources/extended-attributes';
 import type { ThreadStorageOptions } from '@holdfast/storage/storage';
 import type { SharedBlobIndex } from '../blob-index.ts';
 import type { SharedClaims } from '../threads/blob-claims.ts';
@@ -52,6 +53,8 @@ export interface BatchAnswer {
   readonly sizesBytes: Float64Array;
   /** Why, for each skipped file. */
   readonly reasons: readonly string[];
+  /** Of the few files that have any, by their place in the batch. */
+  readonly attributes: ReadonlyMap<number, FoundAttributes>;
 }
 
 export const skippedFile = -1;
@@ -64,6 +67,7 @@ export interface FileAnswer {
   readonly segments: readonly (Uint8Array | number)[];
   /** Stays open for the groups. */
   readonly descriptor: number;
+  readonly attributes: FoundAttributes;
 }
 
 export interface GroupAnswer {

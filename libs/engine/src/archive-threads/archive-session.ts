@@ -1,7 +1,7 @@
 import { openArena } from '@holdfast/restic-format/arena';
 import { objectIdBytes } from '@holdfast/restic-format/object-id';
+import { createSha256Lanes } from '@holdfast/restic-format/sha256-lanes';
 import { closeSync } from 'node:fs';
-import { hash } from 'node:crypto';
 import { openSharedIndex } from '../blob-index.ts';
 import { openBlobClaims } from '../threads/blob-claims.ts';
 import type { Answer, OpenThreadSession, SessionContext, ThreadSession } from '../threads/thread-session.ts';
@@ -22,6 +22,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
   readonly #context: SessionContext;
   readonly #counters: Int32Array;
   readonly #arena = openArena(readRegionBytes + threadPackerBytes);
+  readonly #lanes = createSha256Lanes(this.#arena.memory);
   readonly #files: ThreadFiles;
   readonly #packer: ThreadPacker;
   readonly #isNew: (id: Uint8Array) => boolean;
@@ -51,7 +52,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
       arena,
       address: arena.firstAddress,
       polynomial: chunkerPolynomial,
-      save: (address, sizeBytes) => this.#save(address, sizeBytes),
+      save: (pieces, count, ids) => this.#save(pieces, count, ids),
       throwIfAborted: () => context.throwIfAborted(),
     });
   }
@@ -84,10 +85,13 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
     return undefined;
   }
 
-  async #save(address: number, sizeBytes: number): Promise<Uint8Array> {
-    this.#id.set(hash('sha256', this.#arena.memory.subarray(address, address + sizeBytes), 'buffer'));
-    if (this.#isNew(this.#id)) await this.#packer.save('data', this.#id, address, sizeBytes);
-    return this.#id;
+  async #save(pieces: Uint32Array, count: number, ids: Uint8Array): Promise<void> {
+    this.#lanes.hash(pieces, count, ids);
+    for (let nth = 0; nth < count; nth++) {
+      this.#context.throwIfAborted();
+      this.#id.set(ids.subarray(nth * objectIdBytes, (nth + 1) * objectIdBytes));
+      if (this.#isNew(this.#id)) await this.#packer.save('data', this.#id, pieces[nth * 2] ?? 0, pieces[nth * 2 + 1] ?? 0);
+    }
   }
 
   async #storeLarge({ file, folder, name, mayShare }: ArchiveCall & { kind: 'file' }): Promise<unknown> {

@@ -1,4 +1,5 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
 import { overheadBytes } from '@holdfast/restic-format/cipher';
 import type { CompressionMode } from '@holdfast/restic-format/compression';
 import { packName } from '@holdfast/restic-format/layout';
@@ -10,7 +11,7 @@ import type { BlobIndex } from '../blob-index.ts';
 import { createBlockingStorer } from '../blocking-storer.ts';
 import type { BlobCounts, BlobSink, SavedBlob } from '../blob-sink.ts';
 import type { Clock } from '../clock.ts';
-import { createFileStorer, type FileStorer, type StoredFile, type StoreOptions } from '../file-storer.ts';
+import { createFileStorer, type FileStorer, type FileToStore, type StoredFile, type StoreOptions } from '../file-storer.ts';
 import { createIndexWriter } from '../index-writer.ts';
 import { createPacker } from '../packer.ts';
 import type { Repository } from '../repository.ts';
@@ -20,7 +21,7 @@ import type { ThreadGroup } from '../threads/thread-group.ts';
 import type { ThreadPool } from '../threads/thread-pool.ts';
 import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData, type PackRest } from './archive-calls.ts';
 import { CallQueue } from './call-queue.ts';
-import { FileBatch } from './file-batches.ts';
+import { FileBatch, type BatchRun } from './file-batches.ts';
 import { LargeFiles } from './large-files.ts';
 import { TreeBatches } from './tree-batches.ts';
 
@@ -79,20 +80,29 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     Atomics.store(this.#counters, counters.uploadPlaces, maxUploads);
   }
 
-  async store(path: string, { onBytes, sizeBytes }: StoreOptions): Promise<StoredFile> {
+  async store(path: string, { sizeBytes, ...call }: StoreOptions): Promise<StoredFile> {
+    const [stored] = await this.storeRun(posix.dirname(path), [{ name: posix.basename(path), sizeBytes }], call);
+    invariant(stored !== undefined, 'a file has an answer');
+    return stored;
+  }
+
+  async storeRun(folder: string, files: readonly FileToStore[], call: Omit<StoreOptions, 'sizeBytes'>): Promise<readonly StoredFile[]> {
     this.#throwIfFailed();
-    const [folder, name] = [posix.dirname(path), posix.basename(path)];
-    if (sizeBytes > largeFileBytes) return await this.#open().large.store(folder, name, onBytes);
-    const stored = this.#batch.add(folder, name, sizeBytes);
+    const { onBytes } = call;
+    if (files.some(({ sizeBytes }) => sizeBytes > largeFileBytes)) {
+      const { large } = this.#open();
+      return await Promise.all(files.map(({ name }) => large.store(folder, name, onBytes)));
+    }
+    const stored = this.#batch.add(folder, files);
     if (this.#batch.isFull) this.#sendBatch();
     else if (!this.#isBatchDue) {
       this.#isBatchDue = true;
       this.#dueFileCount = this.#batch.fileCount;
       setImmediate(() => this.#onDue());
     }
-    const result = await stored;
-    if (result.kind === 'stored') onBytes(result.sizeBytes);
-    return result;
+    const results = await stored;
+    for (const result of results) if (result.kind === 'stored') onBytes(result.sizeBytes);
+    return results;
   }
 
   async save(type: BlobType, plain: Uint8Array): Promise<SavedBlob> {
@@ -206,19 +216,27 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   }
 
   async #storeBatchHere(): Promise<void> {
-    const { files } = this.#batch;
+    const { runs, fileCount } = this.#batch;
     this.#batch = new FileBatch();
-    this.#filesHereCount += files.length;
-    const { signal } = this.#options;
-    for (const { folder, name, sizeBytes, resolve, reject } of files) {
+    this.#filesHereCount += fileCount;
+    for (const run of runs) {
       try {
-        const stored = await this.#storeHere.store(posix.join(folder, name), { signal, onBytes: () => {}, sizeBytes });
-        if (stored.kind === 'stored') for (const id of stored.content) this.#idsHere.add(id);
-        resolve(stored);
+        run.resolve(await this.#storeRunHere(run));
       } catch (error) {
-        reject(error);
+        run.reject(error);
       }
     }
+  }
+
+  async #storeRunHere({ folder, files }: BatchRun): Promise<StoredFile[]> {
+    const { signal } = this.#options;
+    const results: StoredFile[] = [];
+    for (const { name, sizeBytes } of files) {
+      const stored = await this.#storeHere.store(posix.join(folder, name), { signal, onBytes: () => {}, sizeBytes });
+      if (stored.kind === 'stored') for (const id of stored.content) this.#idsHere.add(id);
+      results.push(stored);
+    }
+    return results;
   }
 
   async #callTrees(call: ArchiveCall & { kind: 'trees' }, isFull: boolean): Promise<void> {
@@ -234,7 +252,7 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   }
 
   #onIdle(): void {
-    if (this.#batch.folders.length > 0) this.#sendBatch();
+    if (this.#batch.fileCount > 0) this.#sendBatch();
     Atomics.store(this.#counters, counters.wantedGroups, Math.max(0, this.#threads?.queue.roomCount ?? 0));
   }
 

@@ -1,65 +1,65 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { objectIdBytes } from '@holdfast/restic-format/object-id';
-import type { StoredFile } from '../file-storer.ts';
-import { skippedFile, type BatchAnswer } from './archive-calls.ts';
+import { withAttributes, type FileToStore, type StoredFile } from '../file-storer.ts';
+import { skippedFile, type BatchAnswer, type FolderOfFiles } from './archive-calls.ts';
 
 /** What one call stores: enough to make the call itself cheap, little enough for all threads to end at the same time. */
-const maxBatchFiles = 256;
-const maxBatchBytes = 4 * 1024 * 1024;
+const maxBatchFiles = 128;
+const maxBatchBytes = 2 * 1024 * 1024;
 
-export interface BatchFile {
+/** Files of one folder that go together, and who waits for them. */
+export interface BatchRun {
   readonly folder: string;
-  readonly name: string;
-  readonly sizeBytes: number;
-  readonly resolve: (stored: StoredFile) => void;
+  readonly files: readonly FileToStore[];
+  readonly resolve: (stored: readonly StoredFile[]) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /** Small files on their way to one call. */
 export class FileBatch {
-  readonly folders: { folder: string; names: string[] }[] = [];
-  readonly #files: BatchFile[] = [];
+  readonly runs: BatchRun[] = [];
+  fileCount = 0;
   #bytes = 0;
 
-  get fileCount(): number {
-    return this.#files.length;
-  }
-
   get isFull(): boolean {
-    return this.#files.length >= maxBatchFiles || this.#bytes >= maxBatchBytes;
+    return this.fileCount >= maxBatchFiles || this.#bytes >= maxBatchBytes;
   }
 
-  async add(folder: string, name: string, sizeBytes: number): Promise<StoredFile> {
-    const last = this.folders.at(-1);
-    if (last?.folder === folder) last.names.push(name);
-    else this.folders.push({ folder, names: [name] });
-    this.#bytes += sizeBytes;
-    const { promise, resolve, reject } = Promise.withResolvers<StoredFile>();
-    this.#files.push({ folder, name, sizeBytes, resolve, reject });
+  get folders(): FolderOfFiles[] {
+    return this.runs.map(({ folder, files }) => ({ folder, names: files.map(({ name }) => name) }));
+  }
+
+  async add(folder: string, files: readonly FileToStore[]): Promise<readonly StoredFile[]> {
+    const { promise, resolve, reject } = Promise.withResolvers<readonly StoredFile[]>();
+    this.runs.push({ folder, files, resolve, reject });
+    this.fileCount += files.length;
+    for (const { sizeBytes } of files) this.#bytes += sizeBytes;
     return await promise;
   }
 
-  get files(): readonly BatchFile[] {
-    return this.#files;
-  }
-
-  /** Tells each file what became of it. */
-  settle({ ids, blobCounts, sizesBytes, reasons }: BatchAnswer): void {
+  /** Tells each run what became of its files. */
+  settle({ ids, blobCounts, sizesBytes, reasons, attributes }: BatchAnswer): void {
     const hex = hexOf(ids);
     let at = 0;
     let reason = 0;
-    for (const [nth, { resolve }] of this.#files.entries()) {
-      const count = blobCounts[nth] ?? skippedFile;
-      if (count === skippedFile) resolve({ kind: 'skipped', reason: reasons[reason++] ?? '' });
-      else {
-        resolve({ kind: 'stored', content: sliceIds(hex, at, count), sizeBytes: sizesBytes[nth] ?? 0 });
-        at += count;
+    let nth = 0;
+    for (const { files, resolve } of this.runs) {
+      const stored: StoredFile[] = [];
+      for (let left = files.length; left > 0; left--, nth++) {
+        const count = blobCounts[nth] ?? skippedFile;
+        if (count === skippedFile) stored.push({ kind: 'skipped', reason: reasons[reason++] ?? '' });
+        else {
+          const file = { kind: 'stored', content: sliceIds(hex, at, count), sizeBytes: sizesBytes[nth] ?? 0 } as const;
+          stored.push(withAttributes(file, attributes.get(nth)));
+          at += count;
+        }
       }
+      resolve(stored);
     }
   }
 
   fail(error: unknown): void {
-    for (const { reject } of this.#files) reject(error);
+    for (const { reject } of this.runs) reject(error);
   }
 }
 

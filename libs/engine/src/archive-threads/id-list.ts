@@ -7,13 +7,16 @@ export class IdList {
   count = 0;
   #bytes = new Uint8Array(firstCapacity * objectIdBytes);
 
-  push(id: Uint8Array): void {
-    if ((this.count + 1) * objectIdBytes > this.#bytes.length) {
-      const larger = new Uint8Array(this.#bytes.length * 2);
+  /** `ids` are one or more of them. */
+  push(ids: Uint8Array): void {
+    const end = this.count * objectIdBytes + ids.length;
+    if (end > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#bytes.length * 2, end));
       larger.set(this.#bytes);
       this.#bytes = larger;
     }
-    this.#bytes.set(id, this.count++ * objectIdBytes);
+    this.#bytes.set(ids, this.count * objectIdBytes);
+    this.count += ids.length / objectIdBytes;
   }
 
   copy(): Uint8Array<ArrayBuffer> {

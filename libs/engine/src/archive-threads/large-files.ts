@@ -1,5 +1,5 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { StoredFile } from '../file-storer.ts';
+import { withAttributes, type StoredFile } from '../file-storer.ts';
 import type { ArchiveEvent, GroupAnswer } from './archive-calls.ts';
 import type { CallQueue } from './call-queue.ts';
 import { idsOf } from './file-batches.ts';
@@ -61,7 +61,7 @@ export class LargeFiles {
         if (group?.isWhole !== true) return null;
         for (const id of idsOf(group.ids)) content.push(id);
       }
-      return { kind: 'stored', content, sizeBytes: answer.sizeBytes };
+      return withAttributes({ kind: 'stored', content, sizeBytes: answer.sizeBytes }, answer.attributes);
     } finally {
       this.#files.delete(file);
     }

@@ -1,11 +1,13 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { createArenaChunker, type Arena, type ArenaChunker } from '@holdfast/restic-format/arena';
 import { maxChunkBytes, minChunkBytes } from '@holdfast/restic-format/chunker';
+import { objectIdBytes } from '@holdfast/restic-format/object-id';
+import { noAttributesFound, readOpenAttributes, type FoundAttributes } from '@holdfast/sources/extended-attributes';
 import { findHoles } from '@holdfast/sources/file-holes';
 import { openThreadFolder } from '@holdfast/sources/thread-folder';
 import { readingError } from '@holdfast/sources/file-system-error';
 import { closeSync, readSync } from 'node:fs';
-import { posix } from 'node:path';
+import { joinPath } from '../source-node.ts';
 import { skippedFile, type BatchAnswer, type FileAnswer, type FolderOfFiles, type GroupAnswer } from './archive-calls.ts';
 import { IdList } from './id-list.ts';
 
@@ -21,10 +23,32 @@ export interface ThreadFilesOptions {
   /** The first of readRegionBytes bytes of the arena. */
   readonly address: number;
   readonly polynomial: bigint;
-  /** Stores the chunk at `address` of the arena and gives its id, good until the next call. */
-  readonly save: (address: number, sizeBytes: number) => Promise<Uint8Array>;
+  /** Stores chunks of the arena, pairs of address and length of which the first `count` count, and writes their ids, one behind the other. */
+  readonly save: (pieces: Uint32Array, count: number, ids: Uint8Array) => Promise<void>;
   readonly throwIfAborted: () => void;
 }
+
+interface StoredSmall {
+  readonly sizeBytes: number;
+  readonly attributes: FoundAttributes;
+  /** Open, of a file that has to be cut: then it is not stored yet. */
+  readonly descriptor: number;
+}
+
+const notOpen = -1;
+
+/** Small files are gathered until there is so much of them, and then hashed together; no more than a core's cache takes. */
+const gatheredBytes = 512 * 1024;
+const maxPieces = 256;
+
+const nothingStored: FileAnswer = {
+  kind: 'skipped',
+  reason: '',
+  sizeBytes: 0,
+  segments: [],
+  descriptor: -1,
+  attributes: noAttributesFound,
+};
 
 /** Chunks that lie one behind the other in the read region. */
 interface CutRun {
@@ -36,6 +60,11 @@ interface CutRun {
 export class ThreadFiles {
   readonly #options: ThreadFilesOptions;
   readonly #chunker: ArenaChunker;
+  readonly #pieces = new Uint32Array(maxPieces * 2);
+  readonly #pieceIds = new Uint8Array(maxPieces * objectIdBytes);
+  #pieceCount = 0;
+  /** Of the region that are taken by pieces. */
+  #pieceBytes = 0;
 
   constructor(options: ThreadFilesOptions) {
     this.#options = options;
@@ -47,23 +76,31 @@ export class ThreadFiles {
     const [blobCounts, sizesBytes] = [new Int32Array(fileCount), new Float64Array(fileCount)];
     const ids = new IdList();
     const reasons: string[] = [];
+    const attributes = new Map<number, FoundAttributes>();
     let nth = 0;
+    this.#dropPieces();
     for (const { folder, names } of folders) {
       const opened = attempt(() => openThreadFolder(folder));
       for (const name of names) {
         this.#options.throwIfAborted();
-        const before = ids.count;
-        const stored = opened.kind === 'done' ? await this.#storeIn(opened.value, name, posix.join(folder, name), ids) : opened;
-        if (stored.kind === 'skipped') {
-          ids.count = before;
-          reasons.push(stored.reason);
-        }
-        blobCounts[nth] = stored.kind === 'skipped' ? skippedFile : ids.count - before;
-        sizesBytes[nth++] = stored.kind === 'skipped' ? 0 : stored.value;
+        const read = opened.kind === 'done' ? this.#readSmall(opened.value, name) : opened;
+        let blobCount = read.kind === 'done' && read.value.sizeBytes > 0 ? 1 : 0;
+        let stored = read;
+        if (read.kind === 'done' && read.value.descriptor !== notOpen) {
+          const before = ids.count + this.#pieceCount;
+          stored = await this.#storeCut(read.value.descriptor, joinPath(folder, name), ids);
+          if (stored.kind === 'skipped') ids.count = before;
+          blobCount = ids.count - before;
+        } else if (this.#pieceBytes >= gatheredBytes || this.#pieceCount === maxPieces) await this.#savePieces(ids);
+        if (stored.kind === 'skipped') reasons.push(stored.reason);
+        else if (stored.value.attributes !== noAttributesFound) attributes.set(nth, stored.value.attributes);
+        blobCounts[nth] = stored.kind === 'skipped' ? skippedFile : blobCount;
+        sizesBytes[nth++] = stored.kind === 'skipped' ? 0 : stored.value.sizeBytes;
       }
       if (opened.kind === 'done') opened.value.close();
     }
-    return { ids: ids.copy(), blobCounts, sizesBytes, reasons };
+    await this.#savePieces(ids);
+    return { ids: ids.copy(), blobCounts, sizesBytes, reasons, attributes };
   }
 
   /** `share` may take a run of chunks over, and then returns the number that it goes by. */
@@ -81,7 +118,7 @@ export class ThreadFiles {
         within.close();
       }
     });
-    if (opened.kind === 'skipped') return { kind: 'skipped', reason: opened.reason, sizeBytes: 0, segments: [], descriptor: -1 };
+    if (opened.kind === 'skipped') return { ...nothingStored, reason: opened.reason };
     const descriptor = opened.value;
     const segments: (Uint8Array | number)[] = [];
     const storeRun = async (run: CutRun): Promise<void> => {
@@ -95,12 +132,12 @@ export class ThreadFiles {
         segments.push(repeated(zeroId, count));
         onBytes(count * minChunkBytes);
       };
-      const sizeBytes = await this.#cutAll(descriptor, posix.join(folder, name), storeRun, storeZeros);
+      const sizeBytes = await this.#cutAll(descriptor, joinPath(folder, name), storeRun, storeZeros);
       isKept = segments.some((segment) => typeof segment === 'number');
-      return { kind: 'stored', reason: '', sizeBytes, segments, descriptor };
+      return { kind: 'stored', reason: '', sizeBytes, segments, descriptor, attributes: readOpenAttributes(descriptor) };
     } catch (error) {
       if (!isPathError(error)) throw error;
-      return { kind: 'skipped', reason: error.message, sizeBytes: 0, segments, descriptor: -1 };
+      return { ...nothingStored, reason: error.message, segments };
     } finally {
       if (!isKept) closeSync(descriptor);
     }
@@ -119,40 +156,79 @@ export class ThreadFiles {
     return { ids: await this.#storeRun({ lengths, positionBytes: first }, () => {}), isWhole: true };
   }
 
-  async #storeIn(folder: ReturnType<typeof openThreadFolder>, name: string, path: string, ids: IdList): Promise<Attempt<number>> {
-    const { address, arena, save } = this.#options;
+  /** Reads a file that is one chunk in any case to where the next piece may begin; one that is not stays open. */
+  #readSmall(folder: ReturnType<typeof openThreadFolder>, name: string): Attempt<StoredSmall> {
     const opened = attempt(() => folder.openFile(name));
     if (opened.kind === 'skipped') return opened;
     const descriptor = opened.value;
+    let isKept = false;
     try {
-      const read = attempt(() => readSync(descriptor, arena.memory, address, readBytes, 0));
+      const address = this.#options.address + this.#pieceBytes;
+      const read = attempt(() => readSync(descriptor, this.#options.arena.memory, address, minChunkBytes, 0));
       if (read.kind === 'skipped') return read;
+      const sizeBytes = read.value;
       // Less than was asked for: the file ends here. Most files do.
-      if (read.value < minChunkBytes) {
-        if (read.value > 0) ids.push(await save(address, read.value));
-        return read;
-      }
+      isKept = sizeBytes === minChunkBytes;
+      const attributes = readOpenAttributes(descriptor);
+      if (isKept) return { kind: 'done', value: { sizeBytes, attributes, descriptor } };
+      if (sizeBytes > 0) this.#addPiece(address, sizeBytes);
+      this.#pieceBytes += sizeBytes;
+      return { kind: 'done', value: { sizeBytes, attributes, descriptor: notOpen } };
+    } finally {
+      if (!isKept) closeSync(descriptor);
+    }
+  }
+
+  /** Stores the pieces that wait, cuts and stores the whole of an open file, and closes it. */
+  async #storeCut(descriptor: number, path: string, ids: IdList): Promise<Attempt<StoredSmall>> {
+    try {
+      await this.#savePieces(ids);
       const sizeBytes = await this.#cutAll(
         descriptor,
         path,
-        async (run) => {
-          let at = address;
-          for (const length of run.lengths) {
-            ids.push(await save(at, length));
-            at += length;
-          }
-        },
+        async (run) => await this.#saveRun(run, ids),
         (zeroId, count) => {
           for (let nth = 0; nth < count; nth++) ids.push(zeroId);
         },
       );
-      return { kind: 'done', value: sizeBytes };
+      return { kind: 'done', value: { sizeBytes, attributes: readOpenAttributes(descriptor), descriptor: notOpen } };
     } catch (error) {
       if (!isPathError(error)) throw error;
       return { kind: 'skipped', reason: error.message };
     } finally {
       closeSync(descriptor);
     }
+  }
+
+  #addPiece(address: number, sizeBytes: number): void {
+    this.#pieces[this.#pieceCount * 2] = address;
+    this.#pieces[this.#pieceCount * 2 + 1] = sizeBytes;
+    this.#pieceCount++;
+  }
+
+  /** Stores the pieces and adds their ids to the list. */
+  async #savePieces(ids: IdList): Promise<void> {
+    const count = this.#pieceCount;
+    if (count > 0) await this.#options.save(this.#pieces, count, this.#pieceIds);
+    this.#dropPieces();
+    ids.push(this.#pieceIds.subarray(0, count * objectIdBytes));
+  }
+
+  /** Also what an aborted call has left. */
+  #dropPieces(): void {
+    this.#pieceCount = 0;
+    this.#pieceBytes = 0;
+  }
+
+  /** Stores the run's chunks, which lie in the region. */
+  async #saveRun({ lengths }: CutRun, ids: IdList): Promise<void> {
+    this.#dropPieces();
+    let at = this.#options.address;
+    for (const length of lengths) {
+      this.#addPiece(at, length);
+      at += length;
+    }
+    await this.#savePieces(ids);
   }
 
   /**
@@ -201,21 +277,18 @@ export class ThreadFiles {
 
   /** Its id; the region is written over. */
   async #storeZeroChunk(): Promise<Uint8Array> {
-    const { address, arena, save } = this.#options;
+    const { address, arena } = this.#options;
     arena.memory.fill(0, address, address + minChunkBytes);
-    return Uint8Array.from(await save(address, minChunkBytes));
+    const ids = new IdList();
+    await this.#saveRun({ lengths: [minChunkBytes], positionBytes: 0 }, ids);
+    return ids.copy();
   }
 
   /** The ids of the run's chunks, which lie in the region. */
-  async #storeRun({ lengths }: CutRun, onBytes: (bytes: number) => void): Promise<Uint8Array> {
+  async #storeRun(run: CutRun, onBytes: (bytes: number) => void): Promise<Uint8Array> {
     const ids = new IdList();
-    let at = this.#options.address;
-    for (const length of lengths) {
-      this.#options.throwIfAborted();
-      ids.push(await this.#options.save(at, length));
-      at += length;
-    }
-    onBytes(at - this.#options.address);
+    await this.#saveRun(run, ids);
+    onBytes(run.lengths.reduce((sum, length) => sum + length, 0));
     return ids.copy();
   }
 }

@@ -1,4 +1,5 @@
-import { createArenaCipher, type Arena, type ArenaCipher } from '@holdfast/restic-format/arena';
+import type { Arena } from '@holdfast/restic-format/arena';
+import { createArenaCipher, type ArenaCipher } from '@holdfast/restic-format/arena-cipher';
 import { maxChunkBytes } from '@holdfast/restic-format/chunker';
 import { overheadBytes, type MasterKeys } from '@holdfast/restic-format/cipher';
 import { compressionLevels, type CompressionMode } from '@holdfast/restic-format/compression';
@@ -29,11 +30,11 @@ const maxCommits = 2;
 /** zstd finds less than this worth of a frame in nothing. */
 const minCompressibleBytes = 24;
 /**
- * Auto's level is 3, restic's own default, up to here; above, level 2 comes within a hundredth of its size (see the benchmark) at four
- * fifths of its time. Whoever asks for another mode gets what it says.
+ * Auto is restic's default, level 3. Data is compressed with that level's window but one table of matches instead of two: on the
+ * benchmark's files that is within a hundredth of restic's size, at three quarters of the time. A table of 512 KiB stays in a core's own cache.
+ * Whoever asks for another mode gets what it says.
  */
-const smallBlobBytes = 128 * 1024;
-const largeAutoLevel = 2;
+const autoSearch = { tableLog: 17, minMatch: 5 };
 
 /** A large blob is compressed and sealed here, and so is a pack's header. */
 const stageBytes = overheadBytes + compressBound(maxChunkBytes) + 64;
@@ -45,8 +46,7 @@ export const threadPackerBytes = stageBytes + openPacks.length * packRegionBytes
 export class ThreadPacker {
   readonly #options: ThreadPackerOptions;
   readonly #cipher: ArenaCipher;
-  readonly #small: KeptZstd;
-  readonly #large: KeptZstd;
+  readonly #zstd: Record<BlobType, KeptZstd>;
   readonly #open: ({ pack: ThreadPack; output: PackOutput } | undefined)[] = openPacks.map(() => undefined);
   readonly #commits = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;
@@ -55,8 +55,9 @@ export class ThreadPacker {
     this.#options = options;
     this.#cipher = createArenaCipher(options.arena, options.masterKeys);
     const mode = treeCompression(options.compression);
-    this.#small = createKeptCompressor(compressionLevels[mode]);
-    this.#large = mode === 'auto' ? createKeptCompressor(largeAutoLevel) : this.#small;
+    const tree = createKeptCompressor(compressionLevels[mode]);
+    const data = mode === 'auto' ? createKeptCompressor(compressionLevels.auto, { search: autoSearch }) : tree;
+    this.#zstd = { data, tree };
   }
 
   /** Packs the blob at `address` of the arena; its bytes are the caller's again when it is done. Errors: those of the storage. */
@@ -67,12 +68,12 @@ export class ThreadPacker {
     const needed = overheadBytes + compressBound(plainBytes);
     if (needed > packRegionBytes) {
       const stage = this.#options.address;
-      const packed = this.#seal(type, address, plainBytes, stage);
-      pack.takeFrom(stage, id, packed.sealedBytes, packed.plainBytes);
+      const packed = this.#compress(type, address, plainBytes, stage);
+      pack.takeFrom(stage, id, this.#cipher.seal(stage, packed.bodyBytes), packed.plainBytes);
     } else {
       if (needed > pack.roomBytes) pack.flush();
-      const packed = this.#seal(type, address, plainBytes, pack.nextAddress);
-      pack.take(id, packed.sealedBytes, packed.plainBytes);
+      const packed = this.#compress(type, address, plainBytes, pack.nextAddress);
+      pack.take(id, packed.bodyBytes, packed.plainBytes);
     }
     if (pack.isFull) await this.#end(place);
   }
@@ -84,7 +85,7 @@ export class ThreadPacker {
       if (open === undefined) continue;
       if (open.pack.isOut) await this.#end(place);
       else {
-        rests.push({ header: open.pack.header, blobs: open.pack.regionCopy });
+        rests.push({ header: open.pack.header, blobs: open.pack.copyRegion() });
         open.output.discard();
         this.#open[place] = undefined;
       }
@@ -104,26 +105,26 @@ export class ThreadPacker {
   async #begin(type: BlobType, place: number): Promise<{ pack: ThreadPack; output: PackOutput }> {
     const { arena, address, openOutput } = this.#options;
     const output = await openOutput();
-    return { pack: new ThreadPack(type, arena, address + stageBytes + place * packRegionBytes, output), output };
+    return { pack: new ThreadPack(type, arena, address + stageBytes + place * packRegionBytes, this.#cipher, output), output };
   }
 
-  /** Compresses from one place of the arena to another and seals there. `plainBytes` is 0 when it is not compressed. */
-  #seal(type: BlobType, from: number, plainBytes: number, to: number): { sealedBytes: number; plainBytes: number } {
+  /** Compresses from one place of the arena to another, where it can be sealed. `plainBytes` is 0 when it is not compressed. */
+  #compress(type: BlobType, from: number, plainBytes: number, to: number): { bodyBytes: number; plainBytes: number } {
     const { memory } = this.#options.arena;
     const isCompressible = plainBytes >= minCompressibleBytes && (this.#options.compression !== 'off' || type === 'tree');
-    const zstd = plainBytes <= smallBlobBytes ? this.#small : this.#large;
+    const zstd = this.#zstd[type];
     const body = to + overheadBytes / 2;
     const packed = isCompressible ? zstd.run(memory, from, plainBytes, memory, body, compressBound(plainBytes)) : -1;
-    if (packed >= 0 && packed < plainBytes) return { sealedBytes: this.#cipher.seal(to, packed), plainBytes };
+    if (packed >= 0 && packed < plainBytes) return { bodyBytes: packed, plainBytes };
     memory.copyWithin(body, from, from + plainBytes);
-    return { sealedBytes: this.#cipher.seal(to, plainBytes), plainBytes: 0 };
+    return { bodyBytes: plainBytes, plainBytes: 0 };
   }
 
   async #end(place: number): Promise<void> {
     const open = this.#open[place];
     if (open === undefined) return;
     this.#open[place] = undefined;
-    const ended = open.pack.end(this.#cipher, this.#options.address);
+    const ended = open.pack.end(this.#options.address);
     const commit = open.output.commit(ended).catch((error: unknown) => {
       this.#failure ??= { error };
     });

@@ -237,6 +237,16 @@ export function macEnd(at: usize, size: usize): void {
   store<u32>(TAG, <u32>t, 12);
 }
 
+/** Copies the block at `from` to `to`. */
+export function copyBlock(from: usize, to: usize): void {
+  v128.store(to, v128.load(from));
+}
+
+/** Whether two blocks are the same. Takes as long for all that differ. */
+export function isSameBlock(a: usize, b: usize): bool {
+  return !v128.any_true(v128.xor(v128.load(a), v128.load(b)));
+}
+
 // Counter mode ---------------------------------------------------------------------------------------------------------------
 
 /** Fills [at, at + 16·count) with the counter blocks that follow from the IV at `iv`: 128-bit integers, big-endian, counting up. */
@@ -253,18 +263,20 @@ export function counterBlocks(iv: usize, at: usize, count: usize): void {
   }
 }
 
-/** [at, at + size) ^= [key, key + size). */
-export function mask(at: usize, key: usize, size: usize): void {
+/** [to, to + size) = [at, at + size) ^ [key, key + size). */
+export function mask(at: usize, key: usize, size: usize, to: usize): void {
   const end = at + size, lastWhole = at + (size & ~15);
   while (at < lastWhole) {
-    v128.store(at, v128.xor(v128.load(at), v128.load(key)));
+    v128.store(to, v128.xor(v128.load(at), v128.load(key)));
     at += 16;
     key += 16;
+    to += 16;
   }
   while (at < end) {
-    store<u8>(at, load<u8>(at) ^ load<u8>(key));
+    store<u8>(to, load<u8>(at) ^ load<u8>(key));
     at++;
     key++;
+    to++;
   }
 }
 

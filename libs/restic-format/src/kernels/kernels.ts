@@ -6,8 +6,11 @@ export interface Kernels {
   macBegin(): void;
   macUpdate(at: number, sizeBytes: number): void;
   macEnd(at: number, sizeBytes: number): void;
+  copyBlock(from: number, to: number): void;
+  /** 1 or 0. Takes as long for all that differ. */
+  isSameBlock(a: number, b: number): number;
   counterBlocks(iv: number, at: number, count: number): void;
-  mask(at: number, key: number, sizeBytes: number): void;
+  mask(at: number, key: number, sizeBytes: number, to: number): void;
   chunkSetPolynomial(polynomial: bigint): void;
   chunkScan(at: number, laneBytes: number): number;
   chunkScanRest(at: number, sizeBytes: number): number;

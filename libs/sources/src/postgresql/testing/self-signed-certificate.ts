@@ -39,7 +39,7 @@ export function makeSelfSignedCertificate(names: { dns: string; ip?: string }): 
     keys.publicKey.export({ type: 'spki', format: 'der' }),
     der(0xa3, der(0x30, ...extensions)),
   );
-  const keyPem = keys.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const keyPem = keys.privateKey.export({ type: 'pkcs8', format: 'pem' });
   const signature = sign('sha256', body, keys.privateKey);
   const certificate = der(0x30, body, algorithm, der(0x03, Buffer.of(0), signature));
   const lines = certificate.toString('base64').match(/.{1,64}/gu) ?? [];

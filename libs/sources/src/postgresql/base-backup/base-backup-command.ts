@@ -1,0 +1,35 @@
+/**
+ * BASE_BACKUP as each server reads it. From 15 on: options in brackets, and one COPY that frames everything; 14 knows them as bare
+ * words, in this order, and sends a COPY for each archive. WAL is left out and not waited for: it comes through a slot, and a backup is
+ * complete only with the WAL up to its end. VERIFY_CHECKSUMS is off, for one bad page would make the server fail after it sent
+ * everything; pages are checked on the way instead (page-checksum.ts). Source: "Streaming Replication Protocol" of the documentation.
+ */
+export interface BaseBackupOptions {
+  /** Stands in backup_label. */
+  readonly label: string;
+  /** `fast` writes the server's dirty pages at once, `spread` over most of checkpoint_timeout, before the first byte comes. */
+  readonly checkpoint: 'fast' | 'spread';
+  /** The server's own brake, in KiB a second, 32 to 1,048,576. */
+  readonly maxRateKibPerS?: number | undefined;
+}
+
+export const minFramedVersion = 150_000;
+
+export function baseBackupCommand(serverVersion: number, options: BaseBackupOptions & { readonly isIncremental: boolean }): string {
+  const { label, checkpoint, maxRateKibPerS, isIncremental } = options;
+  if (serverVersion < minFramedVersion) {
+    const words = [`LABEL ${quoted(label)}`, 'PROGRESS', ...(checkpoint === 'fast' ? ['FAST'] : []), 'NOWAIT'];
+    if (maxRateKibPerS !== undefined) words.push(`MAX_RATE ${maxRateKibPerS}`);
+    words.push('TABLESPACE_MAP', 'NOVERIFY_CHECKSUMS', "MANIFEST 'yes'", "MANIFEST_CHECKSUMS 'SHA256'");
+    return `BASE_BACKUP ${words.join(' ')}`;
+  }
+  const words = [`LABEL ${quoted(label)}`, 'PROGRESS', `CHECKPOINT '${checkpoint}'`, 'WAIT 0', 'TABLESPACE_MAP'];
+  if (maxRateKibPerS !== undefined) words.push(`MAX_RATE ${maxRateKibPerS}`);
+  words.push('VERIFY_CHECKSUMS 0', "MANIFEST 'yes'", "MANIFEST_CHECKSUMS 'SHA256'");
+  if (isIncremental) words.push('INCREMENTAL');
+  return `BASE_BACKUP (${words.join(', ')})`;
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

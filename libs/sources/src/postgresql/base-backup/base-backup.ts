@@ -1,0 +1,207 @@
+import { createHash, type Hash } from 'node:crypto';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
+import type { Lsn } from '../lsn.ts';
+import type { WireConnection } from '../wire/wire-connection.ts';
+import { ArchiveStream, type BackupStart } from './archive-stream.ts';
+import { parseBackupManifest } from './backup-manifest.ts';
+import { baseBackupCommand, type BaseBackupOptions } from './base-backup-command.ts';
+import { manifestDifferences, type SeenFile } from './manifest-differences.ts';
+import { pageSizeBytes } from './page-checksum.ts';
+import { pageVerifierFor, type BadPage } from './page-verifier.ts';
+import { TarReader, type TarEntry } from './tar-reader.ts';
+import { uploadManifest } from './upload-manifest.ts';
+
+/**
+ * A physical base backup as it comes over a replication connection: first `start`, then every folder and file of the tablespaces and of
+ * the data folder, the `manifest`, and `end`. Nothing is held but paths and checksums. The files are consistent only once the WAL from
+ * `startLsn` to `endLsn` is replayed on them.
+ *
+ * Paths are inside of the data folder, as in the manifest: `base/5/16384`, and `pg_tblspc/<oid>/PG_15_…/5/16384` for a tablespace.
+ */
+export type BaseBackupEntry =
+  | ({ readonly kind: 'start'; readonly arePagesChecked: boolean } & BackupStart)
+  | (EntryPlace & { readonly kind: 'directory' })
+  | (EntryPlace & { readonly kind: 'symlink'; readonly linkTarget: string })
+  | (EntryPlace & {
+      readonly kind: 'file';
+      readonly sizeBytes: number;
+      /** Pieces as they arrived, valid until the next is taken. Must be taken to the end before the next entry. */
+      readonly content: AsyncIterable<Uint8Array>;
+    })
+  | { readonly kind: 'manifest'; readonly bytes: Buffer }
+  | {
+      readonly kind: 'end';
+      readonly endLsn: Lsn;
+      readonly timeline: number;
+      readonly checkedPageCount: number;
+      readonly badPageCount: number;
+      /** The first ones. */
+      readonly badPages: readonly BadPage[];
+    };
+
+interface EntryPlace {
+  readonly path: string;
+  readonly tablespaceOid: number | null;
+  /** Permission bits. */
+  readonly mode: number;
+  /** Seconds since 1970. */
+  readonly modifiedS: number;
+}
+
+export interface ReceiveOptions extends BaseBackupOptions {
+  /** The manifest of the backup that this one is to build on; needs PostgreSQL 17 and summarize_wal. */
+  readonly incrementalFrom?: Uint8Array | undefined;
+  /** Bytes that the server has read, and what it will read about. */
+  readonly onProgress?: ((doneBytes: number, estimatedBytes: number) => void) | undefined;
+}
+
+const minIncrementalVersion = 170_000;
+/** About 200 bytes a file: five million files. */
+const maxManifestBytes = 1024 * 1024 * 1024;
+/** A ruined disk makes millions. */
+const maxBadPageCount = 1_000;
+/** In a message: which ones, is in the manifest. */
+const maxNamedCount = 5;
+
+/**
+ * Takes a base backup over `wire`, a replication connection of its own, which is closed when the taker stops early or something fails;
+ * the server then ends its backup. Pages are checked where the cluster has checksums, and every file against the manifest: bad pages
+ * are findings in `end`; files that are not what the manifest says make it fail before `end`.
+ *
+ * Codes: postgresql_denied, postgresql_setting_missing, postgresql_version_unsupported (incremental), postgresql_interrupted,
+ * postgresql_wal_lost (incremental: the server has no summaries from there on; take a full one), postgresql_disk_full,
+ * postgresql_limit_reached, postgresql_stream_damaged, postgresql_failed; the signal's reason.
+ */
+export async function* receiveBaseBackup(wire: WireConnection, options: ReceiveOptions): AsyncGenerator<BaseBackupEntry, void, undefined> {
+  let backup: BaseBackup | null = null;
+  try {
+    backup = await BaseBackup.begin(wire, options);
+    yield { kind: 'start', arePagesChecked: backup.arePagesChecked, ...backup.start };
+    yield* backup.entries();
+  } finally {
+    if (backup?.hasEnded !== true) await wire.close();
+  }
+}
+
+class BaseBackup {
+  readonly start: BackupStart;
+  readonly arePagesChecked: boolean;
+  /** The server has nothing more to send. */
+  hasEnded = false;
+  readonly #stream: ArchiveStream;
+  readonly #seen = new Map<string, SeenFile>();
+  readonly #badPages: BadPage[] = [];
+  #badPageCount = 0;
+  #checkedPageCount = 0;
+
+  constructor(stream: ArchiveStream, start: BackupStart, arePagesChecked: boolean) {
+    this.#stream = stream;
+    this.start = start;
+    this.arePagesChecked = arePagesChecked;
+  }
+
+  static async begin(wire: WireConnection, options: ReceiveOptions): Promise<BaseBackup> {
+    const { incrementalFrom, onProgress } = options;
+    const isIncremental = incrementalFrom !== undefined;
+    if (isIncremental && wire.serverVersion < minIncrementalVersion) {
+      throw new HoldfastError('postgresql_version_unsupported', 'this server makes no incremental base backups', {
+        hint: 'incremental base backups need PostgreSQL 17 or newer',
+      });
+    }
+    const hasChecksums = (await show(wire, 'data_checksums')) === 'on' && Number(await show(wire, 'block_size')) === pageSizeBytes;
+    if (isIncremental) await uploadManifest(wire, incrementalFrom);
+    let estimatedBytes = 0;
+    const stream = new ArchiveStream(wire, (doneBytes) => onProgress?.(doneBytes, estimatedBytes));
+    wire.begin(baseBackupCommand(wire.serverVersion, { ...options, isIncremental }), 'backing_up');
+    const start = await stream.start();
+    estimatedBytes = start.estimatedBytes;
+    return new BaseBackup(stream, start, hasChecksums);
+  }
+
+  async *entries(): AsyncGenerator<BaseBackupEntry, void, undefined> {
+    let isVerified = false;
+    for (;;) {
+      const part = await this.#stream.nextPart();
+      switch (part.kind) {
+        case 'archive':
+          yield* this.#archive(part.tablespaceOid);
+          break;
+        case 'manifest': {
+          const bytes = await this.#manifestBytes();
+          this.#verify(bytes);
+          isVerified = true;
+          yield { kind: 'manifest', bytes };
+          break;
+        }
+        case 'end': {
+          this.hasEnded = true;
+          if (!isVerified) throw new HoldfastError('postgresql_stream_damaged', 'the base backup ended without its manifest');
+          const pages = { checkedPageCount: this.#checkedPageCount, badPageCount: this.#badPageCount, badPages: this.#badPages };
+          yield { ...part, ...pages };
+          return;
+        }
+      }
+    }
+  }
+
+  async *#archive(tablespaceOid: number | null): AsyncGenerator<BaseBackupEntry, void, undefined> {
+    const tar = new TarReader(this.#stream);
+    const root = tablespaceOid === null ? '' : `pg_tblspc/${tablespaceOid}/`;
+    for (let entry = await tar.next(); entry !== null; entry = await tar.next()) {
+      const path = root + entry.path;
+      const place = { path, tablespaceOid, mode: entry.mode, modifiedS: entry.modifiedS };
+      if (entry.kind === 'directory') yield { kind: 'directory', ...place };
+      else if (entry.kind === 'symlink') yield { kind: 'symlink', ...place, linkTarget: entry.linkTarget };
+      else yield { kind: 'file', ...place, sizeBytes: entry.sizeBytes, content: this.#content(tar, entry, path) };
+      // An empty file may be passed over.
+      if (entry.kind === 'file' && !this.#seen.has(path)) {
+        invariant(entry.sizeBytes === 0, `the content of ${path} was not taken to its end`);
+        this.#seen.set(path, { sizeBytes: 0, checksum: createHash('sha256').digest('hex') });
+      }
+    }
+  }
+
+  async *#content(tar: TarReader, { sizeBytes }: TarEntry, path: string): AsyncGenerator<Buffer, void, undefined> {
+    const hash: Hash = createHash('sha256');
+    const pages = this.arePagesChecked ? pageVerifierFor(path, this.start.startLsn, (page) => this.#noteBadPage(page)) : null;
+    for (let slice = await tar.nextContent(); slice !== null; slice = await tar.nextContent()) {
+      hash.update(slice);
+      pages?.update(slice);
+      // Before the last piece: a taker that counts bytes need not ask for what comes after it.
+      if (tar.contentLeftBytes === 0) {
+        this.#seen.set(path, { sizeBytes, checksum: hash.digest('hex') });
+        this.#checkedPageCount += pages?.checkedCount ?? 0;
+      }
+      yield slice;
+    }
+  }
+
+  #noteBadPage(page: BadPage): void {
+    this.#badPageCount++;
+    if (this.#badPages.length < maxBadPageCount) this.#badPages.push(page);
+  }
+
+  async #manifestBytes(): Promise<Buffer> {
+    const slices: Buffer[] = [];
+    let sizeBytes = 0;
+    for (let slice = await this.#stream.nextSlice(); slice !== null; slice = await this.#stream.nextSlice()) {
+      slices.push(slice);
+      sizeBytes += slice.length;
+      if (sizeBytes > maxManifestBytes) throw new HoldfastError('postgresql_stream_damaged', 'the backup manifest does not end');
+    }
+    return Buffer.concat(slices);
+  }
+
+  #verify(manifest: Buffer): void {
+    const differences = manifestDifferences(parseBackupManifest(manifest), this.#seen);
+    if (differences.length === 0) return;
+    const named = differences.slice(0, maxNamedCount).map(({ kind, path }) => `${path} (${kind})`);
+    throw new HoldfastError('postgresql_stream_damaged', `${differences.length} files are not as the manifest says: ${named.join(', ')}`);
+  }
+}
+
+async function show(wire: WireConnection, setting: string): Promise<string> {
+  const [result] = await wire.query(`SHOW ${setting}`, 'backing_up');
+  return result?.rows[0]?.[0] ?? '';
+}

@@ -71,7 +71,7 @@ describe.skipIf(missingPostgres(15) !== null)('a PostgreSQL 15 server as a sourc
     const readOn = async (): Promise<void> => {
       for (let read = 1; read > 0; position += read) read = await file.read(buffer, position);
     };
-    await expect(readOn()).rejects.toMatchObject({ code: 'postgresql_unreachable', retry: 'later' });
+    await expect(readOn()).rejects.toMatchObject({ code: 'postgresql_interrupted', retry: 'later' });
     await file.close();
     await source.close();
     await expect.poll(sessions).toHaveLength(0);

@@ -2,7 +2,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import pg from 'pg';
 import type { Duplex } from 'node:stream';
 import { connectionPlace, type ConnectionOptions } from '../connection-options.ts';
-import { translateSessionError } from './session-error.ts';
+import { connecting, translateSessionError } from './session-error.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { clientConfig } from './client-config.ts';
 import { CopyFrames } from './copy-frames.ts';
@@ -10,6 +10,12 @@ import { CopyInQuery } from './copy-in-query.ts';
 
 /** One row as the server's texts. */
 export type Row = readonly (string | null)[];
+
+interface SessionFacts {
+  readonly place: string;
+  readonly user: string;
+  readonly database: string;
+}
 
 /** How long a connection gets to say goodbye. */
 const endTimeoutMs = 2_000;
@@ -21,17 +27,19 @@ const endTimeoutMs = 2_000;
 export class Session implements AsyncDisposable {
   readonly place: string;
   readonly user: string;
+  readonly #database: string;
   readonly #client: pg.Client;
   readonly #socket: Duplex;
   #receiver: ByteQueue | undefined;
   #lost: unknown;
 
   /** Use openSession. */
-  constructor(client: pg.Client, socket: Duplex, { place, user }: { readonly place: string; readonly user: string }) {
+  constructor(client: pg.Client, socket: Duplex, { place, user, database }: SessionFacts) {
     this.#client = client;
     this.#socket = socket;
     this.place = place;
     this.user = user;
+    this.#database = database;
     client.on('error', (error) => (this.#lost ??= error));
     this.#takeSocket();
   }
@@ -111,7 +119,7 @@ export class Session implements AsyncDisposable {
   }
 
   #translate(error: unknown, action: string): HoldfastError {
-    return translateSessionError(error, { action, place: this.place });
+    return translateSessionError(error, { action, place: this.place, user: this.user, database: this.#database });
   }
 
   /** From here on CopyData goes past `pg`, which gets everything else. */
@@ -130,7 +138,8 @@ export class Session implements AsyncDisposable {
 
 /** Codes: postgresql_unreachable, postgresql_login_failed, postgresql_tls_failed. */
 export async function openSession(connection: ConnectionOptions, signal?: AbortSignal): Promise<Session> {
-  const place = `${connectionPlace(connection)}/${connection.database}`;
+  const { user, database } = connection;
+  const place = `${connectionPlace(connection)}/${database}`;
   const client = new pg.Client(clientConfig(connection));
   const socketOf = (): Duplex => {
     // oxlint-disable-next-line no-unsafe-type-assertion -- `connection` is public in pg, but not in its declarations
@@ -144,11 +153,11 @@ export async function openSession(connection: ConnectionOptions, signal?: AbortS
   try {
     signal?.throwIfAborted();
     await client.connect();
-    return new Session(client, socketOf(), { place, user: connection.user });
+    return new Session(client, socketOf(), { place, user, database });
   } catch (error) {
     socketOf().destroy();
     signal?.throwIfAborted();
-    throw translateSessionError(error, { action: 'connecting', place });
+    throw translateSessionError(error, { action: connecting, place, user, database });
   } finally {
     signal?.removeEventListener('abort', onAbort);
   }

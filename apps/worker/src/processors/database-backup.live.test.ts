@@ -8,7 +8,7 @@ import { createVerification } from '@holdfast/database/verifications';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
 import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
 import { makeShop, moneyFacts, moveMoney, readOnlyRoleSql, shopDigest } from '@holdfast/sources/postgresql/testing/sample-shop';
-import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
+import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isFinal, openWorkerFixture, type RunRow, type WorkerFixture } from '../testing/worker-fixture.ts';
 
@@ -212,8 +212,8 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
     expect(await shopDigest(server, 'half')).toBe(await shopDigest(server, 'shop'));
   });
 
-  test('roles that are missing are made when globals are asked for', async () => {
-    await using second = await startTestPostgres({ major: 15 });
+  test.each(testMajors)('roles that are missing at a server %i are made when globals are asked for', async (major) => {
+    await using second = await startTestPostgres({ major });
     await using other = await openWorkerFixture('postgresql');
     await other.startWorker({ config: { databaseHosts: parseDatabaseHosts('127.0.0.1') } });
     const toSecond = { connection: connection({ port: second.port, user: second.user }), database: 'shop' };
@@ -237,9 +237,11 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
       errorMessage: expect.stringContaining('role "app_owner" does not exist') as string,
     });
     expect(await recoverTo({ globals: true })).toMatchObject({ status: 'completed', errorMessage: null });
-    expect(await shopDigest(second, 'shop')).toBe(await shopDigest(server, 'shop'));
+    // From 18 on NOT NULL is a constraint of its own in the catalog.
+    if (major < 18) expect(await shopDigest(second, 'shop')).toBe(await shopDigest(server, 'shop'));
+    expect(await moneyFacts(second, 'shop')).toEqual(await moneyFacts(server, 'shop'));
     // The one that was signed in with keeps its password.
-    await second.query('SELECT 1');
+    expect(await second.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
   test('a role with rights on tables only: passwords of roles are left out, and that is told', async () => {

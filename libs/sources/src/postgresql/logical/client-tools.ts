@@ -41,20 +41,28 @@ export interface ToolPlaces {
   readonly path?: string | undefined;
 }
 
-/** The tools for a server of this major version. Code: postgresql_tool_missing, which names the package. */
-export async function findClientTools(
-  serverMajor: number,
-  { binFolders = [], path = process.env['PATH'] ?? '' }: ToolPlaces,
-): Promise<ClientTools> {
-  const folders =
-    binFolders.length > 0 ? binFolders : [...path.split(':').filter((folder) => folder.startsWith('/')), ...(await foldersOfPackages())];
-  const found = await Promise.all([...new Set(folders)].map((folder) => toolsIn(folder)));
-  const { folder, major } = chooseTools(
-    serverMajor,
-    found.flatMap((tools) => tools ?? []),
-  );
+/** The tools that dump a server of this major version. Code: postgresql_tool_missing, which names the package. */
+export async function findClientTools(serverMajor: number, places: ToolPlaces): Promise<ClientTools> {
+  return await describe(chooseTools(serverMajor, await foundTools(places)));
+}
+
+/** Those that only run scripts, which an older psql does for a newer server too. Code: postgresql_tool_missing, when there are none. */
+export async function findScriptTools(serverMajor: number, places: ToolPlaces): Promise<ClientTools> {
+  const found = await foundTools(places);
+  const newest = Math.max(0, ...found.map(({ major }) => major));
+  return await describe(chooseTools(newest === 0 ? serverMajor : Math.min(serverMajor, newest), found));
+}
+
+async function describe({ folder, major }: FoundTools): Promise<ClientTools> {
   const { stdout } = await run(join(folder, 'pg_dump'), ['--help'], { timeout: versionTimeoutMs, env: {} });
   return { folder, major, takesRestrictKey: stdout.includes('--restrict-key') };
+}
+
+async function foundTools({ binFolders = [], path = process.env['PATH'] ?? '' }: ToolPlaces): Promise<FoundTools[]> {
+  const onPath = path.split(':').filter((folder) => folder.startsWith('/'));
+  const folders = binFolders.length > 0 ? binFolders : [...onPath, ...(await foldersOfPackages())];
+  const found = await Promise.all([...new Set(folders)].map((folder) => toolsIn(folder)));
+  return found.flatMap((tools) => tools ?? []);
 }
 
 /** Code: postgresql_tool_missing. */

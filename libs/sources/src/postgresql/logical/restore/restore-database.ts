@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from '../../connection-options.ts';
 import { serverVersion } from '../catalog.ts';
-import { findClientTools, type ToolPlaces } from '../client-tools.ts';
+import { findScriptTools, type ToolPlaces } from '../client-tools.ts';
 import type { DatabaseManifest } from '../manifest.ts';
 import { openSession } from '../session.ts';
 import { chosenDatabase, folderOf, readManifest, type BackupFiles } from './backup-files.ts';
@@ -50,7 +50,7 @@ export async function restoreDatabase(options: RestoreDatabaseOptions): Promise<
   const manifest = await readManifest(files);
   const source = chosenDatabase(manifest, options.sourceDatabase);
   const serverMajor = await majorOf(connection, signal);
-  const tools = await findClientTools(serverMajor, toolPlaces);
+  const tools = await findScriptTools(serverMajor, toolPlaces);
   const warnings = globals ? await restoreGlobals({ tools, serverMajor, connection, script: files.read('/globals.sql'), signal }) : [];
   const oid = await readyTargetDatabase({ connection, database, createOptions: source.createOptions, overwrite, ownOid, signal });
   await options.onTarget(oid);

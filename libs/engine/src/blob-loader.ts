@@ -14,6 +14,8 @@ export interface BlobLoader {
   /** Errors: repository_damaged (not indexed, not in its pack, not whole), those of the storage. */
   load(type: BlobType, id: ObjectId, signal?: AbortSignal): Promise<Uint8Array>;
   loadTree(id: ObjectId, signal?: AbortSignal): Promise<TreeNode[]>;
+  /** Gives what `use` makes of a tree's bytes, which it has to be done with when it returns. */
+  readTree<T>(id: ObjectId, signal: AbortSignal | undefined, use: (bytes: Uint8Array) => T): Promise<T>;
 }
 
 /** Trees lie side by side in their packs: one read brings those that are wanted next. */
@@ -64,6 +66,7 @@ export function createBlobLoader(repository: Repository, index: BlobIndex): Blob
   return {
     load: (type, id, signal) => load(type, id, signal, (plain) => plain.slice()),
     loadTree: (id, signal) => load('tree', id, signal, decodeTree),
+    readTree: (id, signal, use) => load('tree', id, signal, use),
   };
 }
 

@@ -3,22 +3,23 @@ import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { TargetNode } from '@holdfast/sources/target';
 import type { TargetWriter } from '@holdfast/sources/target-writer';
-import { isDamage } from './damage.ts';
+import type { BlobIndex } from './blob-index.ts';
 import { staysInPlace, type OverwritePolicy } from './overwrite-policy.ts';
 import type { PackToRestore, RestoredPack, RestoredParts } from './restore-pack.ts';
 import type { PackRestorer } from './restore-packs.ts';
-import { RestorePlan } from './restore-plan.ts';
+import type { RestoreStep, RestoreSteps } from './restore-steps.ts';
 import type { RestoreTally } from './restore-tally.ts';
-import type { RestoreWalkOptions } from './restore-walk.ts';
 import { decodeTargetNode, joinPath } from './source-node.ts';
+import { parentOf, UnfinishedFolders } from './unfinished-folders.ts';
 
-export interface RestoreIntoOptions extends Pick<RestoreWalkOptions, 'index' | 'loader' | 'selection' | 'signal'> {
+export interface RestoreIntoOptions {
+  readonly index: BlobIndex;
+  readonly signal: AbortSignal;
+  readonly steps: RestoreSteps;
   readonly writer: TargetWriter;
   readonly restorer: PackRestorer;
   /** By default what is in the way is for the target to replace or to refuse. */
   readonly overwrite?: OverwritePolicy;
-  /** Whether what the snapshot does not have is removed from the folders that are restored as a whole. */
-  readonly deletesExtra: boolean;
   readonly isDryRun: boolean;
   readonly tally: RestoreTally;
 }
@@ -40,18 +41,18 @@ const maxOpenFiles = 400;
 const maxBusyMs = 10;
 
 /**
- * A recovery into a target that threads can write to. This walk makes folders, links and devices and plans the files, whose contents
- * the restorer's threads write; folders get their times when all that is in them is there.
+ * A recovery into a target that threads can write to. Here folders, links and devices are made and files of several blobs opened; the
+ * restorer's threads write what is in files; folders get their times when all that is in them is there.
  */
 export class RestoreInto {
   readonly #options: RestoreIntoOptions;
-  readonly #plan: RestorePlan;
   readonly #running = new Set<Promise<void>>();
   #failure: { readonly error: unknown } | undefined;
   readonly #openFiles = new Map<number, OpenFile>();
   #fileCount = 0;
-  /** Walked through, those below before those above. */
-  #walkedFolders: { readonly path: string; readonly node: TargetNode }[] = [];
+  readonly #folders: UnfinishedFolders;
+  /** That were there, and stay as they are. */
+  readonly #keptFolders = new Set<string>();
   /** First path of each file with several names. */
   readonly #firstPaths = new Map<string, string>();
   readonly #failedFirstPaths = new Set<string>();
@@ -60,14 +61,24 @@ export class RestoreInto {
 
   constructor(options: RestoreIntoOptions) {
     this.#options = options;
-    this.#plan = new RestorePlan(options.index, (pack) => this.#begin(pack));
+    this.#folders = new UnfinishedFolders((path, node) => {
+      options.writer.finishDirectory(path, node);
+      options.tally.onDone('directory');
+    });
   }
 
   /** When it throws, files that are not whole are removed, and nothing is written any more. */
   async run(treeId: ObjectId): Promise<void> {
-    const { loader, restorer, signal, writer, tally } = this.#options;
+    const { steps, restorer, signal, writer, tally } = this.#options;
     try {
-      await this.#walk(await loader.loadTree(treeId, signal), '/');
+      await steps.start(treeId, signal);
+      for (let isMore = true; isMore;) {
+        const step = steps.shift();
+        if (step !== undefined) await this.#do(step);
+        else if (steps.plan.sizeBytes >= maxPlanBytes) await this.#carryOut();
+        else isMore = await steps.advance(signal);
+        await this.#lookUp();
+      }
       await this.#carryOut();
     } finally {
       await restorer.close();
@@ -79,25 +90,42 @@ export class RestoreInto {
     }
   }
 
-  async #walk(nodes: readonly TreeNode[], path: string): Promise<void> {
-    const { selection, tally, deletesExtra, isDryRun, writer } = this.#options;
-    for (const node of nodes) {
-      const nodePath = joinPath(path, node.name);
-      const part = selection.partOf(nodePath);
-      if (part === 'none' || (part === 'through' && node.type !== 'dir')) continue;
-      const targetNode = decodeTargetNode(node);
-      if (targetNode === undefined) tally.onFailed(nodePath, `a node of type ${node.type} cannot be restored`);
-      else if (node.type === 'dir') await this.#restoreFolder(nodePath, node, targetNode);
-      else if (node.type === 'file') await this.#planFile(nodePath, path, node, targetNode);
-      else if (!this.#isKept(nodePath, targetNode)) {
-        writer.makeNode(nodePath, targetNode);
-        tally.onDone('other');
+  async #do(step: RestoreStep): Promise<void> {
+    const { writer, tally, overwrite, isDryRun } = this.#options;
+    switch (step.kind) {
+      case 'folder':
+        this.#folders.hold(parentOf(step.path));
+        if (!writer.makeDirectory(step.path, step.node) && overwrite === 'never') this.#keptFolders.add(step.path);
+        break;
+      case 'nodes':
+        for (const node of step.nodes) await this.#restoreNode(step.path, node);
+        break;
+      case 'pack':
+        this.#begin(step.pack);
+        break;
+      case 'walked': {
+        const { path, node, names } = step;
+        if (names !== undefined) tally.onRemoved(writer.removeOthers(path, names, { isDryRun }));
+        if (node !== undefined) this.#folders.addWalked(path, this.#keptFolders.delete(path) ? undefined : node);
+        break;
       }
-      await this.#lookUp();
+      case 'failed':
+        tally.onFailed(step.path, step.reason);
+        break;
     }
-    if (deletesExtra && selection.partOf(path) === 'all') {
-      tally.onRemoved(writer.removeOthers(path, new Set(nodes.map(({ name }) => name)), { isDryRun }));
+  }
+
+  async #restoreNode(folder: string, node: TreeNode): Promise<void> {
+    const { tally, writer } = this.#options;
+    const path = joinPath(folder, node.name);
+    const targetNode = decodeTargetNode(node);
+    if (targetNode === undefined) tally.onFailed(path, `a node of type ${node.type} cannot be restored`);
+    else if (node.type === 'file') await this.#planFile(path, folder, node, targetNode);
+    else if (!this.#isKept(path, targetNode)) {
+      writer.makeNode(path, targetNode);
+      tally.onDone('other');
     }
+    await this.#lookUp();
   }
 
   #isKept(path: string, node: TargetNode): boolean {
@@ -111,21 +139,8 @@ export class RestoreInto {
     return true;
   }
 
-  async #restoreFolder(path: string, node: TreeNode, targetNode: TargetNode): Promise<void> {
-    const { loader, signal, tally, overwrite, writer } = this.#options;
-    const isMade = writer.makeDirectory(path, targetNode);
-    try {
-      await this.#walk(node.subtree === undefined ? [] : await loader.loadTree(node.subtree, signal), path);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      tally.onFailed(path, error.message);
-    }
-    if (isMade || overwrite !== 'never') this.#walkedFolders.push({ path, node: targetNode });
-    if (this.#plan.sizeBytes >= maxPlanBytes) await this.#carryOut();
-  }
-
   async #planFile(path: string, folder: string, node: TreeNode, targetNode: TargetNode): Promise<void> {
-    const { index, tally, writer } = this.#options;
+    const { index, steps, tally, writer } = this.#options;
     const isKept = this.#isKept(path, targetNode);
     if (this.#isFurtherName(path, node, isKept) || isKept) return;
     const content = node.content ?? [];
@@ -136,17 +151,18 @@ export class RestoreInto {
       return tally.onFailed(path, `data blob ${missing} is in no index`);
     }
     const [first] = content;
-    if (first === undefined) return this.#plan.addEmpty(folder, targetNode);
-    if (content.length === 1) return this.#plan.addWhole(entries[0] ?? 0, first, folder, targetNode);
+    if (first === undefined) return steps.plan.addEmpty(folder, targetNode);
+    if (content.length === 1) return steps.plan.addWhole(entries[0] ?? 0, first, folder, targetNode);
 
     if (this.#openFiles.size >= maxOpenFiles) await this.#carryOut();
     const fileNumber = this.#fileCount++;
     const descriptor = writer.createFile(path, targetNode);
+    this.#folders.hold(folder);
     this.#openFiles.set(fileNumber, { path, node: targetNode, descriptor, partsLeft: content.length, failure: undefined });
     let positionBytes = 0;
     for (const [nth, id] of content.entries()) {
       const entry = entries[nth] ?? 0;
-      this.#plan.addPart(entry, id, { fileNumber, descriptor, positionBytes });
+      steps.plan.addPart(entry, id, { fileNumber, descriptor, positionBytes });
       const { length, plainLength } = index.placeOf(entry);
       positionBytes += plainLength === 0 ? length - overheadBytes : plainLength;
     }
@@ -158,7 +174,10 @@ export class RestoreInto {
     const key = `${node.deviceId ?? 0n} ${node.inode ?? 0n}`;
     const firstPath = this.#firstPaths.get(key);
     if (firstPath === undefined) this.#firstPaths.set(key, path);
-    else if (!isKept) this.#links.push({ path, firstPath });
+    else if (!isKept) {
+      this.#links.push({ path, firstPath });
+      this.#folders.hold(parentOf(path));
+    }
     return firstPath !== undefined;
   }
 
@@ -176,9 +195,11 @@ export class RestoreInto {
   }
 
   #begin(pack: PackToRestore): void {
+    const { folders } = pack;
+    for (const path of folders) this.#folders.hold(path);
     const running = this.#options.restorer
       .restore(pack)
-      .then((result) => this.#settle(result))
+      .then((result) => this.#settle(result, folders))
       .catch((error: unknown) => {
         this.#failure ??= { error };
       })
@@ -188,8 +209,10 @@ export class RestoreInto {
 
   /** Does all that is planned, then what has to wait for it. */
   async #carryOut(): Promise<void> {
-    const { writer, tally } = this.#options;
-    this.#plan.handOver();
+    const { steps, writer, tally } = this.#options;
+    for (const step of steps.takeAll()) await this.#do(step);
+    // While threads still write, what they are done with is finished here.
+    this.#folders.begin();
     await Promise.all(this.#running);
     this.#throwIfFailed();
     for (const { path, firstPath } of this.#links.splice(0)) {
@@ -199,22 +222,24 @@ export class RestoreInto {
         writer.makeHardLink(path, firstPath);
         tally.onDone('hard_link');
       }
+      this.#folders.release(parentOf(path));
       await this.#lookUp();
     }
-    for (const { path, node } of this.#walkedFolders.splice(0)) {
-      writer.finishDirectory(path, node);
-      tally.onDone('directory');
+    for (const finish of this.#folders.finishable()) {
+      finish();
       await this.#lookUp();
     }
+    this.#folders.pause();
   }
 
-  #settle({ filesDone, bytesDone, failed, parts, warnings }: RestoredPack): void {
+  #settle({ filesDone, bytesDone, failed, parts, warnings }: RestoredPack, folders: readonly string[]): void {
     const { tally } = this.#options;
     for (const { path, reason } of failed) this.#fail(path, reason);
     tally.onWarnings(warnings);
     for (const part of parts) this.#countParts(part);
     tally.onFilesDone(filesDone);
     tally.onBytes(bytesDone);
+    for (const path of folders) this.#folders.release(path);
   }
 
   #countParts({ fileNumber, partCount, failure }: RestoredParts): void {
@@ -226,6 +251,7 @@ export class RestoreInto {
     this.#options.writer.finishFile(file.path, file.node, file.descriptor);
     this.#openFiles.delete(fileNumber);
     this.#options.writer.closeFile(file.descriptor);
+    this.#folders.release(parentOf(file.path));
     if (file.failure === undefined) this.#options.tally.onDone('file');
     else this.#fail(file.path, file.failure);
   }

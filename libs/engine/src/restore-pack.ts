@@ -1,10 +1,10 @@
 import type { TargetWarning } from '@holdfast/sources/target';
 import type { TargetWriter } from '@holdfast/sources/target-writer';
 import type { OpenObject } from '@holdfast/storage/local-object';
-import { segmentBytes, type BlobUnpacker } from './blob-unpacker.ts';
 import { isDamage } from './damage.ts';
 import { joinPath } from './source-node.ts';
-import { readBlobUses, type BlobUse, type FilePartUse, type WholeFileUse } from './restore-uses.ts';
+import { readBlobUses, type BlobUse } from './restore-uses.ts';
+import type { StretchUnpacker } from './stretch-unpacker.ts';
 
 /** The uses of one pack's blobs, or files that are empty and need none. */
 export interface PackToRestore {
@@ -14,6 +14,8 @@ export interface PackToRestore {
   readonly uses: Uint8Array<ArrayBuffer>;
   /** Paths of the folders that whole files go into, by their numbers. */
   readonly folders: readonly string[];
+  /** How much there is to do, to be compared with other packs'. */
+  readonly workBytes: number;
 }
 
 export interface RestoredPack {
@@ -34,11 +36,13 @@ export interface RestoredParts {
 }
 
 export interface RestoreTools {
-  readonly unpacker: BlobUnpacker;
+  readonly unpacker: StretchUnpacker;
   readonly writer: TargetWriter;
   readonly throwIfAborted: () => void;
 }
 
+/** Reads are of this size, unless a blob is longer: several chunks of a large file, which are hashed side by side. */
+const segmentBytes = 4 * 1024 * 1024;
 /** Reading on over a gap is cheaper than asking again. */
 export const maxGapBytes = 64 * 1024;
 
@@ -101,25 +105,22 @@ class PackRestore {
       this.#failAll(uses.slice(at, behind), error);
       return behind;
     }
-    for (let next = at; next < behind;) {
-      const blob = uses[next];
-      if (blob === undefined) break;
-      let plain: Uint8Array | string;
-      try {
-        plain = unpacker.unpack(blob.offset - start, blob.length, blob.plainLength, blob.id);
-      } catch (error) {
-        if (!isDamage(error)) throw error;
-        plain = `pack ${this.#pack.packId}: ${error.message}`;
-      }
-      // One blob may be wanted in many places; in the window it is opened once.
-      for (; next < behind && uses[next]?.offset === blob.offset; next++) {
-        const use = uses[next];
-        if (use === undefined) break;
-        if (typeof plain === 'string') this.#fail(use, plain);
-        else this.#write(use, plain);
-      }
-    }
+    // One blob may be wanted in many places; in the window it is opened once.
+    const firstUses: number[] = [];
+    for (let nth = at; nth < behind; nth++) if (nth === at || uses[nth]?.offset !== uses[nth - 1]?.offset) firstUses.push(nth);
+    const blobs = firstUses.flatMap((nth) => uses[nth] ?? []);
+    unpacker.unpackAll(blobs, start, (nth, plain) => this.#settle(uses, firstUses[nth] ?? behind, firstUses[nth + 1] ?? behind, plain));
     return behind;
+  }
+
+  /** The uses of one blob. */
+  #settle(uses: readonly BlobUse[], from: number, to: number, plain: Uint8Array | string): void {
+    for (let nth = from; nth < to; nth++) {
+      const use = uses[nth];
+      if (use === undefined) break;
+      if (typeof plain === 'string') this.#fail(use, `pack ${this.#pack.packId}: ${plain}`);
+      else this.#write(use, plain);
+    }
   }
 
   #write(use: BlobUse, plain: Uint8Array): void {
@@ -129,7 +130,7 @@ class PackRestore {
       writer.write(use.descriptor, plain, use.positionBytes, `file ${use.fileNumber}`);
       this.#countPart(use);
     } else {
-      writer.writeFile(this.#pathOf(use), use.node, plain);
+      writer.writeFile(this.#folderOf(use), use, plain);
       this.#filesDone++;
     }
     this.#bytesDone += plain.length;
@@ -145,7 +146,7 @@ class PackRestore {
     for (const use of uses) this.#fail(use, error.message);
   }
 
-  #countPart({ fileNumber }: FilePartUse, failure?: string): void {
+  #countPart({ fileNumber }: BlobUse, failure?: string): void {
     const parts = this.#parts.get(fileNumber);
     const firstFailure = parts?.failure ?? failure;
     this.#parts.set(fileNumber, {
@@ -154,8 +155,12 @@ class PackRestore {
     });
   }
 
-  #pathOf({ folder, node }: WholeFileUse): string {
-    return joinPath(this.#pack.folders[folder] ?? '/', node.name);
+  #folderOf({ folder }: BlobUse): string {
+    return this.#pack.folders[folder] ?? '/';
+  }
+
+  #pathOf(use: BlobUse): string {
+    return joinPath(this.#folderOf(use), use.name);
   }
 }
 

@@ -3,14 +3,16 @@ import { packName } from '@holdfast/restic-format/layout';
 import type { ThreadTargetOptions } from '@holdfast/sources/target';
 import type { TargetWriter } from '@holdfast/sources/target-writer';
 import { openObject } from '@holdfast/storage/thread-storage';
-import { createBlobUnpacker } from './blob-unpacker.ts';
 import { isDamage } from './damage.ts';
+import { LargestFirst } from './largest-first.ts';
 import { objectOfBytes } from './pack-object.ts';
 import type { Repository } from './repository.ts';
 import { restorePack, segmentOf, type PackToRestore, type RestoredPack } from './restore-pack.ts';
 import type { RestorePackCall, RestoreSessionData } from './restore-thread.ts';
 import { BlobUseWriter, readBlobUses } from './restore-uses.ts';
+import { createStretchUnpacker } from './stretch-unpacker.ts';
 import { Slots } from './slots.ts';
+import { joinPath } from './source-node.ts';
 import { leastBusy } from './threads/thread-group.ts';
 import type { ThreadPool } from './threads/thread-pool.ts';
 
@@ -42,7 +44,7 @@ export function openThreadedRestorer({ repository, pool, target, signal }: Resto
   const storage = repository.storage.threadOptions ?? null;
   const data: RestoreSessionData = { masterKeys: repository.masterKeys, storage, target };
   const group = pool.openGroup({ module: restoreModule, data, signal });
-  const slots = new Slots(group.threadCount * callsPerThread);
+  const places = new LargestFirst(group.threadCount * callsPerThread);
   let isClosed = false;
   const call = async (input: RestorePackCall): Promise<RestoredPack> => {
     if (isClosed) throw givenUp();
@@ -52,9 +54,9 @@ export function openThreadedRestorer({ repository, pool, target, signal }: Resto
     return answer as RestoredPack;
   };
   const restore = async (pack: PackToRestore): Promise<RestoredPack> => {
-    if (storage !== null || pack.packId === null) return await slots.run(() => call(pack));
+    if (storage !== null || pack.packId === null) return await places.run(pack.workBytes, () => call(pack));
     const parts = splitPack(pack).map((part) =>
-      slots.run(async () => {
+      places.run(part.pack.workBytes, async () => {
         const bytes = await loadRange(repository, part, signal);
         return typeof bytes === 'string'
           ? failedPart(part.pack, bytes)
@@ -73,7 +75,7 @@ export function openThreadedRestorer({ repository, pool, target, signal }: Resto
 /** In the calling thread, one after the other: for a little, which is done sooner than threads are up. */
 export function openInlineRestorer({ repository, signal }: RestorerOptions, writer: TargetWriter): PackRestorer {
   const storage = repository.storage.threadOptions;
-  const tools = { unpacker: createBlobUnpacker(repository.masterKeys), writer, throwIfAborted: () => {} };
+  const tools = { unpacker: createStretchUnpacker(repository.masterKeys), writer, throwIfAborted: () => {} };
   const slots = new Slots(1);
   let isClosed = false;
   const restoreNow = async (pack: PackToRestore): Promise<RestoredPack> => {
@@ -122,7 +124,7 @@ function splitPack(pack: PackToRestore): PackPart[] {
     const { end, behind } = segmentOf(uses, at, maxBroughtBytes);
     const writer = new BlobUseWriter();
     for (const use of uses.slice(at, behind)) writer.add(use);
-    const part = { packId: pack.packId ?? '', folders: pack.folders, uses: writer.take() };
+    const part = { packId: pack.packId ?? '', folders: pack.folders, uses: writer.take(), workBytes: end - (uses[at]?.offset ?? 0) };
     parts.push({ pack: part, start: uses[at]?.offset ?? 0, end });
     at = behind;
   }
@@ -152,7 +154,7 @@ function failedPart(pack: PackToRestore, reason: string): RestoredPack {
   const parts = [];
   for (const use of readBlobUses(pack.uses)) {
     if (use.kind === 'part') parts.push({ fileNumber: use.fileNumber, partCount: 1, failure: reason });
-    else failed.push({ path: `${pack.folders[use.folder] === '/' ? '' : (pack.folders[use.folder] ?? '')}/${use.node.name}`, reason });
+    else failed.push({ path: joinPath(pack.folders[use.folder] ?? '/', use.name), reason });
   }
   return { filesDone: 0, bytesDone: 0, failed, parts, warnings: [] };
 }

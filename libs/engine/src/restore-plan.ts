@@ -1,4 +1,5 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import type { PlainFile } from '@holdfast/restic-format/plain-files';
 import type { TargetNode } from '@holdfast/sources/target';
 import type { BlobIndex } from './blob-index.ts';
 import type { PackToRestore } from './restore-pack.ts';
@@ -40,6 +41,19 @@ export class RestorePlan {
     const plan = this.#planOf(place.packNumber);
     plan.uses.addWhole(place, id, plan.folderNumber(folder), node);
     this.#want(entry, place.packNumber, plan);
+  }
+
+  /** As addWhole, for a file as it was found in the text of its tree. */
+  addPlain(entry: number, ids: Uint8Array, folder: string, file: PlainFile, text: Uint8Array): void {
+    const place = this.#index.placeOf(entry);
+    const plan = this.#planOf(place.packNumber);
+    plan.uses.addPlain(place, ids, plan.folderNumber(folder), file, text);
+    this.#want(entry, place.packNumber, plan);
+  }
+
+  addPlainEmpty(folder: string, file: PlainFile, text: Uint8Array): void {
+    this.#empty.uses.addPlainEmpty(this.#empty.folderNumber(folder), file, text);
+    if (this.#empty.uses.sizeBytes >= maxEmptyBytes) this.#handOverEmpty();
   }
 
   addPart(entry: number, id: ObjectId, part: FilePart): void {
@@ -104,6 +118,6 @@ class PackPlan {
   }
 
   take(): PackToRestore {
-    return { packId: this.#packId, uses: this.uses.take(), folders: this.#folders };
+    return { packId: this.#packId, uses: this.uses.take(), folders: this.#folders, workBytes: this.uses.workBytes };
   }
 }

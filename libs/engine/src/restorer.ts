@@ -12,8 +12,9 @@ import type { OverwritePolicy } from './overwrite-policy.ts';
 import { selectPaths, type PathSelection } from './path-selection.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
-import { RestoreInto, type RestoreIntoOptions } from './restore-into.ts';
+import { RestoreInto } from './restore-into.ts';
 import { openInlineRestorer, openThreadedRestorer, restoreModule, type PackRestorer } from './restore-packs.ts';
+import { RestoreSteps } from './restore-steps.ts';
 import { RestoreTally } from './restore-tally.ts';
 import { RestoreWalk } from './restore-walk.ts';
 import { loadSnapshot, type Snapshot } from './snapshots.ts';
@@ -74,7 +75,13 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
     if (repository.storage.threadOptions !== undefined) borrowed.pool.warm(restoreModule);
     const snapshot = await loadSnapshot(repository, snapshotId, { signal });
     const { index } = await loadIndex(repository, { signal });
-    return { snapshot, index, pool: borrowed.pool };
+    const loader = createBlobLoader(repository, index);
+    const selection = selectPaths(options.select);
+    const { overwrite, deletesExtra = false } = options;
+    const steps = new RestoreSteps({ index, loader, selection, overwrite, deletesExtra });
+    // What can be tried is what threads write to: see restoreLocked. The walk only reads; nothing is made before there is a lock.
+    if (options.target.preview !== undefined) steps.goAhead(snapshot.tree, signal);
+    return { snapshot, index, loader, selection, steps, pool: borrowed.pool };
   };
   return await withSharedLock(options, prepare, (prepared, signal) => restoreLocked(options, prepared, signal));
 }
@@ -86,27 +93,27 @@ const minThreadedFiles = 2000;
 interface PreparedRestore {
   readonly snapshot: Snapshot;
   readonly index: BlobIndex;
+  readonly loader: BlobLoader;
+  readonly selection: PathSelection;
+  readonly steps: RestoreSteps;
   readonly pool: ThreadPool;
 }
 
 async function restoreLocked(options: RestoreOptions, prepared: PreparedRestore, signal: AbortSignal): Promise<RestoreResult> {
   const { repository, target, isDryRun = false, isSparse = false } = options;
-  const { snapshot, index } = prepared;
-  const loader = createBlobLoader(repository, index);
-  const selection = selectPaths(options.select);
+  const { snapshot, index, loader, selection } = prepared;
   const notFound = await findMissingPaths(loader, snapshot.tree, selection, signal);
   const tally = new RestoreTally(selection.paths === null ? snapshot.summary : undefined, options.onProgress);
   tally.onWarnings(notFound.map((path) => ({ path, reason: 'is not in the snapshot' })));
-  const walk = { index, loader, selection, signal };
   const { onDone, onBytes, onFailed } = tally;
   if (!isDryRun) await target.open();
   try {
     const threadOptions = isDryRun ? await target.preview?.() : target.threadOptions;
     if (threadOptions !== undefined) {
-      await restoreInto(options, prepared, { ...threadOptions, isSparse }, { ...walk, tally });
+      await restoreInto(options, prepared, { ...threadOptions, isSparse }, tally, signal);
     } else {
       assertNoOptions(options);
-      await new RestoreWalk({ ...walk, repository, target, onDone, onBytes, onFailed }).run(snapshot.tree);
+      await new RestoreWalk({ index, loader, selection, signal, repository, target, onDone, onBytes, onFailed }).run(snapshot.tree);
     }
     tally.onWarnings(target.warnings);
     return tally.toResult();
@@ -125,18 +132,19 @@ function assertNoOptions({ overwrite, deletesExtra, isDryRun, isSparse }: Restor
 
 async function restoreInto(
   options: RestoreOptions,
-  { snapshot: { tree, summary }, pool }: PreparedRestore,
+  { snapshot: { tree, summary }, index, steps, pool }: PreparedRestore,
   target: ThreadTargetOptions,
-  walk: Pick<RestoreIntoOptions, 'index' | 'loader' | 'selection' | 'signal' | 'tally'>,
+  tally: RestoreTally,
+  signal: AbortSignal,
 ): Promise<void> {
   const isSmall =
     options.pool === undefined &&
     summary !== undefined &&
     summary.totalBytesProcessed < minThreadedBytes &&
     summary.totalFilesProcessed < minThreadedFiles;
-  const { repository, overwrite, deletesExtra = false, isDryRun = false } = options;
+  const { repository, overwrite, isDryRun = false } = options;
   const writer = isDryRun ? new DryWriter(target) : openThreadTarget(target);
-  const restorerOptions = { repository, pool, target, signal: walk.signal };
+  const restorerOptions = { repository, pool, target, signal };
   const openRestorer = (): PackRestorer => {
     if (isDryRun) return openDryRestorer();
     return isSmall ? openInlineRestorer(restorerOptions, writer) : openThreadedRestorer(restorerOptions);
@@ -144,7 +152,7 @@ async function restoreInto(
   try {
     await using restorer = openRestorer();
     const policy = overwrite === undefined ? {} : { overwrite };
-    await new RestoreInto({ ...walk, ...policy, deletesExtra, isDryRun, writer, restorer }).run(tree);
+    await new RestoreInto({ index, signal, steps, ...policy, isDryRun, writer, restorer, tally }).run(tree);
   } finally {
     writer.close();
   }

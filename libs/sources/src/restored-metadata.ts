@@ -2,7 +2,7 @@ import { chmodSync, constants, fchmodSync, fchownSync, futimesSync, lchownSync, 
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { loadSystemCalls } from './system-calls.ts';
 import type { SystemPath } from './system-path.ts';
-import type { TargetNode } from './target.ts';
+import type { FileTimes, TargetNode } from './target.ts';
 
 /**
  * Owner, attributes, mode and times of what a recovery has written, in this order: a change of owner takes set-user-id bits
@@ -54,6 +54,26 @@ function setTimes(node: TargetNode, { descriptor, path }: MetadataPlace): void {
   else futimesSync(descriptor, accessed, modified);
 }
 
+/** The times of an open file alone. What could not be set is told to `warn`. */
+export function setFileTimes(times: FileTimes, descriptor: number, warn: (reason: string) => void): void {
+  const calls = loadSystemCalls();
+  try {
+    if (calls !== undefined) return calls.setOpenFileTimespecs(descriptor, times);
+    futimesSync(
+      descriptor,
+      timeOf(nsOfTime(times.accessedSeconds, times.accessedNs)),
+      timeOf(nsOfTime(times.modifiedSeconds, times.modifiedNs)),
+    );
+  } catch (error) {
+    warn(`times not set (${errnoOrThrow(error)})`);
+  }
+}
+
+/** As one number. */
+export function nsOfTime(seconds: number, ns: number): bigint {
+  return BigInt(seconds) * 1_000_000_000n + BigInt(ns);
+}
+
 /** For node:fs, which takes a negative number of seconds for the present time, but not a date before 1970. */
 function timeOf(ns: bigint): number | Date {
   return ns < 0n ? new Date(Number(ns / 1_000_000n)) : secondsOf(ns);
@@ -63,10 +83,14 @@ function attempt(place: MetadataPlace, what: string, set: () => void): void {
   try {
     set();
   } catch (error) {
-    const errno = errnoCode(error);
-    if (errno === undefined) throw error;
-    place.warn(`${what} not set (${errno})`);
+    place.warn(`${what} not set (${errnoOrThrow(error)})`);
   }
+}
+
+function errnoOrThrow(error: unknown): string {
+  const errno = errnoCode(error);
+  if (errno === undefined) throw error;
+  return errno;
 }
 
 /**

@@ -12,18 +12,22 @@ const maxNameLengthBytes = 255;
 export function placeBelow(root: string, path: string, nodeName?: string): string {
   const names = path.split('/');
   const isSafe = path.startsWith('/') && names.slice(1).every(isPlainName) && (nodeName === undefined || names.at(-1) === nodeName);
-  if (!isSafe) {
-    throw new HoldfastError('path_outside_roots', `the snapshot holds a name that leads elsewhere: ${JSON.stringify(path)}`, {
-      hint: 'do not trust this snapshot: no file system gives such a name',
-      context: { path },
-    });
-  }
+  if (!isSafe) throw outsideError(path);
   // Every name is plain: joining has nothing left to make regular.
   return root === '/' ? path : root + path;
 }
 
-function isPlainName(name: string): boolean {
-  if (name === '' || name === '.' || name === '..' || name.includes('\0')) return false;
+/** What is thrown for a path that is not made of plain names. */
+export function outsideError(path: string): HoldfastError {
+  return new HoldfastError('path_outside_roots', `the snapshot holds a name that leads elsewhere: ${JSON.stringify(path)}`, {
+    hint: 'do not trust this snapshot: no file system gives such a name',
+    context: { path },
+  });
+}
+
+/** Whether it is the name of something in a folder, and of nothing else. */
+export function isPlainName(name: string): boolean {
+  if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) return false;
   // A UTF-16 unit is three bytes at most.
   return name.length * 3 <= maxNameLengthBytes || lengthBytes(name) <= maxNameLengthBytes;
 }

@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { constants } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import type { SystemPath } from './system-path.ts';
+import type { FileTimes } from './target.ts';
 
 /**
  * Calls of the C library that node:fs does not have: times to the nanosecond, device nodes and fifos, extended attributes.
@@ -13,6 +14,8 @@ export interface SystemCalls {
   /** Errors: an Error with the errno's name as its code, here and below. */
   setTimes(path: SystemPath, accessedNs: bigint, modifiedNs: bigint): void;
   setOpenFileTimes(fileDescriptor: number, accessedNs: bigint, modifiedNs: bigint): void;
+  /** The same for times that are taken apart already. */
+  setOpenFileTimespecs(fileDescriptor: number, times: FileTimes): void;
   /** `mode` with its type bits. */
   makeNode(path: SystemPath, mode: number, device: bigint): void;
   /** Names that are not UTF-8, which a tree cannot hold, are counted apart. */
@@ -109,6 +112,11 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
     setOpenFileTimes: (fileDescriptor, accessedNs, modifiedNs) => {
       checked(functions.futimens(fileDescriptor, timespecs(accessedNs, modifiedNs)), 'futimens');
     },
+    setOpenFileTimespecs: (fileDescriptor, { accessedSeconds, accessedNs, modifiedSeconds, modifiedNs }) => {
+      setTimespecWords(0, accessedSeconds, accessedNs);
+      setTimespecWords(4, modifiedSeconds, modifiedNs);
+      checked(functions.futimens(fileDescriptor, timesBytes), 'futimens');
+    },
     makeNode: (path, mode, device) => {
       checked(functions.mknod(cString(path), mode, device), 'mknod');
     },
@@ -149,6 +157,7 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
 
 const times = new BigInt64Array(4);
 const timesBytes = Buffer.from(times.buffer);
+const timesWords = new Int32Array(times.buffer);
 
 /** Two of struct timespec: seconds and nanoseconds within the second, eight bytes each. Good until the next call. */
 function timespecs(accessedNs: bigint, modifiedNs: bigint): Buffer {
@@ -162,6 +171,14 @@ function setTimespec(at: number, ns: bigint): void {
   const withinSecondNs = rest < 0n ? rest + nsPerSecond : rest;
   times[at] = (ns - withinSecondNs) / nsPerSecond;
   times[at + 1] = withinSecondNs;
+}
+
+/** The lower half first. */
+function setTimespecWords(at: number, seconds: number, ns: number): void {
+  timesWords[at] = seconds;
+  timesWords[at + 1] = Math.floor(seconds / 2 ** 32);
+  timesWords[at + 2] = ns;
+  timesWords[at + 3] = 0;
 }
 
 const noNames: AttributeNames = { names: [], unnamableCount: 0 };

@@ -14,18 +14,18 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { writingError } from './file-system-error.ts';
-import { setMetadata, typeBitsOf } from './restored-metadata.ts';
-import { placeBelow } from './snapshot-path.ts';
+import { nsOfTime, setFileTimes, setMetadata, typeBitsOf } from './restored-metadata.ts';
+import { isPlainName, outsideError, placeBelow } from './snapshot-path.ts';
 import { loadSystemCalls } from './system-calls.ts';
 import { removeEntries } from './remove-entries.ts';
 import { dataRuns } from './sparse-runs.ts';
 import { pathFromBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
-import type { TargetNode, TargetWarning, ThreadTargetOptions } from './target.ts';
-import { openBlockingFolder, type BlockingFolder } from './verified-folder.ts';
+import { TargetFolders, type TargetFolder } from './target-folders.ts';
+import type { NewFile, TargetNode, TargetWarning, ThreadTargetOptions } from './target.ts';
+import { openFolderIn } from './verified-folder.ts';
 
 /**
  * Writes into the folder of a file system target, with calls that block the thread: for the small files of a recovery a call that
@@ -42,24 +42,25 @@ const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | 
 const keepFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Beyond it the list only takes memory: whoever gets as many looks for one cause. */
 const maxWarningsListed = 10_000;
-/** Folders that stay open, each a descriptor. */
-const maxOpenFolders = 64;
+/** Beyond rwx: set-user-id and what else creation does not give. */
+const specialBits = 0o7000;
 
 export class TargetWriter {
   #warnings: TargetWarning[] = [];
   readonly #root: string;
   readonly #overwrite: boolean;
   readonly #isSparse: boolean;
-  readonly #uid = process.geteuid?.();
-  readonly #gid = process.getegid?.();
+  /** -1, which nobody has, where there are no users. */
+  readonly #uid = process.geteuid?.() ?? -1;
+  readonly #gid = process.getegid?.() ?? -1;
   readonly #isRoot = this.#uid === 0;
   readonly #ownersWarned: Int32Array;
-  /** Least recently used first. */
-  readonly #folders = new Map<string, BlockingFolder>();
+  readonly #folders: TargetFolders;
 
   constructor({ root, overwrite, ownersWarned, isSparse = false }: ThreadTargetOptions) {
     this.#isSparse = isSparse;
     this.#root = root;
+    this.#folders = new TargetFolders(root);
     this.#overwrite = overwrite;
     this.#ownersWarned = new Int32Array(ownersWarned);
   }
@@ -109,14 +110,14 @@ export class TargetWriter {
   /** False when a folder was there. */
   makeDirectory(path: string, node: TargetNode): boolean {
     if (path === '/') return false;
-    return this.#within(path, node.name, (folder, name) => {
+    return this.#folders.within(path, node.name, (folder, name) => {
       const isMade = this.#createReplacing(folder, name, path, (place) => {
         mkdirSync(place, { mode: unfinishedFolderMode });
         return true;
       });
       if (isMade === true) return true;
       // A folder of that name is as good; it only has to let us write.
-      const existing = openBlockingFolder(posix.join(folder.path, name));
+      const existing = openFolderIn(folder, name);
       try {
         const { mode } = fstatSync(existing.descriptor);
         if ((mode & unfinishedFolderMode) !== unfinishedFolderMode) fchmodSync(existing.descriptor, (mode & 0o7777) | unfinishedFolderMode);
@@ -129,8 +130,8 @@ export class TargetWriter {
 
   finishDirectory(path: string, node: TargetNode): void {
     if (path === '/') return;
-    this.#within(path, node.name, (folder, name) => {
-      const finished = openBlockingFolder(posix.join(folder.path, name));
+    this.#folders.within(path, node.name, (folder, name) => {
+      const finished = openFolderIn(folder, name);
       try {
         this.#setMetadata(path, node, folder.at(name), finished.descriptor);
       } finally {
@@ -139,25 +140,32 @@ export class TargetWriter {
     });
   }
 
-  /** A whole file in one go; when it throws, there is none. */
-  writeFile(path: string, node: TargetNode, bytes: Uint8Array): void {
-    this.#within(path, node.name, (folder, name) => {
-      const descriptor = this.#create(folder, name, path);
+  /** A whole file in one go, in the folder at a path of the snapshot; when it throws, there is none. */
+  writeFile(folderPath: string, file: NewFile, bytes: Uint8Array): void {
+    if (!isPlainName(file.name)) throw outsideError(pathIn(folderPath, file.name));
+    const folder = this.#folders.enter(folderPath);
+    try {
+      // Owner and mode are those of its creation, where nobody can see the difference.
+      const isGiven = this.#isOwn(file) && (file.mode & specialBits) === 0 && folder.isPrivateTo(this.#uid);
+      const descriptor = this.#open(folder, folderPath, file.name, isGiven ? file.mode : unfinishedFileMode);
       try {
-        this.write(descriptor, bytes, 0, path);
-        this.#finish(path, node, descriptor, { folder, name, writtenBytes: bytes.length });
+        this.#fill(folder, folderPath, file, bytes, descriptor, isGiven);
       } catch (error) {
-        rmSync(folder.at(name), { force: true });
+        rmSync(folder.at(file.name), { force: true });
         throw error;
       } finally {
         closeSync(descriptor);
       }
-    });
+    } catch (error) {
+      throw writingError(error, pathIn(folderPath, file.name));
+    } finally {
+      this.#folders.leave(folder);
+    }
   }
 
   /** An empty file that is open for writing, for `write` and `finishFile`; the caller closes it. */
   createFile(path: string, node: TargetNode): number {
-    return this.#within(path, node.name, (folder, name) => this.#create(folder, name, path));
+    return this.#folders.within(path, node.name, (folder, name) => this.#create(folder, name, path));
   }
 
   write(descriptor: number, bytes: Uint8Array, positionBytes: number, path: string): void {
@@ -177,13 +185,13 @@ export class TargetWriter {
 
   /** Lengthens the file to its size when less was written, then sets owner, mode and times. */
   finishFile(path: string, node: TargetNode, descriptor: number): void {
-    this.#within(path, node.name, (folder, name) => {
+    this.#folders.within(path, node.name, (folder, name) => {
       this.#finish(path, node, descriptor, { folder, name, writtenBytes: fstatSync(descriptor).size });
     });
   }
 
   removeFile(path: string): void {
-    this.#within(path, undefined, (folder, name) => rmSync(folder.at(name), { force: true }));
+    this.#folders.within(path, undefined, (folder, name) => rmSync(folder.at(name), { force: true }));
   }
 
   /** Removes what the folder holds under other names than these; gives how many entries that were, those below not counted. */
@@ -197,7 +205,7 @@ export class TargetWriter {
   }
 
   makeNode(path: string, node: TargetNode): void {
-    this.#within(path, node.name, (folder, name) => {
+    this.#folders.within(path, node.name, (folder, name) => {
       const make = this.#makerOf(node);
       if (make === undefined) return this.#warn(path, `a ${node.type} is not recovered here`);
       if (this.#createReplacing(folder, name, path, make) === undefined) throw inTheWay(path);
@@ -206,9 +214,9 @@ export class TargetWriter {
   }
 
   makeHardLink(path: string, existingPath: string): void {
-    this.#within(existingPath, undefined, (from, existingName) => {
+    this.#folders.within(existingPath, undefined, (from, existingName) => {
       const existing = from.at(existingName);
-      this.#within(path, undefined, (to, name) => {
+      this.#folders.within(path, undefined, (to, name) => {
         const isMade = this.#createReplacing(to, name, path, (place) => {
           linkSync(existing, place);
           return true;
@@ -220,57 +228,47 @@ export class TargetWriter {
 
   /** Closes the folders. */
   close(): void {
-    for (const folder of this.#folders.values()) folder.close();
-    this.#folders.clear();
+    this.#folders.close();
   }
 
-  /** As #within; undefined when `work` or the way there comes upon nothing. */
-  #ifThere<T>(path: string, work: (folder: BlockingFolder, name: string) => T): T | undefined {
+  /** As within; undefined when `work` or the way there comes upon nothing. */
+  #ifThere<T>(path: string, work: (folder: TargetFolder, name: string) => T): T | undefined {
     try {
-      return this.#within(path, undefined, work);
+      return this.#folders.within(path, undefined, work);
     } catch (error) {
       if (error instanceof HoldfastError && error.context['errno'] === 'ENOENT') return undefined;
       throw error;
     }
   }
 
-  /** Runs `work` in the folder that holds `path`, opened with no link followed. */
-  #within<T>(path: string, nodeName: string | undefined, work: (folder: BlockingFolder, name: string) => T): T {
-    const place = placeBelow(this.#root, path, nodeName);
+  #open(folder: TargetFolder, folderPath: string, name: string, mode: number): number {
     try {
-      // The place is regular: there is nothing that posix.dirname would have to look for.
-      const slash = place.lastIndexOf('/');
-      const folder = this.#openFolder(slash === 0 ? '/' : place.slice(0, slash));
-      try {
-        return work(folder, place.slice(slash + 1));
-      } finally {
-        // Nobody but the kernel vouches for it beyond this call.
-        if (!folder.isByDescriptor) folder.close();
-      }
+      return openSync(folder.at(name), createFlags, mode);
     } catch (error) {
-      throw writingError(error, place);
+      if (errnoCode(error) !== 'EEXIST') throw error;
     }
+    const path = pathIn(folderPath, name);
+    const descriptor = this.#createReplacing(folder, name, path, (place) => openSync(place, createFlags, mode));
+    if (descriptor === undefined) throw inTheWay(path);
+    return descriptor;
   }
 
-  #openFolder(path: string): BlockingFolder {
-    const open = this.#folders.get(path);
-    if (open !== undefined) {
-      this.#folders.delete(path);
-      this.#folders.set(path, open);
-      return open;
-    }
-    const folder = openBlockingFolder(path);
-    if (!folder.isByDescriptor) return folder;
-    this.#folders.set(path, folder);
-    for (const [oldest, leastUsed] of this.#folders) {
-      if (this.#folders.size <= maxOpenFolders) break;
-      this.#folders.delete(oldest);
-      leastUsed.close();
-    }
-    return folder;
+  /** Content, owner, mode and times of a new file. */
+  #fill(folder: TargetFolder, folderPath: string, file: NewFile, bytes: Uint8Array, descriptor: number, isGiven: boolean): void {
+    const path = pathIn(folderPath, file.name);
+    if (bytes.length > 0) this.write(descriptor, bytes, 0, path);
+    if (file.sizeBytes > bytes.length) ftruncateSync(descriptor, file.sizeBytes);
+    if (isGiven && folder.hasGiven(descriptor, file.mode, this.#uid, this.#gid))
+      setFileTimes(file, descriptor, (reason) => this.#warn(path, reason));
+    else this.#setMetadata(path, nodeOfFile(file), folder.at(file.name), descriptor);
   }
 
-  #create(folder: BlockingFolder, name: string, path: string): number {
+  /** Whether the process's user and group are the owner. */
+  #isOwn({ uid, gid, extendedAttributes }: NewFile): boolean {
+    return uid === this.#uid && gid === this.#gid && extendedAttributes === undefined;
+  }
+
+  #create(folder: TargetFolder, name: string, path: string): number {
     const descriptor = this.#createReplacing(folder, name, path, (place) => openSync(place, createFlags, unfinishedFileMode));
     if (descriptor === undefined) throw inTheWay(path);
     return descriptor;
@@ -283,7 +281,7 @@ export class TargetWriter {
   }
 
   /** What `create` gives; undefined when a folder is in the way. Anything else in the way is removed first, or refused. */
-  #createReplacing<T>(folder: BlockingFolder, name: string, path: string, create: (place: SystemPath) => T): T | undefined {
+  #createReplacing<T>(folder: TargetFolder, name: string, path: string, create: (place: SystemPath) => T): T | undefined {
     const place = folder.at(name);
     try {
       return create(place);
@@ -338,9 +336,29 @@ export interface ExistingEntry {
 }
 
 interface WrittenFile {
-  readonly folder: BlockingFolder;
+  readonly folder: TargetFolder;
   readonly name: string;
   readonly writtenBytes: number;
+}
+
+/** The path of a name in a folder of the snapshot. */
+function pathIn(folderPath: string, name: string): string {
+  return folderPath === '/' ? `/${name}` : `${folderPath}/${name}`;
+}
+
+function nodeOfFile(file: NewFile): TargetNode {
+  const { name, mode, uid, gid, sizeBytes, extendedAttributes, accessedSeconds, accessedNs, modifiedSeconds, modifiedNs } = file;
+  return {
+    name,
+    type: 'file',
+    mode,
+    uid,
+    gid,
+    sizeBytes,
+    accessedNs: nsOfTime(accessedSeconds, accessedNs),
+    modifiedNs: nsOfTime(modifiedSeconds, modifiedNs),
+    ...(extendedAttributes === undefined ? {} : { extendedAttributes }),
+  };
 }
 
 function inTheWay(path: string): HoldfastError {

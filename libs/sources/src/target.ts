@@ -50,6 +50,19 @@ export type TargetNode = Pick<
   'name' | 'type' | 'mode' | 'modifiedNs' | 'accessedNs' | 'uid' | 'gid' | 'sizeBytes' | 'linkTarget' | 'device' | 'extendedAttributes'
 >;
 
+/** Times as the system has them: seconds since 1970, and the nanoseconds that are left, from 0 to 999,999,999. */
+export interface FileTimes {
+  readonly accessedSeconds: number;
+  readonly accessedNs: number;
+  readonly modifiedSeconds: number;
+  readonly modifiedNs: number;
+}
+
+/** A regular file that is written in one go. */
+export interface NewFile extends Pick<TargetNode, 'name' | 'mode' | 'uid' | 'gid' | 'sizeBytes'>, FileTimes {
+  readonly extendedAttributes?: ReadonlyMap<string, Uint8Array> | undefined;
+}
+
 export interface TargetWarning {
   readonly path: string;
   readonly reason: string;

@@ -146,14 +146,24 @@ export function openBlockingFolder(path: string): BlockingFolder {
       descriptor = next;
       isByDescriptor = true;
     }
-    const opened = descriptor;
-    const base = isByDescriptor ? pathOfDescriptor(opened) : path;
-    const at = (name: string): SystemPath => toSystemPath(base === '/' ? `/${name}` : `${base}/${name}`);
-    return { path, descriptor: opened, isByDescriptor, at, close: () => closeSync(opened) };
+    return blockingFolderOf(path, descriptor, isByDescriptor);
   } catch (error) {
     closeSync(descriptor);
     throw error;
   }
+}
+
+/** The folder of that name in an open one, which vouches for it: no symlink can be on the way. Errors: as openBlockingFolder. */
+export function openFolderIn(folder: BlockingFolder, name: string): BlockingFolder {
+  const path = posix.join(folder.path, name);
+  if (!folder.isByDescriptor) return openBlockingFolder(path);
+  return blockingFolderOf(path, openSync(folder.at(name), folderFlags), true);
+}
+
+function blockingFolderOf(path: string, descriptor: number, isByDescriptor: boolean): BlockingFolder {
+  const base = isByDescriptor ? pathOfDescriptor(descriptor) : path;
+  const at = (name: string): SystemPath => toSystemPath(base === '/' ? `/${name}` : `${base}/${name}`);
+  return { path, descriptor, isByDescriptor, at, close: () => closeSync(descriptor) };
 }
 
 /** As verifyPath. */

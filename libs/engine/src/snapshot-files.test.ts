@@ -60,7 +60,9 @@ describe('the files of a snapshot', () => {
   it('that are damaged are never given', async () => {
     const storage = openMemoryStorage();
     const damage = async (): Promise<void> => {
-      for await (const { name } of storage.list('data/')) {
+      const names: string[] = [];
+      for await (const { name } of storage.list('data/')) names.push(name);
+      for (const name of names) {
         const bytes = await storage.get(name);
         await storage.delete(name);
         await storage.put(name, bytes.with(bytes.length >> 1, (bytes[bytes.length >> 1] ?? 0) ^ 1));

@@ -53,6 +53,8 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'sources/source-options',
       'sources/recovery-options',
       'sources/allowed-roots',
+      'sources/postgresql/connection-options',
+      'sources/postgresql/database-hosts',
       'storage/storage-options',
     ],
   },

@@ -2,7 +2,8 @@ import { assertSchedule, isTimeZone } from '@holdfast/policy/schedule';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { isCompressionContradictory, type BackupOptions } from '@holdfast/jobs/backup-options';
 import { isInsideRoots } from '@holdfast/sources/allowed-roots';
-import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
+import { isAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
+import { builtSourceMethods, sourceMethods, sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
 import { storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
 import type { ApiConfig } from './config.ts';
 import { fieldError, type FieldError } from './problem.ts';
@@ -18,8 +19,8 @@ export const builtStorageLocations: readonly string[] = storageOptionsSchema.opt
 export const builtRecoveryTypes: readonly string[] = ['full', 'selective'];
 /** What a backup type reads; it is built when that source is. */
 const sourceTypeByBackupType = {
-  database_full: 'database',
-  database_incremental: 'database',
+  database_full: 'postgresql',
+  database_incremental: 'postgresql_wal',
   file_system: 'file_system',
   application_data: 'application_data',
   configuration: 'configuration',
@@ -34,9 +35,19 @@ export function refuseUnbuilt(body: unknown, field: string, known: readonly stri
   throw fieldError('type_not_supported', [{ field, message: `${value} is not supported yet; there is: ${built.join(', ')}` }]);
 }
 
+/** The same for what a source's `method` names. Code: type_not_supported. */
+export function refuseUnbuiltMethod(body: unknown): void {
+  const source: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'source') : undefined;
+  const method: unknown = typeof source === 'object' && source !== null ? Reflect.get(source, 'method') : undefined;
+  if (typeof method !== 'string' || !sourceMethods.some((known) => known === method) || builtSourceMethods.includes(method)) return;
+  const message = `${method} is not supported yet; there is: ${builtSourceMethods.join(', ')}`;
+  throw fieldError('type_not_supported', [{ field: 'source.method', message }]);
+}
+
 export interface CheckedConfig {
   readonly backupType: BackupType;
   readonly source: SourceOptions;
+  readonly sourcePassword: string | null | undefined;
   readonly schedule: string | null;
   readonly timeZone: string;
   readonly compressionEnabled: boolean;
@@ -48,10 +59,11 @@ export interface CheckedConfig {
 }
 
 /**
- * What no single field shows: types that belong together, the schedule, and paths inside the roots (their text only; the worker looks
- * through symlinks). Codes: request_invalid, schedule_invalid, path_outside_roots.
+ * What no single field shows: types that belong together, the schedule, paths inside the roots (their text only; the worker looks
+ * through symlinks), and servers among the allowed ones. Codes: request_invalid, schedule_invalid, path_outside_roots,
+ * postgresql_host_not_allowed.
  */
-export function checkConfig(config: CheckedConfig, roots: Pick<ApiConfig, 'sourceRoots' | 'storageRoots'>): void {
+export function checkConfig(config: CheckedConfig, settings: Pick<ApiConfig, 'sourceRoots' | 'storageRoots' | 'databaseHosts'>): void {
   const mismatches: FieldError[] = [];
   const sourceType = sourceTypeByBackupType[config.backupType];
   if (config.source.type !== sourceType) {
@@ -63,17 +75,37 @@ export function checkConfig(config: CheckedConfig, roots: Pick<ApiConfig, 'sourc
   if (!config.encryptionEnabled && config.encryptionKey !== undefined) {
     mismatches.push({ field: 'encryptionKey', message: 'is given while encryptionEnabled is false; leave it out, or turn encryption on' });
   }
+  if (config.source.type !== 'postgresql' && typeof config.sourcePassword === 'string') {
+    mismatches.push({ field: 'sourcePassword', message: 'is for a source that is a server; leave it out' });
+  }
   if (isCompressionContradictory(config.compressionEnabled, config.options)) {
     mismatches.push({ field: 'options.compression', message: 'must be off or left out while compressionEnabled is false' });
   }
   refuse('request_invalid', mismatches);
   checkSchedule(config.schedule, config.timeZone);
+  checkSource(config.source, settings);
+  refuse('path_outside_roots', outside('storageOptions.path', config.storageOptions.path, settings.storageRoots, 'HOLDFAST_STORAGE_ROOTS'));
+}
+
+function checkSource(source: SourceOptions, { sourceRoots, databaseHosts }: Pick<ApiConfig, 'sourceRoots' | 'databaseHosts'>): void {
+  if (source.type === 'postgresql') return checkDatabaseHost('source.connection.host', source.connection, { databaseHosts });
+  const setting = 'HOLDFAST_SOURCE_ROOTS';
   refuse('path_outside_roots', [
-    ...config.source.paths.flatMap((path, index) => outside(`source.paths.${index}`, path, roots.sourceRoots, 'HOLDFAST_SOURCE_ROOTS')),
-    ...(config.source.excludeFiles ?? []).flatMap((path, index) =>
-      outside(`source.excludeFiles.${index}`, path, roots.sourceRoots, 'HOLDFAST_SOURCE_ROOTS'),
-    ),
-    ...outside('storageOptions.path', config.storageOptions.path, roots.storageRoots, 'HOLDFAST_STORAGE_ROOTS'),
+    ...source.paths.flatMap((path, index) => outside(`source.paths.${index}`, path, sourceRoots, setting)),
+    ...(source.excludeFiles ?? []).flatMap((path, index) => outside(`source.excludeFiles.${index}`, path, sourceRoots, setting)),
+  ]);
+}
+
+/** Code: postgresql_host_not_allowed. */
+export function checkDatabaseHost(
+  field: string,
+  connection: { readonly host: string; readonly port: number },
+  { databaseHosts }: Pick<ApiConfig, 'databaseHosts'>,
+): void {
+  if (isAllowedHost(connection, databaseHosts)) return;
+  const remedy = databaseHosts.length === 0 ? 'no server is; the operator sets' : 'choose another, or let the operator extend';
+  throw fieldError('postgresql_host_not_allowed', [
+    { field, message: `${connection.host}:${connection.port} is not among the allowed servers: ${remedy} HOLDFAST_DATABASE_HOSTS` },
   ]);
 }
 

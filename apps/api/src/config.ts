@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
 import { readSettings, readWith, type Environment } from '@holdfast/settings/read-settings';
 import {
+  databaseHostsMessage,
+  databaseHostsSetting,
   databaseUrlSetting,
   graceSecondsSetting,
   logLevelSetting,
@@ -14,12 +16,14 @@ import {
   rootsSetting,
 } from '@holdfast/settings/settings-schemas';
 import { parseRoots } from '@holdfast/sources/allowed-roots';
+import { parseDatabaseHosts, type HostPattern } from '@holdfast/sources/postgresql/database-hosts';
 
 /** HS256 is as strong as its secret; below the hash's own length it can be searched for. */
 const jwtSecretMinChars = 32;
 const rateLimitMaxPerMinute = 1_000_000;
 
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
+const databaseHosts = databaseHostsSetting.transform(readWith(parseDatabaseHosts, databaseHostsMessage));
 
 /** IP addresses and networks in CIDR form; what is none is refused here and not at the first request. */
 const proxiesSetting = z
@@ -53,6 +57,7 @@ export const apiSettingsSchema = z.object({
   HOLDFAST_SOURCE_ROOTS: roots,
   HOLDFAST_STORAGE_ROOTS: roots,
   HOLDFAST_TARGET_ROOTS: roots,
+  HOLDFAST_DATABASE_HOSTS: databaseHosts,
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   HOLDFAST_RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).max(rateLimitMaxPerMinute).default(600),
   HOLDFAST_TRUSTED_PROXIES: proxiesSetting,
@@ -71,6 +76,8 @@ export interface ApiConfig {
   readonly sourceRoots: readonly string[];
   readonly storageRoots: readonly string[];
   readonly targetRoots: readonly string[];
+  /** Database servers that may be backed up and recovered to. */
+  readonly databaseHosts: readonly HostPattern[];
   readonly shutdownGraceMs: number;
   readonly rateLimitPerMinute: number;
   /** Addresses and networks whose X-Forwarded-* headers are believed. */
@@ -92,6 +99,7 @@ export function readApiConfig(environment: Environment): ApiConfig {
     sourceRoots: settings.HOLDFAST_SOURCE_ROOTS,
     storageRoots: settings.HOLDFAST_STORAGE_ROOTS,
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
+    databaseHosts: settings.HOLDFAST_DATABASE_HOSTS,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     rateLimitPerMinute: settings.HOLDFAST_RATE_LIMIT_PER_MINUTE,
     trustedProxies: settings.HOLDFAST_TRUSTED_PROXIES,

@@ -67,13 +67,18 @@ async function enqueue(
   }
 }
 
-/** Two requests are the same when method, path and checked body are. */
+/** Fields whose value is in no hash that is kept: whoever reads the row could try passwords against it. */
+const secretFields: ReadonlySet<string> = new Set(['targetPassword']);
+
+/** Two requests are the same when method, path and checked body are, secrets aside. */
 function idempotencyOf(request: FastifyRequest): IdempotencyRequest | null {
   const key = request.headers['idempotency-key'];
   if (typeof key !== 'string') return null;
   const path = request.url.split('?', 1)[0] ?? '';
   const requestHash = createHash('sha256')
-    .update(`${request.method} ${path}\n${JSON.stringify(request.body ?? {})}`)
+    .update(
+      `${request.method} ${path}\n${JSON.stringify(request.body ?? {}, (name, value: unknown) => (secretFields.has(name) ? '' : value))}`,
+    )
     .digest('hex');
   return { scope: callerOrThrow(request).subject, key, requestHash };
 }

@@ -3,9 +3,12 @@ import { join } from 'node:path';
 import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
 import { assertSchedule } from '@holdfast/policy/schedule';
 import { parseRoots } from '@holdfast/sources/allowed-roots';
+import { parseDatabaseHosts, type HostPattern } from '@holdfast/sources/postgresql/database-hosts';
 import { readSettings, readWith, type Environment } from '@holdfast/settings/read-settings';
 import {
   absoluteFolderSetting,
+  databaseHostsMessage,
+  databaseHostsSetting,
   databaseUrlSetting,
   graceSecondsSetting,
   logLevelSetting,
@@ -25,6 +28,10 @@ export interface WorkerConfig {
   readonly sourceRoots: readonly string[];
   readonly storageRoots: readonly string[];
   readonly targetRoots: readonly string[];
+  /** Database servers that may be backed up and recovered to. */
+  readonly databaseHosts: readonly HostPattern[];
+  /** Folders of pg_dump, pg_dumpall and psql; none to look for them. */
+  readonly postgresqlBinFolders: readonly string[];
   /** Restore tests are made here and removed again. */
   readonly scratchDir: string;
   /** Runs at a time of each queue. */
@@ -39,6 +46,7 @@ export interface WorkerConfig {
 /** A worker is one process with a bounded memory; more work at a time is what more workers are for. */
 const maxConcurrency = 32;
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
+const databaseHosts = databaseHostsSetting.transform(readWith(parseDatabaseHosts, databaseHostsMessage));
 
 export const workerEnvironmentSchema = z.object({
   DATABASE_URL: databaseUrlSetting,
@@ -47,6 +55,8 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_SOURCE_ROOTS: roots,
   HOLDFAST_STORAGE_ROOTS: roots,
   HOLDFAST_TARGET_ROOTS: roots,
+  HOLDFAST_DATABASE_HOSTS: databaseHosts,
+  HOLDFAST_POSTGRESQL_BIN: roots,
   HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
   HOLDFAST_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(maxConcurrency).default(2),
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
@@ -65,6 +75,8 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     sourceRoots: settings.HOLDFAST_SOURCE_ROOTS,
     storageRoots: settings.HOLDFAST_STORAGE_ROOTS,
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
+    databaseHosts: settings.HOLDFAST_DATABASE_HOSTS,
+    postgresqlBinFolders: settings.HOLDFAST_POSTGRESQL_BIN,
     scratchDir: settings.HOLDFAST_SCRATCH_DIR ?? join(tmpdir(), 'holdfast-scratch'),
     concurrency: settings.HOLDFAST_WORKER_CONCURRENCY,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,

@@ -5,10 +5,10 @@ import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import { findOrCreateRepository } from './repositories.ts';
 import { found, inScope, type Scope } from './scope.ts';
-import { seal, type MasterKey } from './sealed-secret.ts';
+import { seal, unseal, type MasterKey } from './sealed-secret.ts';
 
-/** A config as it may be shown: without its key. */
-export type BackupConfigRow = Omit<BackupConfig, 'encryptionKey'>;
+/** A config as it may be shown: without its secrets. */
+export type BackupConfigRow = Omit<BackupConfig, 'encryptionKey' | 'sealedSourcePassword'>;
 
 /** Values are validated by the caller: cron, zone, source, storage and backup options, and that their types fit. */
 export interface BackupConfigInput {
@@ -16,6 +16,8 @@ export interface BackupConfigInput {
   readonly name: string;
   readonly backupType: BackupType;
   readonly source: JsonObject;
+  /** The password for the source's server, null for none; as it was when absent. */
+  readonly sourcePassword?: SourcePassword | null | undefined;
   readonly schedule?: string | null | undefined;
   readonly timeZone?: string | undefined;
   readonly retentionDays: number;
@@ -32,7 +34,14 @@ export interface BackupConfigInput {
   readonly isActive?: boolean | undefined;
 }
 
-const omit = { encryptionKey: true } as const;
+export interface SourcePassword {
+  /** The server and account that it is for; it opens for no other. Holds no secret. */
+  readonly place: string;
+  readonly password: string;
+}
+
+export const secretConfigColumns = { encryptionKey: true, sealedSourcePassword: true } as const;
+const omit = secretConfigColumns;
 
 /** Makes a config and, when it is the first at its place, the repository's row. Codes: not_found (entity), conflict (password). */
 export async function createBackupConfig(
@@ -62,6 +71,20 @@ export async function updateBackupConfig(
   const config = await tx.backupConfig.update({ where: { id }, data, omit });
   await appendConfigEvent(tx, config, 'updated');
   return config;
+}
+
+/**
+ * The password with which a worker reaches the server `place` of a config; null when it has none.
+ * Codes: not_found, secret_unreadable (also when it was sealed for another place).
+ */
+export async function sourcePassword(rows: Transaction, id: string, place: string, masterKey: MasterKey): Promise<string | null> {
+  const query = { where: { id }, select: { businessEntityId: true, sealedSourcePassword: true } } as const;
+  const { businessEntityId, sealedSourcePassword } = found(await rows.backupConfig.findUnique(query), 'backup config', id);
+  return sealedSourcePassword === null ? null : unseal(masterKey, sourceSecretContext(businessEntityId, place), sealedSourcePassword);
+}
+
+function sourceSecretContext(businessEntityId: string, place: string): string {
+  return `backup_configs.sealedSourcePassword:${businessEntityId}:${place}`;
 }
 
 /** Takes the config out of use; its jobs and backups stay. Code: not_found, also for one that is deleted already. */
@@ -135,6 +158,7 @@ async function columns(
     name: input.name,
     backupType: input.backupType,
     source: jsonInput(input.source),
+    ...sealedSourceColumns(input, masterKey),
     schedule: input.schedule ?? null,
     timeZone: input.timeZone ?? 'UTC',
     retentionDays: input.retentionDays,
@@ -146,6 +170,14 @@ async function columns(
     storageOptions: jsonInput(storageOptions),
     isActive: input.isActive ?? true,
   };
+}
+
+/** Nothing when the password is to stay. */
+function sealedSourceColumns(input: BackupConfigInput, masterKey: MasterKey): { sealedSourcePassword?: string | null } {
+  const { businessEntityId, sourcePassword: given } = input;
+  if (given === undefined) return {};
+  if (given === null) return { sealedSourcePassword: null };
+  return { sealedSourcePassword: seal(masterKey, sourceSecretContext(businessEntityId, given.place), given.password) };
 }
 
 async function appendConfigEvent(tx: Transaction, config: BackupConfigRow, change: 'created' | 'updated' | 'deleted'): Promise<void> {

@@ -1,6 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { BackupJob, BackupType, Prisma } from '../generated/client.ts';
-import type { BackupConfigRow } from './backup-configs.ts';
+import { secretConfigColumns, type BackupConfigRow } from './backup-configs.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import type { RepositoryRow } from './repositories.ts';
@@ -91,7 +91,7 @@ export type BackupWork = BackupJobRow & { readonly backupConfig: BackupConfigRow
 
 /** Code: not_found. */
 export async function findBackupWork(rows: Transaction, id: string): Promise<BackupWork> {
-  const include = { backupConfig: { omit: { encryptionKey: true } }, repository: { omit: { sealedPassword: true } } } as const;
+  const include = { backupConfig: { omit: secretConfigColumns }, repository: { omit: { sealedPassword: true } } } as const;
   return found(await rows.backupJob.findUnique({ where: { id }, include }), 'backup job', id);
 }
 

@@ -7,16 +7,22 @@ import type { RepositoryRow } from './repositories.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
 import { found, inScope, type Scope } from './scope.ts';
+import { seal, unseal, type MasterKey } from './sealed-secret.ts';
 
-export type RecoveryJobRow = RecoveryJob;
+/** A recovery as it may be shown: without the password of its target. */
+export type RecoveryJobRow = Omit<RecoveryJob, 'sealedTargetPassword'>;
+
+const omit = { sealedTargetPassword: true } as const;
 
 export interface RecoveryJobInput {
   readonly backupJobId: string;
   readonly recoveryType: RecoveryType;
-  /** Validated by the caller: absolute and inside the target roots. */
+  /** Validated by the caller: absolute and inside the target roots, or the URL of an allowed server. */
   readonly targetLocation: string;
   /** Validated by libs/sources' recovery options. */
   readonly options: JsonObject;
+  /** The password for the server of the target, and what seals it; it opens for this target only. */
+  readonly targetPassword?: { readonly password: string; readonly masterKey: MasterKey } | undefined;
   /** False: the job waits as pending until it is executed. */
   readonly execute: boolean;
 }
@@ -24,17 +30,20 @@ export interface RecoveryJobInput {
 /** Codes: not_found, run_not_finished, backup_not_usable. */
 export async function createRecoveryJob(tx: Transaction, scope: Scope, input: RecoveryJobInput): Promise<RecoveryJobRow> {
   const { businessEntityId, id: backupJobId } = await findUsableBackup(tx, scope, input.backupJobId);
-  const { recoveryType, targetLocation } = input;
+  const { recoveryType, targetLocation, targetPassword: given } = input;
   const options = jsonInput(input.options);
-  const data = { businessEntityId, backupJobId, recoveryType, targetLocation, options, ...initialRun(input.execute) };
-  const row = await tx.recoveryJob.create({ data });
+  const context = secretContext({ businessEntityId, targetLocation });
+  const sealedTargetPassword = given === undefined ? null : seal(given.masterKey, context, given.password);
+  const target = { targetLocation, options, sealedTargetPassword };
+  const data = { businessEntityId, backupJobId, recoveryType, ...target, ...initialRun(input.execute) };
+  const row = await tx.recoveryJob.create({ data, omit });
   await appendRunEvent(tx, 'recovery', row, input.execute ? 'queued' : 'accepted', { backupJobId, recoveryType });
   return row;
 }
 
 /** Code: not_found. */
 export async function findRecoveryJob(rows: Transaction, scope: Scope, id: string): Promise<RecoveryJobRow> {
-  return found(await rows.recoveryJob.findFirst({ where: { AND: [{ id }, inScope(scope)] } }), 'recovery job', id);
+  return found(await rows.recoveryJob.findFirst({ where: { AND: [{ id }, inScope(scope)] }, omit }), 'recovery job', id);
 }
 
 export interface RecoveryJobFilter {
@@ -59,7 +68,7 @@ export async function listRecoveryJobs(
     ...(filter.status === undefined ? {} : { status: filter.status }),
     ...(filter.type === undefined ? {} : { recoveryType: filter.type }),
   };
-  return readPage(page, where, (query) => rows.recoveryJob.findMany(query));
+  return readPage(page, where, (query) => rows.recoveryJob.findMany({ ...query, omit }));
 }
 
 /** A recovery with what a worker needs for it. */
@@ -68,5 +77,15 @@ export type RecoveryWork = RecoveryJobRow & { readonly backupJob: BackupJobRow &
 /** Code: not_found. */
 export async function findRecoveryWork(rows: Transaction, id: string): Promise<RecoveryWork> {
   const include = { backupJob: { include: { repository: { omit: { sealedPassword: true } } } } } as const;
-  return found(await rows.recoveryJob.findUnique({ where: { id }, include }), 'recovery job', id);
+  return found(await rows.recoveryJob.findUnique({ where: { id }, include, omit }), 'recovery job', id);
+}
+
+/** The password with which a worker reaches the target's server; null when it has none. Codes: not_found, secret_unreadable. */
+export async function targetPassword(rows: Transaction, id: string, masterKey: MasterKey): Promise<string | null> {
+  const row = found(await rows.recoveryJob.findUnique({ where: { id } }), 'recovery job', id);
+  return row.sealedTargetPassword === null ? null : unseal(masterKey, secretContext(row), row.sealedTargetPassword);
+}
+
+function secretContext({ businessEntityId, targetLocation }: Pick<RecoveryJob, 'businessEntityId' | 'targetLocation'>): string {
+  return `recovery_jobs.sealedTargetPassword:${businessEntityId}:${targetLocation}`;
 }

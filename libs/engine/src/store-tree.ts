@@ -126,6 +126,8 @@ async function openStorer(options: ArchiveOptions, { isLittle, ...rest }: Storer
   }
   const sink = createPacker({ repository, ...rest });
   const others = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
-  if (!isThreaded(options)) return { sink, storer: others, concurrentFiles: filesWithoutThreads, close: closeNothing };
+  if (!isThreaded(options)) {
+    return { sink, storer: others, concurrentFiles: source.concurrentFiles ?? filesWithoutThreads, close: closeNothing };
+  }
   return { sink, storer: createBlockingStorer({ sink, others }), concurrentFiles: filesWithoutThreads, close: closeNothing };
 }

@@ -22,3 +22,5 @@ export const masterKeySetting = z.string({ error: 'is missing; make one with `op
 export const masterKeyMessage = 'must be 32 bytes in base64, such as `openssl rand -base64 32` gives';
 export const rootsSetting = z.string().default('');
 export const rootsMessage = 'must be absolute folders with `:` between them';
+export const databaseHostsSetting = z.string().default('');
+export const databaseHostsMessage = 'must be names or addresses, each with `:port` or without, with `,` between them';

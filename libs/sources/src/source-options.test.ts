@@ -57,3 +57,32 @@ describe('recovery options', () => {
     expect(recoveryOptionsSchema.safeParse({ overwrite: true, more: 1 }).success).toBe(false);
   });
 });
+
+describe('a PostgreSQL server', () => {
+  const server = { type: 'postgresql', method: 'logical', connection: { host: 'db.internal', user: 'reader' } };
+
+  it('is filled in with the usual port and database, and with TLS that is verified', () => {
+    expect(parseSourceOptions(server)).toEqual({
+      ...server,
+      connection: { ...server.connection, port: 5432, database: 'postgres', tls: { mode: 'verify-full' } },
+    });
+  });
+
+  it('a method that has a name but is not built', () => {
+    expect(() => parseSourceOptions({ ...server, method: 'physical' })).toThrow(expect.objectContaining({ code: 'type_not_supported' }));
+  });
+
+  it.each([
+    ['an unknown method', { method: 'telepathy' }],
+    ['a password beside the user', { connection: { ...server.connection, password: 'x' } }],
+    ['a socket folder', { connection: { ...server.connection, host: '/run/postgresql' } }],
+    ['a name that is too long', { databases: ['d'.repeat(64)] }],
+    ['a certificate without TLS', { connection: { ...server.connection, tls: { mode: 'disable', ca: '-----BEGIN CERTIFICATE-----' } } }],
+    ['no database at all', { databases: [] }],
+    ['too many connections', { connections: 17 }],
+    ['no time for a lock', { lockTimeoutSeconds: 0 }],
+    ['a table without its schema', { excludeTables: ['orders'] }],
+  ])('%s is refused', (_, more) => {
+    expect(() => parseSourceOptions({ ...server, ...more })).toThrow(expect.objectContaining({ code: 'request_invalid' }));
+  });
+});

@@ -1,9 +1,11 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
 import { isExcludePattern } from './exclude-patterns.ts';
+import { connectionSchema, postgresqlNameSchema } from './postgresql/connection-options.ts';
 
 /**
- * What a config backs up: `{ "type": "file_system", "paths": ["/srv/data"], "excludes": ["*.tmp"] }`. Discriminated by
+ * What a config backs up: `{ "type": "file_system", "paths": ["/srv/data"], "excludes": ["*.tmp"] }`, or a PostgreSQL server:
+ * `{ "type": "postgresql", "method": "logical", "connection": { "host": "db.internal", "user": "holdfast_backup" } }`. Discriminated by
  * `type`; a field that is not known is an error. Nothing here touches the disk, so that the API can import it.
  */
 
@@ -17,6 +19,14 @@ const maxExcludeFileCount = 16;
 const maxFolderTagCount = 16;
 /** NAME_MAX of Linux. */
 const maxNameLength = 255;
+/** All of a server when there are more: leaving names out takes them all. */
+const maxDatabaseCount = 64;
+const maxSchemaCount = 256;
+const maxTableCount = 1024;
+/** Each is a backend of the server, and a few MiB of the worker. */
+const maxConnectionCount = 16;
+const maxStatementTimeoutSeconds = 7 * 24 * 3600;
+const maxLockTimeoutSeconds = 3600;
 /** A header is a line or two. */
 const maxHeaderLength = 1024;
 
@@ -90,19 +100,65 @@ const fileSystemSourceOptionsSchema = z.strictObject({
   excludeLargerThanBytes: z.int().nonnegative().optional().describe('Leaves out files with more bytes than this'),
 });
 
-export const sourceOptionsSchema = z.discriminatedUnion('type', [fileSystemSourceOptionsSchema]);
+/** How a server is backed up: as SQL, or as the files of its data folder. */
+export const sourceMethods = ['logical', 'physical'] as const;
+export const builtSourceMethods: readonly string[] = ['logical'];
+
+/** `schema.table` as the catalog has them; the border is the first dot. */
+export const tableNameSchema = z
+  .string()
+  .max(2 * 63 + 1)
+  // oxlint-disable-next-line no-control-regex -- NUL is what no name may hold
+  .regex(/^[^.\0]+\.[^\0]+$/u, 'must be schema.table');
+
+export const connectionCountSchema = z.int().min(1).max(maxConnectionCount);
+export const lockTimeoutSchema = z.int().min(1).max(maxLockTimeoutSeconds);
+
+const postgresqlSourceOptionsSchema = z.strictObject({
+  type: z.literal('postgresql'),
+  method: z.literal('logical').describe('logical: schema and rows as SQL, all of a database of one moment'),
+  connection: connectionSchema.describe('The server; its password is sent apart, as sourcePassword'),
+  databases: z
+    .array(postgresqlNameSchema)
+    .min(1)
+    .max(maxDatabaseCount)
+    .optional()
+    .describe('Which databases; all but templates when left out'),
+  schemas: z
+    .array(postgresqlNameSchema)
+    .min(1)
+    .max(maxSchemaCount)
+    .optional()
+    .describe('Only these schemas, without extensions and large objects, which belong to none'),
+  excludeTables: z.array(tableNameSchema).max(maxTableCount).optional().describe('Tables that are left out, each as `schema.table`'),
+  connections: connectionCountSchema.optional().describe('Tables that are read at once. Default 4'),
+  statementTimeoutSeconds: z
+    .int()
+    .min(0)
+    .max(maxStatementTimeoutSeconds)
+    .optional()
+    .describe('The longest that reading one table may take; 0, the default, for no limit'),
+  lockTimeoutSeconds: lockTimeoutSchema.optional().describe('How long it waits for a table that somebody alters. Default 60'),
+});
+
+export const sourceOptionsSchema = z.discriminatedUnion('type', [fileSystemSourceOptionsSchema, postgresqlSourceOptionsSchema]);
 
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
+export type PostgresqlSourceOptions = z.infer<typeof postgresqlSourceOptionsSchema>;
 
 /**
  * Checks options that came from outside.
- * Errors: type_not_supported for a kind that is not built, request_invalid for anything else that does not fit.
+ * Errors: type_not_supported for a kind or method that is not built, request_invalid for anything else that does not fit.
  */
 export function parseSourceOptions(value: unknown): SourceOptions {
   const type: unknown = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
   const built: readonly string[] = sourceOptionsSchema.options.map((option) => option.shape.type.value);
   if (typeof type === 'string' && !built.includes(type)) {
     throw new HoldfastError('type_not_supported', `a source of type ${JSON.stringify(type)} is not built; there is: ${built.join(', ')}`);
+  }
+  const method: unknown = type === 'postgresql' ? Reflect.get(Object(value), 'method') : undefined;
+  if (sourceMethods.some((known) => known === method) && !builtSourceMethods.includes(String(method))) {
+    throw new HoldfastError('type_not_supported', `the method ${String(method)} is not built; there is: ${builtSourceMethods.join(', ')}`);
   }
   const parsed = sourceOptionsSchema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -16,6 +16,9 @@ export interface Source {
   /** Present where any thread can open the files at once, with openThreadFolder; else only `openFile` does. */
   readonly threadOptions?: ThreadSourceOptions;
 
+  /** Files that can be read at once with a gain, where that is the source's to say: a connection each. */
+  readonly concurrentFiles?: number;
+
   /** Present where what was recorded of folders can be compared with what they are: see readDirectory's `record`. */
   readonly records?: SourceRecords;
 
@@ -25,7 +28,10 @@ export interface Source {
    */
   readDirectory(path: string, options?: ReadDirectoryOptions): Promise<SourceEntry[]>;
 
-  /** Opens a regular file. Throws path_not_found when it has vanished, path_not_readable when it is denied. */
+  /**
+   * Opens a regular file; a source that makes its files up may allow each to be opened once and read in order, and then says at least
+   * 1 MiB for its size. Throws path_not_found when it has vanished, path_not_readable when it is denied.
+   */
   openFile(path: string): Promise<SourceFile>;
 
   /** A quick count of the regular files and their bytes, for progress only: the tree may change before it is read. */

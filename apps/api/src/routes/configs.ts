@@ -12,9 +12,18 @@ import type { Transaction } from '@holdfast/database/open-database';
 import { refuseTakenPlace, type RepositoryPlace } from '@holdfast/database/repository-place';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
-import { sourceOptionsSchema } from '@holdfast/sources/source-options';
+import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
+import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
 import { locationKey, storageOptionsSchema } from '@holdfast/storage/storage-options';
-import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
+import {
+  backupTypes,
+  builtBackupTypes,
+  builtStorageLocations,
+  checkConfig,
+  refuseUnbuilt,
+  refuseUnbuiltMethod,
+  storageLocations,
+} from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { givenFields } from '../schemas/given-fields.ts';
@@ -43,6 +52,9 @@ const fields = {
   name: textSchema(nameMaxChars),
   backupType: z.enum(backupTypes).describe(`Now: ${builtBackupTypes.join(', ')}`),
   source: sourceOptionsSchema.describe('What is backed up; its type goes with backupType'),
+  sourcePassword: databasePasswordSchema
+    .nullable()
+    .describe('Password for the server that is backed up; null for none. It is sealed on arrival and never returned'),
   schedule: z.string().max(scheduleMaxChars).nullable().describe('Cron expression of five or six fields; null to run on request only'),
   timeZone: z.string().min(1).max(timeZoneMaxChars).describe('IANA time zone in which the schedule is read'),
   retentionDays: z.number().int().min(1).max(retentionMaxDays).describe('How long a backup is kept'),
@@ -63,6 +75,7 @@ const fields = {
 const createSchema = z.strictObject({
   businessEntityId: idSchema,
   ...fields,
+  sourcePassword: fields.sourcePassword.optional(),
   schedule: fields.schedule.default(null),
   timeZone: fields.timeZone.default('UTC'),
   compressionEnabled: fields.compressionEnabled.default(true),
@@ -130,6 +143,7 @@ const bodyProblems = [
   'conflict',
   'type_not_supported',
   'path_outside_roots',
+  'postgresql_host_not_allowed',
   'request_too_large',
 ] as const;
 
@@ -137,6 +151,7 @@ const bodyProblems = [
 function refuseUnbuiltKinds(body: unknown): void {
   refuseUnbuilt(body, 'backupType', backupTypes, builtBackupTypes);
   refuseUnbuilt(body, 'storageLocation', storageLocations, builtStorageLocations);
+  refuseUnbuiltMethod(body);
 }
 
 export function addConfigRoutes(routes: Routes, deps: ServerDeps): void {
@@ -195,8 +210,10 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       },
     },
     async (request, reply) => {
-      checkConfig({ ...request.body, encryptionKey: request.body.encryptionKey }, settings);
-      const input = { ...request.body, locationKey: locationKey(request.body.storageOptions) };
+      const { body } = request;
+      checkConfig({ ...body, encryptionKey: body.encryptionKey, sourcePassword: body.sourcePassword }, settings);
+      const sourcePassword = passwordFor(body.source, body.sourcePassword ?? null);
+      const input = { ...body, sourcePassword, locationKey: locationKey(body.storageOptions) };
       const { scope } = callerOrThrow(request);
       const row = await inTransaction(database, async (tx) => {
         await refusePlace(tx, input);
@@ -217,7 +234,8 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         summary: 'Change a config',
         description:
           'Fields that are left out keep their value. The entity cannot change. Other storage, or another encryption choice, means ' +
-          'another repository for backups to come; those that exist stay where they are.',
+          'another repository for backups to come; those that exist stay where they are. A password for the source goes with its server ' +
+          'and user: when they change it has to be sent again.',
         params: idParamsSchema,
         body: updateSchema,
         response: { 200: configSchema, ...problemResponses(...bodyProblems) },
@@ -230,7 +248,8 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         const before = await findBackupConfig(tx, scope, id);
         const input = merged(before, request.body);
         checkConfig(input, settings);
-        const changed = { ...input, locationKey: locationKey(input.storageOptions) };
+        const sourcePassword = keptPassword(sourceOptionsSchema.parse(before.source), input.source, input.sourcePassword);
+        const changed = { ...input, sourcePassword, locationKey: locationKey(input.storageOptions) };
         await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });
         return updateBackupConfig(tx, scope, id, changed, settings.masterKey);
       });
@@ -272,6 +291,19 @@ async function refusePlace(tx: Transaction, place: RepositoryPlace): Promise<voi
   }
 }
 
+function passwordFor(source: SourceOptions, password: string | null) {
+  return source.type === 'postgresql' && password !== null ? { place: connectionPlace(source.connection), password } : null;
+}
+
+/** Undefined keeps the one that is sealed. One that was given for a server is not sent to another because somebody changed its name. */
+function keptPassword(before: SourceOptions, after: SourceOptions, given: string | null | undefined) {
+  if (given !== undefined || after.type !== 'postgresql') return passwordFor(after, given ?? null);
+  if (before.type === 'postgresql' && connectionPlace(before.connection) === connectionPlace(after.connection)) return undefined;
+  throw fieldError('request_invalid', [
+    { field: 'sourcePassword', message: 'is missing; send it for this server and user, or null when they need none' },
+  ]);
+}
+
 function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.output<typeof updateSchema>) {
   if (businessEntityId !== undefined && businessEntityId !== before.businessEntityId) {
     throw fieldError('request_invalid', [
@@ -293,6 +325,7 @@ function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.out
     storageOptions: storageOptionsSchema.parse(before.storageOptions),
     options: backupOptionsSchema.parse(before.options),
     encryptionKey: changes.encryptionKey,
+    sourcePassword: changes.sourcePassword,
     ...givenFields(changes),
   };
 }

@@ -1,10 +1,15 @@
 import { z } from 'zod';
 import { createRecoveryJob, findRecoveryJob, listRecoveryJobs, type RecoveryJobRow } from '@holdfast/database/recovery-jobs';
+import type { JsonObject } from '@holdfast/database/json-object';
 import { startRunIn } from '@holdfast/database/runs';
-import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
+import { findBackupJob } from '@holdfast/database/backup-jobs';
+import type { Transaction } from '@holdfast/database/open-database';
+import type { Scope } from '@holdfast/database/scope';
+import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
+import { databaseTargetSchema, recoveryOptionsSchema, type DatabaseTarget } from '@holdfast/sources/recovery-options';
 import { absolutePathSchema } from '@holdfast/sources/source-options';
 import { cancelJob } from '../cancel-job.ts';
-import { builtRecoveryTypes, checkTarget, recoveryTypes, refuseUnbuilt } from '../check-config.ts';
+import { builtRecoveryTypes, checkDatabaseHost, checkTarget, recoveryTypes, refuseUnbuilt } from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
@@ -19,9 +24,12 @@ const recoverySchema = z
     ...runViewShape,
     backupJobId: z.string(),
     recoveryType: z.enum(recoveryTypes),
-    targetLocation: z.string(),
-    options: z.unknown().describe('Which paths, and whether what is at the target may be replaced'),
-    recoveredRecords: z.number().nullable().describe('Files, links and folders that were recovered'),
+    targetLocation: z.string().describe('A folder, or postgresql://user@host:port/database'),
+    options: z.unknown().describe('Which paths or tables, and whether what is at the target may be replaced'),
+    recoveredRecords: z
+      .number()
+      .nullable()
+      .describe('Files, links and folders that were recovered, or rows as the restored database counts them'),
     metadata: z.unknown(),
   })
   .meta({ id: 'RecoveryJob' });
@@ -34,7 +42,11 @@ function recoveryView(row: RecoveryJobRow) {
 const createSchema = z.strictObject({
   backupJobId: idSchema,
   recoveryType: z.enum(recoveryTypes).describe(`Now: ${builtRecoveryTypes.join(', ')}`),
-  targetLocation: absolutePathSchema.describe('Folder inside the target roots, as the worker sees it'),
+  targetLocation: absolutePathSchema.optional().describe('Folder inside the target roots, as the worker sees it'),
+  targetDatabase: databaseTargetSchema.optional().describe('Instead of a folder, for a logical backup of a PostgreSQL server'),
+  targetPassword: databasePasswordSchema
+    .optional()
+    .describe('Password for the server of targetDatabase. It is sealed on arrival and never returned'),
   paths: recoveryOptionsSchema.shape.paths.describe('What to recover; for selective only'),
   overwrite: recoveryOptionsSchema.shape.overwrite.describe('Whether what is at the target may be replaced'),
   execute: z.boolean().default(true).describe('false: the job waits until it is executed'),
@@ -119,20 +131,24 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
           202: recoverySchema.describe('Accepted'),
           ...problemResponses(
             ...(['request_invalid', 'not_found', 'run_not_finished', 'backup_not_usable'] as const),
-            ...(['idempotency_key_reused', 'type_not_supported', 'path_outside_roots'] as const),
+            ...(['idempotency_key_reused', 'type_not_supported', 'path_outside_roots', 'postgresql_host_not_allowed'] as const),
           ),
         },
       },
     },
     async (request, reply) => {
-      const { paths, overwrite, ...body } = request.body;
-      checkPaths(body.recoveryType, paths);
-      checkTarget(body.targetLocation, deps.config);
+      const { body } = request;
+      const target = targetOf(body, deps.config);
       const { scope } = callerOrThrow(request);
-      const options = paths === undefined ? { overwrite } : { paths, overwrite };
+      const input = { backupJobId: body.backupJobId, recoveryType: body.recoveryType, execute: body.execute, ...target };
+      const password = body.targetPassword;
+      const targetPassword = password === undefined ? undefined : { password, masterKey: deps.config.masterKey };
       const row = await submitJob(deps, request, {
         kind: 'recovery',
-        create: (tx) => createRecoveryJob(tx, scope, { ...body, options }),
+        async create(tx) {
+          if (body.targetDatabase !== undefined) await refuseFiles(tx, scope, body.backupJobId);
+          return createRecoveryJob(tx, scope, { ...input, targetPassword });
+        },
         find: (tx, id) => findRecoveryJob(tx, scope, id),
       });
       return reply.code(body.execute ? 202 : 201).send(recoveryView(row));
@@ -169,6 +185,62 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
       return reply.code(202).send(recoveryView(row));
     },
   );
+}
+
+type RecoveryBody = z.output<typeof createSchema>;
+
+/** What the row says of the target. Codes: request_invalid, path_outside_roots, postgresql_host_not_allowed. */
+function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLocation: string; options: JsonObject } {
+  const { recoveryType, targetLocation, targetDatabase, targetPassword, paths, overwrite } = body;
+  if (targetDatabase !== undefined) {
+    if (targetLocation !== undefined) {
+      throw fieldError('request_invalid', [{ field: 'targetLocation', message: 'is given beside targetDatabase; leave one of them out' }]);
+    }
+    checkDatabaseTarget(recoveryType, targetDatabase, paths);
+    checkDatabaseHost('targetDatabase.connection.host', targetDatabase.connection, config);
+    const { connection, database } = targetDatabase;
+    const location = `postgresql://${connectionPlace(connection)}/${encodeURIComponent(database)}`;
+    return { targetLocation: location, options: { overwrite, database: targetDatabase } };
+  }
+  if (targetLocation === undefined) {
+    throw fieldError('request_invalid', [{ field: 'targetLocation', message: 'is missing; name a folder, or send targetDatabase' }]);
+  }
+  if (targetPassword !== undefined) {
+    throw fieldError('request_invalid', [{ field: 'targetPassword', message: 'is for a targetDatabase; leave it out' }]);
+  }
+  checkPaths(recoveryType, paths);
+  checkTarget(targetLocation, config);
+  return { targetLocation, options: paths === undefined ? { overwrite } : { paths, overwrite } };
+}
+
+function checkDatabaseTarget(
+  recoveryType: string,
+  { schemas, tables, globals }: DatabaseTarget,
+  paths: readonly string[] | undefined,
+): void {
+  if (paths !== undefined) {
+    throw fieldError('request_invalid', [{ field: 'paths', message: 'is for files; name schemas or tables in targetDatabase' }]);
+  }
+  const isChosen = schemas !== undefined || tables !== undefined;
+  if (recoveryType === 'selective' && !isChosen) {
+    throw fieldError('request_invalid', [{ field: 'targetDatabase.tables', message: 'is missing; name tables or schemas to recover' }]);
+  }
+  if (recoveryType !== 'selective' && isChosen) {
+    const field = tables === undefined ? 'targetDatabase.schemas' : 'targetDatabase.tables';
+    throw fieldError('request_invalid', [{ field, message: 'is for a selective recovery; leave it out, or ask for selective' }]);
+  }
+  if (recoveryType === 'selective' && globals) {
+    throw fieldError('request_invalid', [{ field: 'targetDatabase.globals', message: 'is for a full recovery; leave it out' }]);
+  }
+}
+
+/** Code: not_found, request_invalid. */
+async function refuseFiles(tx: Transaction, scope: Scope, backupJobId: string): Promise<void> {
+  const { backupType } = await findBackupJob(tx, scope, backupJobId);
+  if (backupType === 'database_full') return;
+  throw fieldError('request_invalid', [
+    { field: 'targetDatabase', message: `is for backups of databases; this one is of type ${backupType}` },
+  ]);
 }
 
 function checkPaths(recoveryType: string, paths: readonly string[] | undefined): void {

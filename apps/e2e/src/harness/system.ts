@@ -40,7 +40,14 @@ const readyTimeoutMs = 60_000;
 const stopSignals = ['SIGTERM', 'SIGKILL'] as const;
 const stopTimeoutMs = 45_000; // the shutdown's own bound is below
 
-export async function startSystem(options: { queue: (typeof queueKinds)[number]; workerCount: number }): Promise<System> {
+export interface SystemOptions {
+  readonly queue: (typeof queueKinds)[number];
+  readonly workerCount: number;
+  /** Further settings of API and workers. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export async function startSystem(options: SystemOptions): Promise<System> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'));
   const [sources, repositories, targets, scratch] = ['sources', 'repositories', 'targets', 'scratch'].map((name) => join(folder, name)) as [
     string,
@@ -74,6 +81,7 @@ export async function startSystem(options: { queue: (typeof queueKinds)[number];
       HOLDFAST_SCRATCH_DIR: scratch,
       HOLDFAST_SHUTDOWN_GRACE_SECONDS: '5',
       HOLDFAST_RATE_LIMIT_PER_MINUTE: '100000',
+      ...options.environment,
     };
     const start = (name: string, app: string) => {
       const child = startNode(name, main(app), env);

@@ -7,10 +7,9 @@ import { chooseParent, findSnapshotByTag, listSnapshots, type Snapshot } from '@
 import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { compressionOf, parseBackupOptions } from '@holdfast/jobs/backup-options';
-import { openFileSystemSource } from '@holdfast/sources/file-system-source';
-import { parseSourceOptions } from '@holdfast/sources/source-options';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
+import { openSource } from '../open-source.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { threadOptionsOf } from '../thread-options.ts';
@@ -23,7 +22,6 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   const { context, claim, signal, onProgress } = run;
   const work = await findBackupWork(context.database.client, claim.id);
   if (work.backupConfig.deletedAt !== null) throw new HoldfastError('config_inactive', `backup config ${work.backupConfigId} is deleted`);
-  const options = parseSourceOptions(work.backupConfig.source);
   const backupOptions = parseBackupOptions(work.backupConfig.options);
 
   await using repository = await openRepositoryOf(run, work.repository, { create: true, warm: true, limits: backupOptions });
@@ -34,8 +32,7 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   const adopted = findSnapshotByTag(snapshots, tags.job);
   if (adopted !== undefined) return adopt(repository, adopted);
 
-  const excludes = options.excludes ?? [];
-  const source = await openFileSystemSource({ ...options, roots: context.config.sourceRoots });
+  const { source, excludes } = await openSource(context, work.backupConfig, signal);
   try {
     const parent = parentOf(snapshots, tags.config, source.paths);
     const result = await archive({

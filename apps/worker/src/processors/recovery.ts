@@ -8,20 +8,23 @@ import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { ownedTarget, rememberTarget } from '../owned-target.ts';
+import { recoverDatabase } from '../recover-database.ts';
 import { recoveryOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { usableSnapshot } from '../usable-snapshot.ts';
 
 /**
  * Recovers a backup, or the selected part of it, into a folder inside the allowed target roots. A folder that holds something is
- * refused unless overwriting was asked for, or unless what it holds is of a former attempt of this very run.
+ * refused unless overwriting was asked for, or unless what it holds is of a former attempt of this very run. A backup of databases may
+ * also go into a database.
  */
 export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
   const { context, claim, onProgress } = run;
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
   if (work.recoveryType === 'point_in_time') throw new HoldfastError('type_not_supported', 'point-in-time recovery is not built');
-  const { paths, overwrite } = recoveryOptionsSchema.parse(work.options);
+  const { paths, overwrite, database } = recoveryOptionsSchema.parse(work.options);
+  if (database !== undefined) return await recoverDatabase(run, { work, snapshotId, target: database, overwrite });
   if (work.recoveryType === 'selective' && paths === undefined) {
     throw new HoldfastError('request_invalid', 'a selective recovery needs paths');
   }

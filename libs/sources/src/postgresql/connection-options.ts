@@ -79,8 +79,6 @@ export const connectionSchema = z.strictObject({
   tls: tlsSchema.default({ mode: 'verify-full' }),
 });
 
-export type StoredConnection = z.infer<typeof connectionSchema>;
-
 /** Not trimmed: a password may begin with a blank. */
 export const databasePasswordSchema = z
   .string()

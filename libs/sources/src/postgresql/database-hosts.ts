@@ -37,9 +37,9 @@ export function isAllowedHost({ host, port }: { readonly host: string; readonly 
   const wanted = normalHost(host);
   return allowed.some((pattern) => {
     if (pattern.port !== undefined && pattern.port !== port) return false;
-    return pattern.host.startsWith('*.')
-      ? wanted.endsWith(pattern.host.slice(1)) && wanted !== pattern.host.slice(2)
-      : wanted === pattern.host;
+    if (!pattern.host.startsWith('*.')) return wanted === pattern.host;
+    const below = pattern.host.slice(1);
+    return wanted.length > below.length && wanted.endsWith(below);
   });
 }
 

@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { chooseTools, findClientTools } from './client-tools.ts';
+
+const tools = (major: number, minor = 1) => ({ folder: `/usr/lib/postgresql/${major}/bin`, major, minor });
+
+test('the same major version goes before newer ones', () => {
+  expect(chooseTools(16, [tools(18), tools(15), tools(16), tools(17)]).major).toBe(16);
+});
+
+test('of newer ones the oldest, and of one major version the newest minor one', () => {
+  expect(chooseTools(15, [tools(18), tools(17, 2), tools(17, 9), tools(14)])).toEqual(tools(17, 9));
+});
+
+test.each([
+  [18, [tools(15), tools(17)], /newest pg_dump at the worker is 17, and the server is PostgreSQL 18/u],
+  [15, [], /no pg_dump is installed/u],
+])('nothing fits a server %i', (server, found, message) => {
+  expect(() => chooseTools(server, found)).toThrow(
+    expect.objectContaining({
+      code: 'postgresql_tool_missing',
+      message: expect.stringMatching(message) as string,
+      hint: expect.stringContaining(`postgresql-client-${server}`) as string,
+    }),
+  );
+});
+
+test('the setting goes alone: what lies on the PATH is not looked at', async () => {
+  await expect(findClientTools(14, { binFolders: ['/nowhere'] })).rejects.toMatchObject({ code: 'postgresql_tool_missing' });
+});

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { processRecovery } from './processors/recovery.ts';
 import type { RunWork } from './run-with-claim.ts';
 import type { RunningWorker } from './start-workers.ts';
-import { backends, isFinal, openWorkerFixture, type RunRow, type WorkerFixture } from './testing/worker-fixture.ts';
+import { backends, isFinal, openWorkerFixture, type WorkerFixture } from './testing/worker-fixture.ts';
 
 describe('a recovery whose first attempt died after it had filled its folder', () => {
   let fixture: WorkerFixture;
@@ -17,6 +17,7 @@ describe('a recovery whose first attempt died after it had filled its folder', (
   beforeAll(async () => {
     fixture = await openWorkerFixture(backends[0] ?? 'postgresql');
     await writeFile(join(fixture.folder, 'source', 'a.txt'), 'first');
+    await writeFile(join(fixture.folder, 'source', 'b.txt'), 'second');
     worker = await fixture.startWorker();
     backupJobId = await fixture.submitBackup(await fixture.createConfig());
     await fixture.eventually('backup', backupJobId, isFinal);
@@ -26,7 +27,7 @@ describe('a recovery whose first attempt died after it had filled its folder', (
   afterAll(() => fixture[Symbol.asyncDispose]());
 
   /** Recovers into `name`; between the first attempt, which fails at its very end, and the second one `between` happens. */
-  const recover = async (name: string, between: (target: string) => Promise<void>): Promise<RunRow> => {
+  const recover = async (name: string, between: (target: string) => Promise<void>) => {
     const target = join(fixture.folder, 'target', name);
     const recovery: RunWork<'recovery'> = async (run) => {
       const outcome = await processRecovery(run);
@@ -38,13 +39,17 @@ describe('a recovery whose first attempt died after it had filled its folder', (
     const input = { backupJobId, recoveryType: 'full', targetLocation: target, options: { overwrite: false }, execute: true } as const;
     const { id } = await inTransaction(fixture.database.db, (tx) => createRecoveryJob(tx, '*', input));
     await fixture.queues.enqueueRun('recovery', id);
-    return fixture.eventually('recovery', id, isFinal);
+    await fixture.eventually('recovery', id, isFinal);
+    return await fixture.database.db.client.recoveryJob.findUniqueOrThrow({ where: { id } });
   };
   const recovered = (name: string): string => join(fixture.folder, 'target', name, fixture.folder, 'source', 'a.txt');
 
   test('goes on in that folder', async () => {
     const row = await recover('same', () => rm(recovered('same')));
-    expect(row).toMatchObject({ status: 'completed', attempt: 2 });
+    // Only what is missing is written again, and all of it counts as recovered.
+    expect(row).toMatchObject({ status: 'completed', attempt: 2, metadata: { resumed: true, filesRestored: 1, keptCount: 1 } });
+    const { directoriesRestored } = row.metadata as { directoriesRestored: number };
+    expect(row.recoveredRecords).toBe(BigInt(directoriesRestored + 2));
     expect(await readFile(recovered('same'), 'utf8')).toBe('first');
   });
 

@@ -92,15 +92,19 @@ describe('a verification', () => {
 
 describe('a recovery', () => {
   test('counts everything that it brought back', () => {
-    expect(recoveryOutcome(restored, {})).toMatchObject({ status: 'completed', result: { recoveredRecords: 7n } });
+    expect(recoveryOutcome(restored, { resumed: false })).toMatchObject({ status: 'completed', result: { recoveredRecords: 7n } });
+    const goneOn = recoveryOutcome({ ...restored, keptCount: 5 }, { resumed: true });
+    expect(goneOn).toMatchObject({ result: { recoveredRecords: 12n } });
   });
 
   test('with what could not be set has warnings', () => {
-    expect(recoveryOutcome({ ...restored, warnings: [skippedEntry], warningCount: 1 }, {}).status).toBe('completed_with_warnings');
+    expect(recoveryOutcome({ ...restored, warnings: [skippedEntry], warningCount: 1 }, { resumed: false }).status).toBe(
+      'completed_with_warnings',
+    );
   });
 
   test('with damaged files fails, and says what it brought back all the same', () => {
-    expect(recoveryOutcome({ ...restored, failed: [skippedEntry], failedCount: 1 }, {})).toMatchObject({
+    expect(recoveryOutcome({ ...restored, failed: [skippedEntry], failedCount: 1 }, { resumed: false })).toMatchObject({
       status: 'failed',
       error: { code: 'repository_damaged' },
       result: { recoveredRecords: 7n, metadata: { failedCount: 1 } },

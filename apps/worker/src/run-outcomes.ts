@@ -57,8 +57,10 @@ export function restoreTestOutcome(restored: RestoreResult, compared: VerifyRest
 }
 
 /** Files that are damaged in the repository fail the recovery, though all others are there. */
-export function recoveryOutcome(result: RestoreResult, more: JsonObject): RunOutcome<'recovery'> {
-  const recovered = result.filesRestored + result.directoriesRestored + result.otherRestored + result.hardLinksRestored;
+export function recoveryOutcome(result: RestoreResult, more: JsonObject & { readonly resumed: boolean }): RunOutcome<'recovery'> {
+  // What is kept in a run that goes on was recovered by its former attempt.
+  const before = more.resumed ? result.keptCount : 0;
+  const recovered = result.filesRestored + result.directoriesRestored + result.otherRestored + result.hardLinksRestored + before;
   const columns = { recoveredRecords: BigInt(recovered), metadata: { ...more, ...recoveryCounts(result) } };
   if (result.failedCount === 0) return { status: result.warningCount > 0 ? 'completed_with_warnings' : 'completed', result: columns };
   const message = `${result.failedCount} files are damaged in the repository: ${result.failed[0]?.path ?? ''}; all others are recovered`;

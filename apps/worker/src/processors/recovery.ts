@@ -39,6 +39,8 @@ export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOu
     snapshotId,
     target,
     ...(work.recoveryType === 'selective' && paths !== undefined ? { select: { paths } } : {}),
+    // What a former attempt has left whole has its size and time. Where others' files may lie too, all is written again.
+    ...(isResumed && !overwrite ? { overwrite: 'if-changed' as const } : {}),
     onProgress,
   });
   return recoveryOutcome(result, { path, resumed: isResumed });

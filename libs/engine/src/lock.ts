@@ -108,10 +108,7 @@ export async function withSharedLock<P, T>(
     const abort = new AbortController();
     const prepared = prepare(signal === undefined ? abort.signal : AbortSignal.any([signal, abort.signal]));
     // Whoever waits for it hears of it; nobody does when the lock is not had.
-    const ended = prepared.then(
-      () => begun.delete(ended),
-      () => begun.delete(ended),
-    );
+    const ended: Promise<unknown> = Promise.allSettled([prepared]).then(() => begun.delete(ended));
     begun.add(ended);
     ahead = { abort, prepared };
   };

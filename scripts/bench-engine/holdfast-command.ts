@@ -27,7 +27,7 @@ switch (word) {
     await backUp();
     break;
   case 'check':
-    await using(await open(), checkAll);
+    await checkAll();
     break;
   case 'restore':
     await using(await open(), restoreNewest);
@@ -86,11 +86,18 @@ async function backUp(): Promise<void> {
   }
 }
 
-async function checkAll(repository: Repository): Promise<void> {
-  const { check } = await import('../../libs/engine/src/checker.ts');
-  // All of what restic does in `check --read-data`: the structure, and every byte.
-  const result = await check({ repository, level: 'full', onProgress });
-  finish(result.findingCount === 0, result);
+async function checkAll(): Promise<void> {
+  // The key is derived by another thread: meanwhile there is time for the modules and threads.
+  const opening = open();
+  const { check, warmCheck } = await import('../../libs/engine/src/checker.ts');
+  const { openThreadPool } = await import('../../libs/engine/src/threads/thread-pool.ts');
+  await using pool = openThreadPool();
+  warmCheck(pool);
+  await using(await opening, async (repository) => {
+    // All of what restic does in `check --read-data`: the structure, and every byte.
+    const result = await check({ repository, pool, level: 'full', onProgress });
+    finish(result.findingCount === 0, result);
+  });
 }
 
 async function restoreNewest(repository: Repository): Promise<void> {

@@ -3,7 +3,7 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { packTailSize } from '@holdfast/restic-format/pack';
 import { isHoldfastError, type HoldfastError } from '@holdfast/errors/holdfast-error';
 import { noteAffectedPaths } from './affected-paths.ts';
-import { createBlobIndex, type BlobIndex, type BlobPlace } from './blob-index.ts';
+import type { BlobIndex, BlobPlace } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import { choosePacks } from './check-subset.ts';
 import type { CheckOptions, CheckResult } from './checker.ts';
@@ -25,35 +25,25 @@ import { markUsedBlobs, type UsedBlobs } from './used-blobs.ts';
 export class CheckRun {
   readonly #options: CheckOptions;
   readonly #pool: ThreadPool;
-  #signal: AbortSignal;
+  readonly #signal: AbortSignal;
   readonly #findings = new FindingList();
   readonly #counts = { snapshotsChecked: 0, packsChecked: 0, treesChecked: 0, blobsChecked: 0, bytesRead: 0 };
-  #snapshots: readonly Snapshot[] = [];
-  #packSizes: ReadonlyMap<ObjectId, number> = new Map();
-  #index = createBlobIndex();
   #packsRead: ReadonlySet<ObjectId> = new Set();
 
-  private constructor(options: CheckOptions, pool: ThreadPool, signal: AbortSignal) {
+  /** Pools, locks and the signal are the caller's. */
+  constructor(options: CheckOptions, pool: ThreadPool, signal: AbortSignal) {
     this.#options = options;
     this.#pool = pool;
     this.#signal = signal;
   }
 
-  /** Reads the snapshots, the list of packs and the index. */
-  static async prepare(options: CheckOptions, pool: ThreadPool, signal: AbortSignal): Promise<CheckRun> {
-    const run = new CheckRun(options, pool, signal);
-    run.#report('opening', 0, null);
-    run.#snapshots = await run.#loadSnapshots();
-    run.#packSizes = await listPackSizes(options.repository, signal);
-    const onDamaged = (id: ObjectId, error: HoldfastError): void => run.#addUnreadable(indexName(id), error.message);
-    run.#index = (await loadIndex(options.repository, { signal, onDamaged })).index;
-    return run;
-  }
-
-  async run(signal: AbortSignal): Promise<CheckResult> {
-    this.#signal = signal;
+  async run(): Promise<CheckResult> {
     const { repository, level, snapshotIds, subset } = this.#options;
-    const [snapshots, packSizes, index] = [this.#snapshots, this.#packSizes, this.#index];
+    this.#report('opening', 0, null);
+    const snapshots = await this.#loadSnapshots();
+    const packSizes = await listPackSizes(repository, this.#signal);
+    const onDamaged = (id: ObjectId, error: HoldfastError): void => this.#addUnreadable(indexName(id), error.message);
+    const { index } = await loadIndex(repository, { signal: this.#signal, onDamaged });
     const loader = createBlobLoader(repository, index);
     const isWholeRepository = snapshotIds === undefined;
     const readsPacks = level !== 'integrity';

@@ -7,6 +7,7 @@ import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
 import type { OnProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
+import type { ThreadPool } from './threads/thread-pool.ts';
 
 /**
  * - `integrity`: every tree of every snapshot walked and hashed, every blob that they name in the index, every indexed pack there
@@ -49,10 +50,18 @@ export interface CheckResult {
 export async function check(options: CheckOptions): Promise<CheckResult> {
   if (options.subset !== undefined) assertSubset(options.subset);
   await using borrowed = borrowPool(options);
-  const prepare = async (signal: AbortSignal): Promise<CheckRun> => {
-    // Such a storage is mostly one with something in it: the threads are up when the index is read.
-    if (options.level !== 'integrity' && options.repository.storage.threadOptions !== undefined) borrowed.pool.warm(checkModule);
-    return await CheckRun.prepare(options, borrowed.pool, signal);
-  };
-  return await withSharedLock(options, prepare, (run, signal) => run.run(signal));
+  const { pool } = borrowed;
+  // Such a storage is mostly one with something in it: the threads start while the lock is written.
+  if (options.level !== 'integrity' && options.repository.storage.threadOptions !== undefined) warmCheck(pool);
+  // All of it reads only, so that it need not wait until the lock has settled.
+  return await withSharedLock(
+    options,
+    (signal) => new CheckRun(options, pool, signal).run(),
+    async (result) => result,
+  );
+}
+
+/** Starts the threads of a pool for a check that comes soon, while the repository is opened perhaps. */
+export function warmCheck(pool: ThreadPool): void {
+  pool.warm(checkModule);
 }

@@ -192,6 +192,45 @@ describe('a shared lock whose holder reads ahead', () => {
     expect(await lockNames(repository)).toEqual([]);
   });
 
+  it('stops reading when the lock is not had, and when it is lost', async () => {
+    const repository = await createTestRepository();
+    const hand = handClock();
+    const stopped: unknown[] = [];
+    const readOn = (signal: AbortSignal, begun: () => void): Promise<number> =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          stopped.push(signal.reason);
+          reject(signal.reason as Error);
+        });
+        begun();
+      });
+    const meetsAnother = (signal: AbortSignal): Promise<number> => {
+      const leaving = leaveLock(repository, { hostname: 'elsewhere', since: hand.now() }, true);
+      return Promise.all([leaving, readOn(signal, () => {})]).then(([, read]) => read);
+    };
+    await expect(withSharedLock({ repository, clock: hand }, meetsAnother, async (read) => read)).rejects.toThrow('elsewhere');
+    expect(stopped).toHaveLength(1);
+
+    for (const name of await lockNames(repository)) await repository.storage.delete(name);
+    const reading = Promise.withResolvers<void>();
+    const lost = withSharedLock(
+      { repository, clock: hand },
+      (signal) => readOn(signal, reading.resolve),
+      async (read) => read,
+    );
+    const failure = lost.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await reading.promise;
+    await hand.advance(0);
+    for (const name of await lockNames(repository)) await repository.storage.delete(name);
+    await hand.advance(refreshIntervalMs);
+    expect(isLocked(await failure)).toBe(true);
+    expect(stopped).toHaveLength(2);
+    expect(isLocked(stopped[1])).toBe(true);
+  });
+
   it('fails with what reading failed with', async () => {
     const repository = await createTestRepository();
     const failing = withSharedLock(

@@ -44,6 +44,8 @@ interface AcquireOptions extends LockOptions {
   readonly exclusive: boolean;
   /** Called each time a lock file was written and settles. */
   readonly onWritten?: () => void;
+  /** Called when the lock that was written is not had after all. */
+  readonly onGivenUp?: () => void;
 }
 
 /**
@@ -88,9 +90,10 @@ export async function withLock<T>(
 }
 
 /**
- * Runs `work` under a shared lock, the caller's or one of its own. `prepare` reads what the work begins with while the lock settles: no
- * holder of an exclusive lock goes on once our file is there, for it looks again too, and those from before were seen before. When
- * the lock is not had after all, what was read is thrown away, and read again at the next try.
+ * Runs `work` under a shared lock, the caller's or one of its own. `prepare` reads what the work begins with while the lock settles, and
+ * on from there, however long it takes: no holder of an exclusive lock goes on once our file is there, for it looks again too, and those
+ * from before were seen before. When the lock is not had after all, what was read is thrown away, and read again at the next try.
+ * The signal of `prepare` ends then, and when the lock is lost.
  */
 export async function withSharedLock<P, T>(
   options: LockOptions & { repository: Repository; lock?: Lock },
@@ -99,28 +102,39 @@ export async function withSharedLock<P, T>(
 ): Promise<T> {
   const { lock: given, signal } = options;
   let ahead: { readonly abort: AbortController; readonly prepared: Promise<P> } | undefined;
+  const begun = new Set<Promise<unknown>>();
   const begin = (): void => {
     ahead?.abort.abort();
     const abort = new AbortController();
     const prepared = prepare(signal === undefined ? abort.signal : AbortSignal.any([signal, abort.signal]));
     // Whoever waits for it hears of it; nobody does when the lock is not had.
-    prepared.catch(() => {});
+    const ended: Promise<unknown> = Promise.allSettled([prepared]).then(() => begun.delete(ended));
+    begun.add(ended);
     ahead = { abort, prepared };
   };
   if (given !== undefined) begin();
   try {
-    return await withLock({ ...options, exclusive: false, onWritten: begin }, async (lockSignal) => {
+    return await withLock({ ...options, exclusive: false, onWritten: begin, onGivenUp: () => ahead?.abort.abort() }, async (lockSignal) => {
       invariant(ahead !== undefined, 'a lock was had that was never written');
-      return await work(await ahead.prepared, lockSignal);
+      const { abort, prepared } = ahead;
+      const onLost = (): void => abort.abort(lockSignal.reason);
+      if (lockSignal.aborted) onLost();
+      lockSignal.addEventListener('abort', onLost, { once: true });
+      try {
+        return await work(await prepared, lockSignal);
+      } finally {
+        lockSignal.removeEventListener('abort', onLost);
+      }
     });
   } finally {
     ahead?.abort.abort();
-    await Promise.allSettled([ahead?.prepared]);
+    // Not only the last one: none of what was given up may go on when the caller does.
+    await Promise.allSettled(begun);
   }
 }
 
 async function tryLock(repository: Repository, options: AcquireOptions, holder: LockHolder, clock: Clock) {
-  const { exclusive, signal, onWarning = () => {}, onWritten = () => {} } = options;
+  const { exclusive, signal, onWarning = () => {}, onWritten = () => {}, onGivenUp = () => {} } = options;
   const lock = await HeldLock.create(repository, { exclusive, holder, clock, onWarning }, signal);
   try {
     onWritten();
@@ -130,9 +144,11 @@ async function tryLock(repository: Repository, options: AcquireOptions, holder: 
       lock.keepRefreshed();
       return lock;
     }
+    onGivenUp();
     await lock.release();
     return conflict;
   } catch (error) {
+    onGivenUp();
     await lock.release();
     throw error;
   }

@@ -159,6 +159,7 @@ describe('copySnapshots', () => {
         if (isBeyondEnd) break;
       }
     }
+    process.stdout.write(`crash sweep of a copy: ${points} points\n`);
     expect(points).toBeGreaterThan(120);
   });
 

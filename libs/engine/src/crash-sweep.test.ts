@@ -61,7 +61,10 @@ async function sweep(
       isBeyondEnd &&= faulty.operationCount < number;
       await examine(storage, hasFailed);
     }
-    if (isBeyondEnd) return number - 1;
+    if (isBeyondEnd) {
+      process.stdout.write(`crash sweep: ${number - 1} operations, ${faults.length} faults at each\n`);
+      return number - 1;
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { join } from 'node:path';
 import { readWorkerConfig } from './config.ts';
+import { keepCompiledCode } from './keep-compiled-code.ts';
 import { createLogger } from './logger.ts';
 import { startWorkers } from './start-workers.ts';
 
@@ -13,6 +15,8 @@ async function main(): Promise<void> {
     process.exit(1);
   });
 
+  const isKept = await keepCompiledCode(join(config.scratchDir, 'compiled'));
+  if (!isKept) logger.warn({ scratchDir: config.scratchDir }, 'the threads of each run compile their code anew: it cannot be kept here');
   const starting = startWorkers(config, logger);
   let signalCount = 0;
   const onSignal = (signal: NodeJS.Signals): void => {

@@ -1,10 +1,12 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { readFileSync } from 'node:fs';
+import { getCompileCacheDir } from 'node:module';
 import type { OpenThreadSession } from '../threads/thread-session.ts';
 
 export type EchoCall =
   | { readonly do: 'echo'; readonly text: string }
   | { readonly do: 'niceness' }
+  | { readonly do: 'compiled' }
   | { readonly do: 'fail' }
   | { readonly do: 'spin' }
   | { readonly do: 'hang' }
@@ -23,6 +25,7 @@ export const openThreadSession: OpenThreadSession = (data, context) => ({
       return { output: `${String(data)} ${context.threadNumber} ${call.text}` };
     }
     if (call.do === 'niceness') return { output: nicenessOfThread() };
+    if (call.do === 'compiled') return { output: getCompileCacheDir() };
     if (call.do === 'fail') {
       const cause = new TypeError('deeper');
       throw new HoldfastError('storage_full', 'no room', { hint: 'make room', context: { object: 'data/ab' }, cause });

@@ -1,4 +1,9 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { nicenessOfThread, type EchoCall } from '../testing/echo-session.ts';
 import { openThreadPool } from './thread-pool.ts';
@@ -79,5 +84,27 @@ describe('a thread pool', () => {
     expect(await nicenessOf(true)).toEqual([lowNiceness, lowNiceness]);
     expect(await nicenessOf(false)).toEqual([own, own]);
     expect(nicenessOfThread()).toBe(own);
+  });
+
+  it('keeps the compiled code of its threads where the process keeps its own', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'holdfast-compiled-'));
+    try {
+      const program = `
+        import { enableCompileCache } from 'node:module';
+        import { openThreadPool } from '${new URL('thread-pool.ts', import.meta.url).href}';
+        enableCompileCache(process.argv[1]);
+        await using pool = openThreadPool({ concurrency: 2 });
+        await using group = pool.openGroup({ module: new URL('${module.href}'), data: '', signal: new AbortController().signal });
+        console.log(JSON.stringify(await group.callAll({ do: 'compiled' })));`;
+      const run = promisify(execFile)(process.execPath, ['--eval', program, folder], {
+        env: { ...process.env, NODE_COMPILE_CACHE: undefined, NODE_NO_WARNINGS: '1' },
+      });
+      const [ofVersion = ''] = JSON.parse((await run).stdout) as string[];
+      expect(ofVersion.startsWith(folder)).toBe(true);
+      // The program itself loads nothing after it has said where to keep code: all of it is the threads'.
+      expect((await readdir(ofVersion)).length).toBeGreaterThan(0);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });

@@ -1,6 +1,8 @@
 import { HoldfastError, asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
+import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
 import { Worker, type Transferable } from 'node:worker_threads';
 import { decodeError } from './thread-error.ts';
 import { openThreadGroup, type GroupOptions, type ThreadGroup } from './thread-group.ts';
@@ -35,6 +37,16 @@ const maxThreads = 64;
  * small nursery keeps the process small.
  */
 const resourceLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 };
+
+/**
+ * Threads keep their compiled code where the process keeps its own, if it does. Node passes that on by the environment alone. Without it
+ * each thread strips the types of its modules anew, which costs it 0.15 s of processor time and 30 MB.
+ */
+function threadEnvironment(): NodeJS.ProcessEnv {
+  const folder = getCompileCacheDir();
+  // What Node tells is the folder of its own version, below the one that it was given.
+  return folder === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(folder) };
+}
 
 export function openThreadPool(options: ThreadPoolOptions = {}): ThreadPool {
   const { concurrency = availableParallelism(), lowPriority = false } = options;
@@ -109,7 +121,7 @@ class WorkerThread implements PoolThread {
 
   constructor(number: number, start: ThreadStart) {
     this.number = number;
-    const options = { resourceLimits, workerData: start, name: `holdfast-${number}` };
+    const options = { resourceLimits, workerData: start, env: threadEnvironment(), name: `holdfast-${number}` };
     this.#worker = new Worker(new URL('thread-main.ts', import.meta.url), options);
     this.#worker.on('message', (reply: ThreadReply) => this.#onReply(reply));
     this.#worker.on('error', (error) => this.#fail(error));

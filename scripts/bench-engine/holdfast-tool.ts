@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { workerMemory } from '../../libs/settings/src/worker-memory.ts';
 import { benchPassword, type BackupTool } from './backup-tool.ts';
 import type { Command } from './measured-run.ts';
 
@@ -24,6 +25,7 @@ export async function openHoldfastTool({ folder, profileFolder }: HoldfastToolOp
     RESTIC_PASSWORD: benchPassword,
     NODE_COMPILE_CACHE: join(folder, 'compiled'),
     NODE_NO_WARNINGS: '1',
+    ...workerMemory,
     HOLDFAST_STAT_CACHE: join(folder, 'stat-cache'),
   };
   const profile = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];

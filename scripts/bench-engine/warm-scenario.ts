@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { workerMemory } from '../../libs/settings/src/worker-memory.ts';
 import { benchPassword, type BackupTool } from './backup-tool.ts';
 import { changeEntity, entityName, makeEntity } from './entity-folders.ts';
 import { measure } from './measured-run.ts';
@@ -39,7 +40,7 @@ export async function runWarm(context: BenchContext): Promise<ScenarioReport> {
   const profile = options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile}`];
   const args = [...profile, program, work.run, String(entityCount), String(options.concurrency)];
   const cost = await measure(
-    { program: process.execPath, args, env: { RESTIC_PASSWORD: benchPassword, NODE_NO_WARNINGS: '1' } },
+    { program: process.execPath, args, env: { RESTIC_PASSWORD: benchPassword, NODE_NO_WARNINGS: '1', ...workerMemory } },
     { folder: work.run, signal },
   );
   const ours = JSON.parse(readFileSync(join(work.run, 'warm.json'), 'utf8')) as Phases & { backupCount: number };

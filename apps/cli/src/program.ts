@@ -3,6 +3,7 @@ import { openDatabase } from '@holdfast/database/open-database';
 import { migrate } from '@holdfast/database/migrate';
 import { repositoryPassword } from '@holdfast/database/repositories';
 import { parseMasterKey } from '@holdfast/database/sealed-secret';
+import { workerMemory } from '@holdfast/settings/worker-memory';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { roles, signAccessToken, type Role } from './access-token.ts';
 import { findCheckout } from './checkout.ts';
@@ -35,7 +36,7 @@ export function buildProgram(environment: Readonly<Record<string, string | undef
   program
     .command('worker')
     .description('run one worker in the foreground, with its settings from the environment')
-    .action(async () => exit(await runService(context().checkout.workerMain, environment)));
+    .action(async () => exit(await runService(context().checkout.workerMain, { ...workerMemory, ...environment })));
   program
     .command('migrate')
     .description('bring the database to the schema of this version')

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { workerMemory } from '@holdfast/settings/worker-memory';
 import { apiPrefix } from './api-client.ts';
 import type { Checkout } from './checkout.ts';
 import { consoleTextOf } from './log-line.ts';
 import type { ProcessIdentity } from './process-identity.ts';
-import { superviseProcess, type SupervisedProcess } from './supervised-process.ts';
+import { superviseProcess, type SupervisedProcess, type SupervisedProcessOptions } from './supervised-process.ts';
 
 export interface StackOptions {
   readonly checkout: Checkout;
@@ -43,11 +44,11 @@ export function startStack(options: StackOptions): Stack {
   const lastWords: string[] = [];
   const processes: SupervisedProcess[] = [];
   const tellProcesses = (): void => options.onProcesses(processes.flatMap((child) => child.identity() ?? []));
-  const start = (name: string, script: string): SupervisedProcess =>
+  const start = (name: string, script: string, env: SupervisedProcessOptions['env']): SupervisedProcess =>
     superviseProcess({
       name,
       script,
-      env: options.environment,
+      env,
       cwd: options.checkout.root,
       logPath: join(options.checkout.stateFolder, 'logs', `${name}.log`),
       graceMs: options.shutdownGraceMs + killAfterGraceMs,
@@ -62,9 +63,9 @@ export function startStack(options: StackOptions): Stack {
       onChange: tellProcesses,
       onDeath: (how, delayMs) => options.say(`${name} ended (${how}) and is started again in ${delayMs / 1000} s`),
     });
-  processes.push(start('api', options.checkout.apiMain));
+  processes.push(start('api', options.checkout.apiMain, options.environment));
   for (let number = 1; number <= options.workerCount; number += 1) {
-    processes.push(start(`worker-${number}`, options.checkout.workerMain));
+    processes.push(start(`worker-${number}`, options.checkout.workerMain, { ...workerMemory, ...options.environment }));
   }
   // Each told of its start before it was among them.
   tellProcesses();

@@ -100,6 +100,11 @@ function isThreaded({ source, concurrency }: ArchiveOptions): boolean {
   return source.threadOptions !== undefined && concurrency !== 0;
 }
 
+/** This thread reads the files and gives their bytes to the others. */
+function isStreamed({ source, concurrency }: ArchiveOptions): boolean {
+  return source.threadOptions === undefined && concurrency !== 0;
+}
+
 const closeNothing = async (): Promise<void> => {};
 
 interface StorerOptions extends Omit<PackerOptions, 'repository'> {
@@ -115,14 +120,18 @@ interface OpenedStorer {
 
 async function openStorer(options: ArchiveOptions, { isLittle, ...rest }: StorerOptions): Promise<OpenedStorer> {
   const { repository, source } = options;
-  if (isThreaded(options) && !isLittle) {
+  if (isStreamed(options) || (isThreaded(options) && !isLittle)) {
     const [{ borrowPool }, { ArchiveThreads }] = await Promise.all([
       import('./threads/borrowed-pool.ts'),
       import('./archive-threads/archive-threads.ts'),
     ]);
     const borrowed = borrowPool(options);
+    const close = async (): Promise<void> => borrowed[Symbol.asyncDispose]();
     const threads = new ArchiveThreads({ repository, source, pool: borrowed.pool, ...rest });
-    return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close: async () => borrowed[Symbol.asyncDispose]() };
+    if (isThreaded(options)) return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close };
+    const { StreamedFiles } = await import('./archive-threads/streamed-files.ts');
+    const concurrentFiles = source.concurrentFiles ?? filesWithoutThreads;
+    return { sink: threads, storer: new StreamedFiles(source, threads.chunkStreamOptions), concurrentFiles, close };
   }
   const sink = createPacker({ repository, ...rest });
   const others = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });

@@ -30,7 +30,7 @@ import { TreeBatches } from './tree-batches.ts';
 
 export interface ArchiveThreadsOptions {
   readonly pool: ThreadPool;
-  readonly source: Source;
+  readonly source: Pick<Source, 'openFile'>;
   readonly repository: Repository;
   readonly index: BlobIndex;
   readonly compression: CompressionMode;

@@ -34,7 +34,7 @@ function reading(bytes: Uint8Array): ReadStream {
 async function contentAlone(bytes: Uint8Array): Promise<readonly ObjectId[]> {
   const sink = { save: async (_type: unknown, plain: Uint8Array) => ({ id: hashOf(plain), isNew: true }) };
   const file = { read: reading(bytes), close: async () => {} };
-  const storer = createFileStorer({ source: { openFile: async () => file } as never, sink: sink as never, polynomial });
+  const storer = createFileStorer({ source: { openFile: async () => file }, sink: sink as never, polynomial });
   const stored = await storer.store('/file', { signal: new AbortController().signal, onBytes: () => {}, sizeBytes: bytes.length });
   return stored.kind === 'stored' ? stored.content : [];
 }

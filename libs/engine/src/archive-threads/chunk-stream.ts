@@ -100,6 +100,12 @@ export class ChunkStream {
     if (this.#group !== undefined) await this.#send(this.#group);
   }
 
+  /** Gives up what has gathered: whoever waits for it hears `reason`. */
+  giveUp(reason: unknown): void {
+    this.#group?.answer.reject(reason);
+    this.#group = undefined;
+  }
+
   #begin(): Group {
     const answer = Promise.withResolvers<readonly ObjectId[]>();
     // Whoever waits for a file hears of a failure.
@@ -123,7 +129,12 @@ export class ChunkStream {
       buffers.giveBack(buffer);
       return;
     }
-    await buffers.depart();
+    try {
+      await buffers.depart();
+    } catch (error) {
+      answer.reject(error);
+      throw error;
+    }
     if (cutBytes < heldBytes) {
       this.#group = this.#begin();
       this.#group.buffer.set(buffer.subarray(cutBytes, heldBytes));

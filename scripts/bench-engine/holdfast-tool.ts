@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { benchPassword, type BackupTool } from './backup-tool.ts';
+import { benchPassword, withInput, type BackupTool } from './backup-tool.ts';
 import type { Command } from './measured-run.ts';
 
 const program = join(import.meta.dirname, 'holdfast-command.ts');
@@ -46,6 +46,7 @@ export async function openHoldfastTool({ folder, profileFolder }: HoldfastToolOp
     name: 'holdfast',
     version: `working copy, Node ${process.versions.node}`,
     makeRepository: (path) => cp(empty, path, { recursive: true }),
+    streamCommandFor: (file, repositoryPath) => withInput(file, commandOf(['stream', repositoryPath], profile)),
     commandFor: (work, repositoryPath) => {
       if (work.kind === 'backup') return commandOf(['backup', repositoryPath, work.folder], profile);
       if (work.kind === 'restore') return commandOf(['restore', repositoryPath, work.target], profile);

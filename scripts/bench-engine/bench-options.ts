@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { ToolName } from './backup-tool.ts';
 
-export const scenarioNames = ['standard', 'warm', 'million', 'index'] as const;
+export const scenarioNames = ['standard', 'warm', 'million', 'index', 'stream'] as const;
 export type ScenarioName = (typeof scenarioNames)[number];
 
 export interface BenchOptions {
@@ -18,9 +18,9 @@ export interface BenchOptions {
 }
 
 export const usage = `npm run bench:engine -- [options]
-  --scenario NAME    standard (the default), warm, million or index
+  --scenario NAME    standard (the default), warm, million, index or stream
   --quick            a tenth of the data, for trying
-  --rounds N         of the standard scenario (3)
+  --rounds N         of the standard and the stream scenario (3)
   --tools A,B        holdfast, restic, borg; default: all that are here. restic is RESTIC_BIN or on the PATH
   --dir FOLDER       where data, repositories and restored files are; default: the memory file system when it has room
   --disk FOLDER      standard: restore there too

@@ -2,6 +2,7 @@
 //   holdfast-command.ts version
 //   holdfast-command.ts init REPOSITORY
 //   holdfast-command.ts backup REPOSITORY FOLDER
+//   holdfast-command.ts stream REPOSITORY < FILE
 //   holdfast-command.ts check REPOSITORY
 //   holdfast-command.ts restore REPOSITORY TARGET
 // The password is in RESTIC_PASSWORD, for both. Exits 1 when anything was left out, damaged or not restored.
@@ -25,6 +26,9 @@ switch (word) {
     break;
   case 'backup':
     await backUp();
+    break;
+  case 'stream':
+    await using(await open(), backUpStream);
     break;
   case 'check':
     await checkAll();
@@ -84,6 +88,14 @@ async function backUp(): Promise<void> {
     cache?.close();
     await source.close();
   }
+}
+
+/** As a database is: a file that is made up, opened once and read in order. */
+async function backUpStream(repository: Repository): Promise<void> {
+  const { archive } = await import('../../libs/engine/src/archiver.ts');
+  const { streamSource } = await import('./stream-source.ts');
+  const result = await archive({ repository, source: streamSource(0), ...owner, onProgress });
+  finish(result.skippedCount === 0 && result.warnings.length === 0, result);
 }
 
 async function checkAll(): Promise<void> {

@@ -3,7 +3,7 @@ import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { workerMemory } from '../../libs/settings/src/worker-memory.ts';
-import { benchPassword, type BackupTool } from './backup-tool.ts';
+import { benchPassword, withInput, type BackupTool } from './backup-tool.ts';
 import type { Command } from './measured-run.ts';
 
 const program = join(import.meta.dirname, 'holdfast-command.ts');
@@ -48,6 +48,7 @@ export async function openHoldfastTool({ folder, profileFolder }: HoldfastToolOp
     name: 'holdfast',
     version: `working copy, Node ${process.versions.node}`,
     makeRepository: (path) => cp(empty, path, { recursive: true }),
+    streamCommandFor: (file, repositoryPath) => withInput(file, commandOf(['stream', repositoryPath], profile)),
     commandFor: (work, repositoryPath) => {
       if (work.kind === 'backup') return commandOf(['backup', repositoryPath, work.folder], profile);
       if (work.kind === 'restore') return commandOf(['restore', repositoryPath, work.target], profile);

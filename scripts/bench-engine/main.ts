@@ -10,6 +10,7 @@ import { runMillion } from './million-scenario.ts';
 import { openResticTool } from './restic-tool.ts';
 import type { Scenario } from './scenario.ts';
 import { runStandard } from './standard-scenario.ts';
+import { runStream } from './stream-scenario.ts';
 import { runWarm } from './warm-scenario.ts';
 import { openWorkFolder } from './work-folder.ts';
 
@@ -19,6 +20,7 @@ const scenarios: Readonly<Record<ScenarioName, { run: Scenario; neededBytes: num
   warm: { run: runWarm, neededBytes: 1e9 },
   million: { run: runMillion, neededBytes: 8e9 },
   index: { run: runIndex, neededBytes: 1e9 },
+  stream: { run: runStream, neededBytes: 4e9 },
 };
 
 const say = (text: string): void => console.error(`bench: ${text}`);

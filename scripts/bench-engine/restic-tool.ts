@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { benchPassword, type BackupTool } from './backup-tool.ts';
+import { benchPassword, withInput, type BackupTool } from './backup-tool.ts';
 
 /** The restic of RESTIC_BIN or of the PATH, on copies of our empty repository; null when there is none. */
 export async function openResticTool(makeRepository: BackupTool['makeRepository']): Promise<BackupTool | null> {
@@ -13,6 +13,10 @@ export async function openResticTool(makeRepository: BackupTool['makeRepository'
     name: 'restic',
     version,
     makeRepository,
+    streamCommandFor: (file, repositoryPath) => {
+      const args = [...base(repositoryPath), 'backup', '--stdin'];
+      return withInput(file, { program, args, env: { RESTIC_PASSWORD: benchPassword } });
+    },
     commandFor: (work, repositoryPath) => {
       const env = { RESTIC_PASSWORD: benchPassword };
       if (work.kind === 'backup') return { program, env, args: [...base(repositoryPath), 'backup', work.folder] };

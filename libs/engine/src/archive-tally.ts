@@ -65,7 +65,17 @@ export class ArchiveTally {
   }
 
   addFile(kind: 'new' | 'changed' | 'unmodified', sizeBytes: number): void {
+    this.judgeFile(kind);
+    this.addStoredFile(sizeBytes);
+  }
+
+  /** Of a file that is counted already. */
+  judgeFile(kind: 'new' | 'changed' | 'unmodified'): void {
     this.counts[kind === 'new' ? 'filesNew' : kind === 'changed' ? 'filesChanged' : 'filesUnmodified']++;
+  }
+
+  /** One of which nobody can say yet whether the parent has it. */
+  addStoredFile(sizeBytes: number): void {
     this.counts.totalFilesProcessed++;
     this.counts.totalBytesProcessed += sizeBytes;
     this.report('reading');

@@ -1,7 +1,7 @@
 import { invariant } from '@holdfast/errors/invariant';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import { encodeNodeText, joinNodeTexts, joinTree, replaceSubtree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
+import { encodeNodeText, joinNodeTexts, replaceSubtree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
 import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
 import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
@@ -11,7 +11,7 @@ import type { Clock } from './clock.ts';
 import { FilePlace, FileRuns, withAttributesOf } from './file-runs.ts';
 import type { FileStorer } from './file-storer.ts';
 import { isUnlistable, listFolderForWalk, type KeptEntries, type KeptFolder, type ListedFolder } from './folder-lister.ts';
-import { unchangedContent, type ParentFolder } from './parent.ts';
+import { treeBytesOf, unchangedContent, type ParentFolder } from './parent.ts';
 import { Slots } from './slots.ts';
 import { encodeSourceNode, joinPath } from './source-node.ts';
 import type { KnownFolder, Totals } from './stat-cache/known-folder.ts';
@@ -69,13 +69,7 @@ interface WalkedFolder {
   readonly onStored: (subtree: ObjectId) => NamedNodeText;
 }
 
-/** Null when it is the parent's. */
-function treeOf(nodes: readonly NamedNodeText[], parent: ParentFolder): Uint8Array | null {
-  const isSame = nodes.length === parent.nodeCount && nodes.every(({ name, text }) => parent.text(name) === text);
-  return isSame && parent.treeId !== undefined ? null : joinTree(nodes);
-}
-
-/** As treeOf, from what is another than in the parent. */
+/** As treeBytesOf, from what is another than in the parent. */
 function revisedTreeOf(nodes: readonly NamedNodeText[], parent: ParentFolder, { changed, folders }: KeptEntries): Uint8Array | null {
   const walked = folders.filter(({ folder }) => !folder.isSame).map(({ name }) => name);
   const texts = parent.replaced([...changed.keys(), ...walked], nodes);
@@ -260,7 +254,7 @@ class ArchiveWalk {
       const node = pending instanceof Promise ? await pending : pending instanceof FilePlace ? pending.stored : pending;
       if (node !== null) whole.push(node);
     }
-    const bytes = kept === undefined ? treeOf(whole, parent) : revisedTreeOf(whole, parent, kept);
+    const bytes = kept === undefined ? treeBytesOf(whole, parent) : revisedTreeOf(whole, parent, kept);
     invariant(bytes !== null || parent.treeId !== undefined, 'a tree is that of a parent without one');
     const treeId = bytes === null ? (parent.treeId ?? '') : (await this.#options.sink.save('tree', bytes)).id;
     recorded?.close(treeId);

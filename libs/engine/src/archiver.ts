@@ -1,54 +1,33 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
 import type { CompressionMode } from '@holdfast/restic-format/compression';
-import { snapshotName } from '@holdfast/restic-format/layout';
-import { encodeSnapshotFile } from '@holdfast/restic-format/snapshot-file';
-import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
-import { encodeTree } from '@holdfast/restic-format/tree';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { SkippedEntry, Source } from '@holdfast/sources/source';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobCounts } from './blob-sink.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
+import { commitSnapshot, type SnapshotOptions } from './commit-snapshot.ts';
 import { openIndex } from './load-index.ts';
 import { ArchiveTally, type ArchiveSummary } from './archive-tally.ts';
-import { saveNamedFile } from './named-file.ts';
 import type { OnProgress } from './progress.ts';
-import type { Repository } from './repository.ts';
-import type { Snapshot } from './snapshots.ts';
 import { compareWithParent, recordForNext, type CachedParent } from './stat-cache/cached-parent.ts';
 import type { StatCache } from './stat-cache/stat-cache.ts';
-import type { StoredTree } from './store-tree.ts';
+import type { StoredTree } from './stored-tree.ts';
 import type { ThreadOptions } from './threads/borrowed-pool.ts';
 
-export interface ArchiveOptions extends LockOptions, ThreadOptions {
-  readonly repository: Repository;
+export interface ArchiveOptions extends LockOptions, ThreadOptions, SnapshotOptions {
   /** Stays the caller's to close. */
   readonly source: Source;
-  /** Files with this snapshot's size, times and inode are not read again. See chooseParent. */
-  readonly parent?: Snapshot;
-  readonly hostname: string;
-  readonly username: string;
-  readonly tags?: readonly string[];
-  /** The snapshot's time; by default the clock's when the call begins. */
-  readonly time?: Date;
-  /** Only noted in the snapshot: leaving things out is the source's work. */
-  readonly excludes?: readonly string[];
-  readonly programVersion?: string;
   /** Default auto. With off data is stored as it is; trees and index are compressed all the same. */
   readonly compression?: CompressionMode;
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
-  /** Threads that read and store files of a source that allows it. Default one a core; 0 for none. */
+  /** Threads that store, and read where the source allows it. Default one a core; 0 for none. */
   readonly concurrency?: number;
   /** With it the next backup of the same source needs to read only what has changed since this one. By default there is none. */
   readonly statCache?: StatCache | undefined;
-  /**
-   * Called once, when packs and index are durable: it must call `write`, which writes the snapshot file, and return its id.
-   * Here the caller fences the commit; throwing leaves no snapshot.
-   */
-  readonly commit?: (write: () => Promise<ObjectId>) => Promise<ObjectId>;
 }
 
 export interface ArchiveResult {
@@ -111,11 +90,8 @@ function isLittleChange(known: CachedParent | undefined): boolean {
   return unlistedCount === 0 && changedCount <= littleChange.entries && changedBytes <= littleChange.bytes;
 }
 
-/** A backup of nothing is a mistake in its paths, not a success. */
-const emptyTreeId = hashOf(encodeTree([]));
-
 async function archiveLocked(options: ArchiveOptions, prepared: Prepared, outerSignal: AbortSignal): Promise<ArchiveResult> {
-  const { repository, source, clock = systemClock, commit = (write) => write() } = options;
+  const { source, clock = systemClock } = options;
   const { startedAt, tally, known } = prepared;
   // Ends the scan when the walk fails.
   const ended = new AbortController();
@@ -124,20 +100,10 @@ async function archiveLocked(options: ArchiveOptions, prepared: Prepared, outerS
   let stored: StoredTree | undefined;
   try {
     stored = await treeOf(options, prepared, { clock, signal });
-    const { treeId, counts, recorded } = stored;
-    if (treeId === emptyTreeId)
-      throw new HoldfastError('path_not_found', `${source.paths.join(' ')} shows nothing that could be backed up`);
-    tally.report('saving');
-    await stored.finish(signal);
-    const { dataBlobs, treeBlobs, addedBytes, addedPackedBytes } = counts;
-    const summary: ArchiveSummary = { ...tally.counts, dataBlobs, treeBlobs, dataAdded: addedBytes, dataAddedPacked: addedPackedBytes };
-    const bytes = encodeSnapshot(options, treeId, summary, startedAt, clock.now());
-    let written: Promise<ObjectId> | undefined;
-    signal.throwIfAborted();
-    const snapshotId = await commit(() => (written ??= saveNamedFile(repository, snapshotName, bytes, signal)));
+    const result = await commitSnapshot({ ...options, paths: source.paths }, stored, { startedAt, tally, clock, signal });
+    const { treeId, recorded } = stored;
     if (recorded !== undefined) await recordForNext(options, { treeId, recorded, known }, signal);
-    const { skipped, skippedCount, warnings } = tally;
-    return { snapshotId, treeId, summary, skipped, skippedCount, warnings };
+    return result;
   } finally {
     ended.abort(new HoldfastError('internal', 'the archive call has ended'));
     await scanning;
@@ -179,27 +145,4 @@ async function scanAhead(source: Source, tally: ArchiveTally, clock: Clock, sign
   } catch (error) {
     if (!signal.aborted) tally.addWarning(`the source could not be counted ahead: ${String(error)}`);
   }
-}
-
-function encodeSnapshot(options: ArchiveOptions, treeId: ObjectId, summary: ArchiveSummary, startedAt: Date, endedAt: Date): Uint8Array {
-  const { parent, source, hostname, username, tags, excludes, programVersion, repository, time = startedAt } = options;
-  return encodeSnapshotFile(
-    {
-      timeNs: nanoseconds(time),
-      ...(parent === undefined ? {} : { parent: parent.id }),
-      tree: treeId,
-      paths: source.paths,
-      hostname,
-      username,
-      ...(excludes === undefined || excludes.length === 0 ? {} : { excludes }),
-      ...(tags === undefined || tags.length === 0 ? {} : { tags }),
-      ...(programVersion === undefined ? {} : { programVersion }),
-      summary: { backupStartNs: nanoseconds(startedAt), backupEndNs: nanoseconds(endedAt), ...summary },
-    },
-    repository.cipher,
-  );
-}
-
-function nanoseconds(time: Date): bigint {
-  return BigInt(time.getTime()) * 1_000_000n;
 }

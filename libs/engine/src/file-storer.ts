@@ -50,7 +50,7 @@ const smallBuffers: Uint8Array[] = [];
 const maxSmallBuffers = 16;
 
 /** Stores in this thread, `concurrency` files at a time; those that have to be cut take 9 MiB of memory each. */
-export function createFileStorer(options: { source: Source; sink: BlobSink; polynomial: bigint }): FileStorer {
+export function createFileStorer(options: { source: Pick<Source, 'openFile'>; sink: BlobSink; polynomial: bigint }): FileStorer {
   const lanes: Lane[] = [];
   const makeLane = (): Lane => ({
     chunker: createChunker(options.polynomial),

@@ -3,7 +3,7 @@ import { encodeNodeName, encodeNodeStart, type TreeNode } from '@holdfast/restic
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeTimestamp } from '@holdfast/restic-format/timestamp';
 import { decodeTree } from '@holdfast/restic-format/tree';
-import { decodeNodeText, encodeNodeText, splitTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
+import { decodeNodeText, encodeNodeText, joinTree, splitTree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
 import type { SourceNode } from '@holdfast/sources/source';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
@@ -140,4 +140,10 @@ export function unchangedContent(node: SourceNode, before: TreeNode | undefined,
     before.changedNs === node.changedNs &&
     (before.inode ?? 0n) === node.inode;
   return isSame && before.content.every((id) => index.has('data', id)) ? before.content : null;
+}
+
+/** The bytes of a folder's tree; null when it is the parent's. */
+export function treeBytesOf(nodes: readonly NamedNodeText[], parent: ParentFolder): Uint8Array | null {
+  const isSame = nodes.length === parent.nodeCount && nodes.every(({ name, text }) => parent.text(name) === text);
+  return isSame && parent.treeId !== undefined ? null : joinTree(nodes);
 }

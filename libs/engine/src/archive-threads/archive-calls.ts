@@ -35,6 +35,8 @@ export type ArchiveCall =
   | { readonly kind: 'group'; readonly descriptor: number; readonly cuts: Float64Array }
   /** The file's groups are stored: it can be closed. By its number, since its descriptor may be another file's by the time a thread hears of it. */
   | { readonly kind: 'release'; readonly file: number }
+  /** Stores chunks of files that only the leading thread can read: they lie one behind the other in the buffer, which goes there and back. */
+  | { readonly kind: 'chunks'; readonly buffer: Uint8Array<ArrayBuffer>; readonly lengths: Uint32Array }
   /** Stores trees: their bytes one behind the other. */
   | { readonly kind: 'trees'; readonly bytes: Uint8Array; readonly lengths: Uint32Array; readonly ids: Uint8Array }
   /** Ends all packs. */
@@ -74,6 +76,11 @@ export interface GroupAnswer {
   readonly ids: Uint8Array;
   /** False when the file has become shorter since it was cut: nothing of the group counts then. */
   readonly isWhole: boolean;
+}
+
+export interface ChunksAnswer {
+  readonly ids: Uint8Array;
+  readonly buffer: Uint8Array<ArrayBuffer>;
 }
 
 /** What was not yet worth a write: the leading thread puts the rests of all threads together. */

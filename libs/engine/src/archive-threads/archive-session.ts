@@ -7,6 +7,7 @@ import { openBlobClaims } from '../threads/blob-claims.ts';
 import type { Answer, OpenThreadSession, SessionContext, ThreadSession } from '../threads/thread-session.ts';
 import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData } from './archive-calls.ts';
 import { handingOutput, writingOutput } from './pack-output.ts';
+import { storeChunks } from './thread-chunks.ts';
 import { readRegionBytes, ThreadFiles } from './thread-files.ts';
 import { ThreadPacker, threadPackerBytes } from './thread-packer.ts';
 
@@ -58,6 +59,8 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
   }
 
   async handle(call: ArchiveCall): Promise<Answer> {
+    if (call.kind === 'chunks')
+      return await storeChunks(call, this.#arena, this.#arena.firstAddress, (pieces, count, ids) => this.#save(pieces, count, ids));
     return { output: await this.#answer(call) };
   }
 
@@ -66,7 +69,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
     await this.#packer.close();
   }
 
-  async #answer(call: ArchiveCall): Promise<unknown> {
+  async #answer(call: Exclude<ArchiveCall, { kind: 'chunks' }>): Promise<unknown> {
     switch (call.kind) {
       case 'batch':
         return await this.#files.storeBatch(call.folders);

@@ -1,6 +1,7 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
 import { overheadBytes } from '@holdfast/restic-format/cipher';
+import { createChunker } from '@holdfast/restic-format/chunker';
 import type { CompressionMode } from '@holdfast/restic-format/compression';
 import { packName } from '@holdfast/restic-format/layout';
 import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
@@ -21,13 +22,15 @@ import type { ThreadGroup } from '../threads/thread-group.ts';
 import type { ThreadPool } from '../threads/thread-pool.ts';
 import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData, type PackRest } from './archive-calls.ts';
 import { CallQueue } from './call-queue.ts';
-import { FileBatch, type BatchRun } from './file-batches.ts';
+import { ChunkBuffers } from './chunk-buffers.ts';
+import type { ChunkStreamOptions, StoredChunks } from './chunk-stream.ts';
+import { FileBatch, idsOf, type BatchRun } from './file-batches.ts';
 import { LargeFiles } from './large-files.ts';
 import { TreeBatches } from './tree-batches.ts';
 
 export interface ArchiveThreadsOptions {
   readonly pool: ThreadPool;
-  readonly source: Source;
+  readonly source: Pick<Source, 'openFile'>;
   readonly repository: Repository;
   readonly index: BlobIndex;
   readonly compression: CompressionMode;
@@ -39,6 +42,8 @@ export interface ArchiveThreadsOptions {
 const largeFileBytes = 8 * 1024 * 1024;
 /** Beyond so many small files threads are worth their start, which takes as long as storing some hundred files here. */
 const maxFilesHere = 256;
+/** The same of chunks in memory: less than what a longer stream sends at once. */
+const maxBytesHere = 2 * 1024 * 1024;
 /** Packs that were handed over and are on their way, each up to 24 MiB of memory. */
 const maxUploads = 2;
 
@@ -57,6 +62,8 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   readonly #storeHere: FileStorer;
   readonly #idsHere = new Set<ObjectId>();
   #filesHereCount = 0;
+  #bytesHere = 0;
+  #storedHere: Promise<unknown> = Promise.resolve();
   #dueFileCount = 0;
   readonly #trees: TreeBatches;
   readonly #landings = new Set<Promise<void>>();
@@ -103,6 +110,30 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     const results = await stored;
     for (const result of results) if (result.kind === 'stored') onBytes(result.sizeBytes);
     return results;
+  }
+
+  /** For streams that this thread reads and cuts. */
+  get chunkStreamOptions(): ChunkStreamOptions {
+    const { pool, repository, signal } = this.#options;
+    return {
+      chunker: createChunker(repository.chunkerPolynomial),
+      buffers: new ChunkBuffers(pool.concurrency, signal),
+      store: (buffer, lengths) => this.#storeChunks(buffer, lengths),
+      signal,
+    };
+  }
+
+  async #storeChunks(buffer: Uint8Array<ArrayBuffer>, lengths: Uint32Array): Promise<StoredChunks> {
+    this.#throwIfFailed();
+    if (this.#threads === undefined && this.#mayStayHere(lengths)) {
+      const stored = this.#storeChunksHere(buffer, lengths);
+      this.#storedHere = Promise.allSettled([this.#storedHere, stored]);
+      return { ids: await stored, buffer };
+    }
+    // What is stored here is to be known when the threads begin.
+    await this.#storedHere;
+    const answer = await this.#open().queue.call('chunks', { kind: 'chunks', buffer, lengths }, [buffer.buffer]);
+    return { ids: idsOf(answer.ids), buffer: answer.buffer };
   }
 
   async save(type: BlobType, plain: Uint8Array): Promise<SavedBlob> {
@@ -237,6 +268,24 @@ export class ArchiveThreads implements FileStorer, BlobSink {
       results.push(stored);
     }
     return results;
+  }
+
+  #mayStayHere(lengths: Uint32Array): boolean {
+    this.#filesHereCount += lengths.length;
+    for (const length of lengths) this.#bytesHere += length;
+    return this.#filesHereCount <= maxFilesHere && this.#bytesHere <= maxBytesHere;
+  }
+
+  async #storeChunksHere(buffer: Uint8Array, lengths: Uint32Array): Promise<ObjectId[]> {
+    const ids: ObjectId[] = [];
+    let at = 0;
+    for (const length of lengths) {
+      const { id } = await this.#restPacker.save('data', buffer.subarray(at, at + length));
+      this.#idsHere.add(id);
+      ids.push(id);
+      at += length;
+    }
+    return ids;
   }
 
   async #callTrees(call: ArchiveCall & { kind: 'trees' }, isFull: boolean): Promise<void> {

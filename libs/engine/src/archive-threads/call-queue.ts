@@ -1,5 +1,6 @@
+import type { Transferable } from 'node:worker_threads';
 import type { ThreadGroup } from '../threads/thread-group.ts';
-import type { ArchiveCall, BatchAnswer, FileAnswer, GroupAnswer, PackRest } from './archive-calls.ts';
+import type { ArchiveCall, BatchAnswer, ChunksAnswer, FileAnswer, GroupAnswer, PackRest } from './archive-calls.ts';
 
 /** Calls that a thread has at once: one that runs and one that is next, so that it never waits for the leading thread. */
 const maxCallsPerThread = 2;
@@ -7,14 +8,18 @@ const maxCallsPerThread = 2;
 interface QueuedCall {
   readonly call: ArchiveCall;
   readonly answer: PromiseWithResolvers<unknown>;
+  /** Of the call, what goes over without a copy. */
+  readonly transfer: readonly Transferable[];
 }
+
+type CallKind = 'group' | 'chunks' | 'trees' | 'batch' | 'file';
 
 /** Deals calls out to threads that have time for them. */
 export class CallQueue {
   readonly #group: ThreadGroup;
   readonly #onIdle: () => void;
-  /** Parts of a file that a thread has in hand go first, then trees, small files, and large files that nobody has begun. */
-  readonly #waiting: Record<'group' | 'trees' | 'batch' | 'file', QueuedCall[]> = { group: [], trees: [], batch: [], file: [] };
+  /** Parts of a file that somebody has in hand go first, then trees, small files, and large files that nobody has begun. */
+  readonly #waiting: Record<CallKind, QueuedCall[]> = { group: [], chunks: [], trees: [], batch: [], file: [] };
   readonly #threads: { pending: number; hasFile: boolean }[];
   #inHandCount = 0;
 
@@ -27,8 +32,8 @@ export class CallQueue {
 
   /** Calls that no thread has yet. */
   get waitingCount(): number {
-    const { group, trees, batch, file } = this.#waiting;
-    return group.length + trees.length + batch.length + file.length;
+    const { group, chunks, trees, batch, file } = this.#waiting;
+    return group.length + chunks.length + trees.length + batch.length + file.length;
   }
 
   get isEmpty(): boolean {
@@ -45,10 +50,11 @@ export class CallQueue {
   call(kind: 'batch', call: ArchiveCall & { kind: 'batch' }): Promise<BatchAnswer>;
   call(kind: 'file', call: ArchiveCall & { kind: 'file' }): Promise<FileAnswer>;
   call(kind: 'group', call: ArchiveCall & { kind: 'group' }): Promise<GroupAnswer>;
+  call(kind: 'chunks', call: ArchiveCall & { kind: 'chunks' }, transfer: readonly Transferable[]): Promise<ChunksAnswer>;
   call(kind: 'trees', call: ArchiveCall & { kind: 'trees' }): Promise<unknown>;
-  async call(kind: 'group' | 'trees' | 'batch' | 'file', call: ArchiveCall): Promise<unknown> {
+  async call(kind: CallKind, call: ArchiveCall, transfer: readonly Transferable[] = []): Promise<unknown> {
     const answer = Promise.withResolvers<unknown>();
-    this.#waiting[kind].push({ call, answer });
+    this.#waiting[kind].push({ call, answer, transfer });
     this.deal();
     return await answer.promise;
   }
@@ -70,8 +76,8 @@ export class CallQueue {
     const number = this.#leastBusy();
     const thread = this.#threads[number];
     if (thread === undefined) return false;
-    const { group, trees, batch, file } = this.#waiting;
-    const queued = group.shift() ?? trees.shift() ?? batch.shift();
+    const { group, chunks, trees, batch, file } = this.#waiting;
+    const queued = group.shift() ?? chunks.shift() ?? trees.shift() ?? batch.shift();
     if (queued !== undefined) void this.#run(number, queued, false);
     else if (thread.pending === 0 && file.length > 0) {
       const large = file.shift();
@@ -90,14 +96,14 @@ export class CallQueue {
     return best;
   }
 
-  async #run(number: number, { call, answer }: QueuedCall, hasFile: boolean): Promise<void> {
+  async #run(number: number, { call, answer, transfer }: QueuedCall, hasFile: boolean): Promise<void> {
     const thread = this.#threads[number];
     if (thread === undefined) return;
     thread.pending++;
     thread.hasFile = hasFile;
     this.#inHandCount++;
     try {
-      answer.resolve(await this.#group.call(number, call));
+      answer.resolve(await this.#group.call(number, call, transfer));
     } catch (error) {
       answer.reject(error);
     } finally {

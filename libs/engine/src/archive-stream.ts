@@ -1,0 +1,140 @@
+import type { CompressionMode } from '@holdfast/restic-format/compression';
+import { createChunker } from '@holdfast/restic-format/chunker';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { StreamTree, type StreamSink } from './archive-stream/stream-tree.ts';
+import { ArchiveTally } from './archive-tally.ts';
+import { ArchiveThreads } from './archive-threads/archive-threads.ts';
+import { ChunkBuffers } from './archive-threads/chunk-buffers.ts';
+import type { ChunkStreamOptions } from './archive-threads/chunk-stream.ts';
+import type { ArchiveResult } from './archiver.ts';
+import type { BlobIndex } from './blob-index.ts';
+import { createBlobLoader } from './blob-loader.ts';
+import type { BlobSink } from './blob-sink.ts';
+import { systemClock, type Clock } from './clock.ts';
+import { commitSnapshot, type SnapshotOptions } from './commit-snapshot.ts';
+import { openIndex } from './load-index.ts';
+import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
+import { createPacker, type PackerOptions } from './packer.ts';
+import type { OnProgress } from './progress.ts';
+import { storeWith, type OpenedSink } from './stored-tree.ts';
+import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
+
+export interface ArchiveStreamOptions extends LockOptions, ThreadOptions, SnapshotOptions {
+  /** What the snapshot says it holds: absolute paths, sorted. */
+  readonly paths: readonly string[];
+  /**
+   * Called once, when the lock is had: hands everything to the sink and returns. What it throws ends the backup with no snapshot. The signal
+   * tells it that nobody needs any more of it; it is to end within a second then.
+   */
+  readonly receive: (sink: StreamSink, signal: AbortSignal) => Promise<void>;
+  /** What is to come, for progress only; by default what the parent had. */
+  readonly expected?: { readonly files: number; readonly bytes: number };
+  /** Default auto; see ArchiveOptions. */
+  readonly compression?: CompressionMode;
+  /** A lock that the caller holds already; by default a shared one is taken for the call. */
+  readonly lock?: Lock;
+  readonly onProgress?: OnProgress;
+  /** Threads that store. Default one a core; 0 for none. */
+  readonly concurrency?: number;
+}
+
+interface Prepared {
+  readonly startedAt: Date;
+  readonly tally: ArchiveTally;
+  readonly index: BlobIndex;
+}
+
+/**
+ * Backs up what comes as one stream of files, in an order that the other side decides. As archive in everything else: packs, then index,
+ * then the snapshot; what the repository has is not stored again. All of the stream is read, so a file counts as unmodified when its node
+ * and its content are those of the parent. Memory: some buffers a thread, and some hundred bytes a file until its folder is made.
+ * Errors: those of archive, and what `receive` throws.
+ */
+export async function archiveStream(options: ArchiveStreamOptions): Promise<ArchiveResult> {
+  return await withSharedLock(
+    options,
+    async (signal): Promise<Prepared> => {
+      const startedAt = (options.clock ?? systemClock).now();
+      const tally = new ArchiveTally(options);
+      tally.report('opening');
+      return { startedAt, tally, index: await openIndex(options.repository, { signal }) };
+    },
+    (prepared, signal) => archiveLocked(options, prepared, signal),
+  );
+}
+
+async function archiveLocked(options: ArchiveStreamOptions, { startedAt, tally, index }: Prepared, signal: AbortSignal) {
+  const { clock = systemClock, compression = 'auto', repository, expected } = options;
+  if (expected !== undefined) tally.totals = expected;
+  const stored = await storeWith(
+    signal,
+    async (storeSignal) => openStreamStore(options, { repository, index, compression, clock, signal: storeSignal }),
+    async (opened, storeSignal) => {
+      const loader = createBlobLoader(repository, index);
+      const treeId = await receiveTree(options, { ...opened, loader, tally }, storeSignal);
+      return { treeId, recorded: undefined };
+    },
+  );
+  try {
+    return await commitSnapshot(options, stored, { startedAt, tally, clock, signal });
+  } finally {
+    await stored.close();
+  }
+}
+
+async function receiveTree(
+  { parent, receive }: ArchiveStreamOptions,
+  { chunks, sink, loader, tally }: OpenedStreamStore & { loader: ReturnType<typeof createBlobLoader>; tally: ArchiveTally },
+  outerSignal: AbortSignal,
+): Promise<ObjectId> {
+  // Who receives may wait for the other side: what fails here ends that.
+  const failed = new AbortController();
+  const signal = AbortSignal.any([outerSignal, failed.signal]);
+  const onFailed = (error: unknown): void => failed.abort(error);
+  const tree = new StreamTree({ chunks, sink, loader, tally, parentTreeId: parent?.tree, onFailed, signal });
+  try {
+    await receive(tree, signal);
+    return await tree.finish();
+  } catch (error) {
+    failed.abort(error);
+    await tree.giveUp(error);
+    // What began the end, and not what followed on it.
+    throw signal.reason;
+  }
+}
+
+interface OpenedStreamStore extends OpenedSink {
+  readonly chunks: ChunkStreamOptions;
+}
+
+/** Of a stream nothing is opened by its path. */
+const noSource = {
+  openFile: async (path: string): Promise<never> => {
+    throw new HoldfastError('internal', `${path} of a stream cannot be opened`);
+  },
+};
+
+function openStreamStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): OpenedStreamStore {
+  if (options.concurrency === 0) {
+    const sink = createPacker(packing);
+    return { sink, chunks: storingHere(sink, packing), close: async () => {} };
+  }
+  const borrowed = borrowPool(options);
+  const threads = new ArchiveThreads({ source: noSource, pool: borrowed.pool, ...packing });
+  return { sink: threads, chunks: threads.chunkStreamOptions, close: async () => borrowed[Symbol.asyncDispose]() };
+}
+
+function storingHere(sink: BlobSink, { repository, signal }: PackerOptions): ChunkStreamOptions {
+  return {
+    chunker: createChunker(repository.chunkerPolynomial),
+    buffers: new ChunkBuffers(1, signal),
+    async store(buffer, lengths) {
+      const ids: ObjectId[] = [];
+      let at = 0;
+      for (const length of lengths) ids.push((await sink.save('data', buffer.subarray(at, (at += length)))).id);
+      return { ids, buffer };
+    },
+    signal,
+  };
+}

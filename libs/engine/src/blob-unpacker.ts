@@ -20,8 +20,8 @@ export interface BlobUnpacker {
   unpack(at: number, sealedBytes: number, plainLength: number, id: ObjectId): Uint8Array;
 }
 
-/** Reads are of this size, unless a blob is longer: it stays in the processor's cache from the read to the hash. */
-export const segmentBytes = 1024 * 1024;
+/** Reads are of this size, unless a blob is longer: room for several chunks, and little more than the processor's cache. */
+export const segmentBytes = 2 * 1024 * 1024;
 
 const ivBytes = 16;
 /** One byte more than the plaintext may have: a frame that holds more shows by filling it. */

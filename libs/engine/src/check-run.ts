@@ -41,9 +41,11 @@ export class CheckRun {
     const { repository, level, snapshotIds, subset } = this.#options;
     this.#report('opening', 0, null);
     const snapshots = await this.#loadSnapshots();
-    const packSizes = await listPackSizes(repository, this.#signal);
     const onDamaged = (id: ObjectId, error: HoldfastError): void => this.#addUnreadable(indexName(id), error.message);
     const { index } = await loadIndex(repository, { signal: this.#signal, onDamaged });
+    // After the index. A backup writes packs, index, snapshot, in this order, and our lock keeps all away that remove: read the other way
+    // round, each of them has what the one before needs, whatever ends meanwhile.
+    const packSizes = await listPackSizes(repository, this.#signal);
     const loader = createBlobLoader(repository, index);
     const isWholeRepository = snapshotIds === undefined;
     const readsPacks = level !== 'integrity';

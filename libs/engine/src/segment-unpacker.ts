@@ -40,8 +40,11 @@ export type OnUnpacked = (nth: number, plain: Uint8Array | undefined, reason: st
  */
 export const maxSegmentBytes = 9 * 1024 * 1024;
 const outputBytes = maxSegmentBytes + 1;
-/** So much plaintext, or one longer blob, waits for its hash: enough for several chunks side by side. */
-const maxWaitingBytes = 3 * 1024 * 1024;
+/**
+ * So much plaintext, or one longer blob, waits for its hash: what a segment usually unpacks to, so that its chunks are enough for two to be
+ * side by side until the end.
+ */
+const maxWaitingBytes = 6 * 1024 * 1024;
 const ivBytes = 16;
 
 export function createSegmentUnpacker(keys: MasterKeys): SegmentUnpacker {

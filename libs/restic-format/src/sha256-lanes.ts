@@ -57,6 +57,8 @@ interface Lane {
 const maxLoneBlockCount = 24;
 /** After so many the pairs are made anew, which keeps the longest ones level. */
 const sliceBlockCount = 1024;
+/** The longest of them is this long at most where more than two share a call. */
+const maxSharedBlockCount = 256;
 /** A piece's number and its length share one double while they are sorted. */
 const maxPieceCount = 2 ** 20;
 
@@ -305,8 +307,9 @@ function sortByLeft(lanes: Lane[]): void {
 function usedLaneCount(lanes: readonly Lane[], blocksLeft: number): number {
   const [first] = lanes;
   if (first === undefined || lanes.length <= 2) return lanes.length;
-  // One that has as many blocks as all others together needs each of them at its side.
-  if (leftIn(first) * 2 >= blocksLeft) return 2;
+  // One that has as many blocks as all others together needs each of them at its side. Long ones go by twos even if they have not, the
+  // longest of the rest at their side: a call for each costs them little, and the short ones are left to share theirs.
+  if (leftIn(first) > maxSharedBlockCount || leftIn(first) * 2 >= blocksLeft) return 2;
   return lanes.length & ~1;
 }
 

@@ -34,7 +34,7 @@ switch (word) {
     await checkAll();
     break;
   case 'restore':
-    await using(await open(), restoreNewest);
+    await restoreNewest();
     break;
   default:
     throw new Error(`no such word: ${word}`);
@@ -112,14 +112,21 @@ async function checkAll(): Promise<void> {
   });
 }
 
-async function restoreNewest(repository: Repository): Promise<void> {
-  const { restore } = await import('../../libs/engine/src/restorer.ts');
+async function restoreNewest(): Promise<void> {
+  // As for a check.
+  const opening = open();
+  const { restore, warmRestore } = await import('../../libs/engine/src/restorer.ts');
+  const { openThreadPool } = await import('../../libs/engine/src/threads/thread-pool.ts');
+  await using pool = openThreadPool();
+  warmRestore(pool);
   const { openFileSystemTarget } = await import('../../libs/sources/src/file-system-target.ts');
-  const newest = (await listSnapshots(repository)).at(-1);
-  if (newest === undefined) throw new Error('there is no snapshot');
-  const target = openFileSystemTarget({ path: folder, roots: [folder], overwrite: false });
-  const result = await restore({ repository, snapshotId: newest.id, target, onProgress });
-  finish(result.failedCount === 0 && result.warningCount === 0, result);
+  await using(await opening, async (repository) => {
+    const newest = (await listSnapshots(repository)).at(-1);
+    if (newest === undefined) throw new Error('there is no snapshot');
+    const target = openFileSystemTarget({ path: folder, roots: [folder], overwrite: false });
+    const result = await restore({ repository, pool, snapshotId: newest.id, target, onProgress });
+    finish(result.failedCount === 0 && result.warningCount === 0, result);
+  });
 }
 
 function finish(ok: boolean, result: object): void {

@@ -72,7 +72,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
   const prepare = async (signal: AbortSignal): Promise<PreparedRestore> => {
     const { repository, snapshotId } = options;
     // Such a storage is mostly one with something in it: the threads are up when the snapshot is read.
-    if (repository.storage.threadOptions !== undefined) borrowed.pool.warm(restoreModule);
+    if (repository.storage.threadOptions !== undefined) warmRestore(borrowed.pool);
     const snapshot = await loadSnapshot(repository, snapshotId, { signal });
     const { index } = await loadIndex(repository, { signal });
     const loader = createBlobLoader(repository, index);
@@ -84,6 +84,11 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
     return { snapshot, index, loader, selection, steps, pool: borrowed.pool };
   };
   return await withSharedLock(options, prepare, (prepared, signal) => restoreLocked(options, prepared, signal));
+}
+
+/** Starts the threads of a pool for a recovery that comes soon, while the repository is opened perhaps. */
+export function warmRestore(pool: ThreadPool): void {
+  pool.warm(restoreModule);
 }
 
 /** Less is restored in the calling thread. Two threads start in about the time that this takes. */

@@ -1,7 +1,7 @@
 import type { CompressionMode } from '@holdfast/restic-format/compression';
 import type { IndexedPack } from '@holdfast/restic-format/index-file';
 import { packName } from '@holdfast/restic-format/layout';
-import { hashOf } from '@holdfast/restic-format/object-id';
+import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobType } from '@holdfast/restic-format/pack';
 import { randomInt } from 'node:crypto';
 import type { BlobIndex } from './blob-index.ts';
@@ -10,6 +10,7 @@ import type { Clock } from './clock.ts';
 import { createIndexWriter } from './index-writer.ts';
 import { OpenPack, type BlobToPack } from './open-pack.ts';
 import type { Repository } from './repository.ts';
+import { createSealBatch, maxBatchedBytes, type SealBatch } from './seal-batch.ts';
 import { sealBlob, treeCompression } from './sealed-blob.ts';
 import { Slots } from './slots.ts';
 
@@ -31,6 +32,8 @@ export interface PackerOptions {
 const openPacksPerType = 2;
 /** Packs on their way, each up to 24 MiB of memory. A saver that is faster than the storage waits. */
 const maxUploads = 2;
+/** For so few it is not worth having memory to seal them in. */
+const fewBlobs = 32;
 
 /** Packs blobs in this thread. */
 export function createPacker(options: PackerOptions): BlobSink {
@@ -44,6 +47,8 @@ class Packer implements BlobSink {
   readonly #open: Record<BlobType, (OpenPack | undefined)[]> = { data: [], tree: [] };
   /** Blobs that no durable index file names yet, by type and id. */
   readonly #inFlight = new Set<string>();
+  /** Made when there are enough blobs for it. */
+  #batch: SealBatch | undefined;
   readonly #uploadSlots = new Slots(maxUploads);
   readonly #uploads = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;
@@ -58,11 +63,17 @@ class Packer implements BlobSink {
     const { index, repository, compression } = this.#options;
     const id = hashOf(plain);
     if (this.#inFlight.has(key(type, id)) || index.has(type, id)) return { id, isNew: false };
-    const sealed = sealBlob(repository.cipher, id, plain, type === 'tree' ? treeCompression(compression) : compression);
+    this.#inFlight.add(key(type, id));
+    const mode = type === 'tree' ? treeCompression(compression) : compression;
+    const isBatched = plain.length <= maxBatchedBytes && this.counts.dataBlobs + this.counts.treeBlobs >= fewBlobs;
     this.counts[type === 'tree' ? 'treeBlobs' : 'dataBlobs']++;
     this.counts.addedBytes += plain.length;
-    this.counts.addedPackedBytes += sealed.bytes.length;
-    await this.#pack({ id, type, ...sealed });
+    if (isBatched) await this.#addToBatch(type, id, plain, mode);
+    else {
+      const sealed = sealBlob(repository.cipher, id, plain, mode);
+      this.counts.addedPackedBytes += sealed.bytes.length;
+      await this.#pack({ id, type, ...sealed });
+    }
     return { id, isNew: true };
   }
 
@@ -72,6 +83,7 @@ class Packer implements BlobSink {
   }
 
   async finish(): Promise<void> {
+    await this.#packAll(this.#batch?.take() ?? []);
     for (const type of ['data', 'tree'] as const) {
       const packs = this.#open[type].filter((pack) => pack !== undefined);
       this.#open[type] = [];
@@ -90,6 +102,18 @@ class Packer implements BlobSink {
 
   async settle(): Promise<void> {
     while (this.#uploads.size > 0) await Promise.all(this.#uploads);
+  }
+
+  /** All that is done with the bytes is done before the first pause. */
+  async #addToBatch(type: BlobType, id: ObjectId, plain: Uint8Array, mode: CompressionMode): Promise<void> {
+    const batch = (this.#batch ??= createSealBatch(this.#options.repository.masterKeys));
+    const full = batch.hasRoomFor(plain.length) ? [] : batch.take();
+    this.counts.addedPackedBytes += batch.add(type, id, plain, mode);
+    await this.#packAll(full);
+  }
+
+  async #packAll(blobs: readonly BlobToPack[]): Promise<void> {
+    for (const blob of blobs) await this.#pack(blob);
   }
 
   /** Chosen and filled without a pause in between, so that a pack never changes while it is on its way. */

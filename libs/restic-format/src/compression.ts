@@ -13,7 +13,7 @@ export type CompressionMode = 'off' | 'fastest' | 'auto' | 'better' | 'max';
 export const compressionLevels: Readonly<Record<Exclude<CompressionMode, 'off'>, number>> = { fastest: 1, auto: 3, better: 7, max: 11 };
 
 /** A frame and its header take about this much, so nothing shorter shrinks. */
-const minCompressibleBytes = 24;
+export const minCompressibleBytes = 24;
 
 /**
  * The longest plaintext that is taken from a repository. Data blobs end at 8 MiB; this leaves a tree room for some two million

@@ -30,6 +30,11 @@ async function recordOf(options: { nowMs?: number; excludes?: string[]; excludeL
   return record;
 }
 
+it('keeps no memory alive but that of its names', async () => {
+  const { names } = await recordOf();
+  expect(names?.buffer.byteLength).toBe(names?.length);
+});
+
 /** The names that are not what was recorded; null when the folder lists others. */
 function changedIn({ names = new Uint8Array(0), stats }: FolderRecord): string[] | null {
   using comparison = openFolderComparison();

@@ -105,5 +105,7 @@ export class FolderRecord {
 function nameList(names: readonly string[]): Uint8Array {
   const text = names.join('\0');
   if (names.length === 0) return new Uint8Array(0);
-  return text.isWellFormed() ? Buffer.from(`${text}\0`, 'utf8') : pathToBytes(`${text}\0`);
+  const bytes = text.isWellFormed() ? Buffer.from(`${text}\0`, 'utf8') : pathToBytes(`${text}\0`);
+  // Of its own: a buffer of the pool would keep all that lies beside it, such as the trees of a backup, for as long as the record lives.
+  return new Uint8Array(bytes);
 }

@@ -44,7 +44,8 @@ const flip = (at: number) => (bytes: Uint8Array) => bytes.with(at < 0 ? bytes.le
 
 async function makeRepository(storage = openMemoryStorage()): Promise<{ storage: Storage; repository: Repository; snapshotId: string }> {
   const repository = await createTestRepository(storage);
-  const { snapshotId } = await archiveTree(repository, tree);
+  // By one thread: all data is then in one pack.
+  const { snapshotId } = await archiveTree(repository, tree, { concurrency: 0 });
   return { storage, repository, snapshotId };
 }
 

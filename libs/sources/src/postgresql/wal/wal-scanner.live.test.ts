@@ -67,7 +67,7 @@ test.skipIf(missingPostgres(15) !== null)('a scan that begins in the middle find
 async function writeAllKindsOfWal(server: TestPostgres): Promise<void> {
   await server.query('CREATE TABLE points (name text, lsn pg_lsn)');
   await server.run('pgbench', ['-i', '-q', '-s', '2', 'postgres']);
-  await point(server, 'first');
+  await makePoint(server, 'first');
   await server.run('pgbench', ['-n', '-c', '2', '-t', '200', 'postgres']);
   for (const sizeBytes of [1, 7_900, 8_192, 100_000, 3_000_000]) {
     await server.query(`SELECT pg_logical_emit_message(true, 'holdfast', repeat('y', ${sizeBytes}))`);
@@ -77,16 +77,16 @@ async function writeAllKindsOfWal(server: TestPostgres): Promise<void> {
     `BEGIN; SAVEPOINT a; INSERT INTO points SELECT NULL, NULL WHERE false; RELEASE a; CREATE TABLE dropped (); DROP TABLE dropped; COMMIT`,
   );
   await server.query(`BEGIN; CREATE TABLE prepared (); PREPARE TRANSACTION 'one'`);
-  await point(server, 'between prepare and commit');
+  await makePoint(server, 'between prepare and commit');
   await server.query('SELECT pg_switch_wal()');
   await server.query(`COMMIT PREPARED 'one'`);
-  await point(server, 'nach der Änderung');
+  await makePoint(server, 'nach der Änderung');
   await server.query('CREATE TABLE bulk AS SELECT n, md5(n::text) AS word FROM generate_series(1, 300000) n');
-  await point(server, 'x'.repeat(63));
+  await makePoint(server, 'x'.repeat(63));
   await server.run('pgbench', ['-n', '-c', '2', '-t', '50', 'postgres']);
 }
 
-async function point(server: TestPostgres, name: string): Promise<void> {
+async function makePoint(server: TestPostgres, name: string): Promise<void> {
   await server.query(`INSERT INTO points SELECT '${name}', pg_create_restore_point('${name}')`);
 }
 

@@ -17,7 +17,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
   'restic-format': { may: ['errors'] },
   storage: { may: ['errors'] },
   sources: { may: ['errors'] },
-  policy: { may: ['errors'] },
+  policy: { may: ['errors', 'sources/postgresql/lsn'] },
   jobs: { may: ['errors'] },
   database: { may: ['errors'] },
   settings: { may: ['errors'] },

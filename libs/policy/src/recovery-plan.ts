@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { formatLsn } from '@holdfast/sources/postgresql/lsn';
 import {
   chainOf,
   historiesOf,
@@ -124,7 +125,7 @@ function chooseByName(part: UsablePart, name: string, points: readonly RestorePo
   if (named.some((other) => other !== point && other.lsn > base.startLsn)) {
     throw new HoldfastError('postgresql_target_uncovered', `there are several restore points ${JSON.stringify(name)}`, {
       hint: 'a server would stop at the first of them: give the LSN of the one that is meant',
-      context: { lsns: named.map(({ lsn }) => formatPlace(lsn)) },
+      context: { lsns: named.map(({ lsn }) => formatLsn(lsn)) },
     });
   }
   return { base, part, stop: { kind: 'name', name }, endLsn: withMargin(point.lsn, part, segmentSizeBytes) };
@@ -167,19 +168,14 @@ function uncovered(chains: RecoveryChains, timeline: number, target: RecoveryTar
 
 function nameTarget(target: RecoveryTarget): string {
   if (target.kind === 'time') return `the time ${formatRecoveryTime(target.timeUs)}`;
-  if (target.kind === 'lsn') return `the LSN ${formatPlace(target.lsn)}`;
+  if (target.kind === 'lsn') return `the LSN ${formatLsn(target.lsn)}`;
   return target.kind === 'name' ? `the restore point ${JSON.stringify(target.name)}` : 'the latest state';
 }
 
 function nameWindow({ timeline, parts }: RecoveryWindow): string {
   const spans = parts.map(
     (part) =>
-      `${formatRecoveryTime(part.fromUs)} to ${formatRecoveryTime(part.toUs)} (${formatPlace(part.fromLsn)} to ${formatPlace(part.toLsn)})`,
+      `${formatRecoveryTime(part.fromUs)} to ${formatRecoveryTime(part.toUs)} (${formatLsn(part.fromLsn)} to ${formatLsn(part.toLsn)})`,
   );
   return `timeline ${timeline} from ${spans.join(' and from ')}`;
-}
-
-/** As PostgreSQL writes an LSN. */
-function formatPlace(lsn: bigint): string {
-  return `${(lsn >> 32n).toString(16)}/${(lsn & 0xffff_ffffn).toString(16)}`.toUpperCase();
 }

@@ -1,0 +1,37 @@
+import type { Prisma } from '../generated/client.ts';
+import type { Transaction } from './open-database.ts';
+
+/** A backup of a chain: what is in its row and what its config is, as far as a chain needs to know. */
+export interface ChainBackup {
+  readonly jobId: string;
+  readonly backupConfigId: string;
+  readonly repositoryId: string;
+  readonly snapshotId: string;
+  /** Holds the facts of the backup; see policy's recovery-facts. */
+  readonly metadata: unknown;
+  readonly createdAt: Date;
+}
+
+/** Which configs build on the base config: those whose source names it, deleted ones too, since their backups may still be there. */
+function buildingOn(baseConfigId: string): Prisma.BackupConfigWhereInput {
+  return { source: { path: ['baseConfigId'], equals: baseConfigId } };
+}
+
+/** The backups of a base config and of those that build on it, as long as their snapshots are there; the oldest first. */
+export async function listChainBackups(rows: Transaction, baseConfigId: string): Promise<ChainBackup[]> {
+  const { businessEntityId } = await rows.backupConfig.findUniqueOrThrow({
+    where: { id: baseConfigId },
+    select: { businessEntityId: true },
+  });
+  const jobs = await rows.backupJob.findMany({
+    where: {
+      businessEntityId,
+      snapshotId: { not: null },
+      status: { in: ['completed', 'completed_with_warnings'] },
+      backupConfig: { OR: [{ id: baseConfigId }, buildingOn(baseConfigId)] },
+    },
+    select: { id: true, backupConfigId: true, repositoryId: true, snapshotId: true, metadata: true, createdAt: true },
+    orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
+  });
+  return jobs.flatMap(({ id, snapshotId, ...job }) => (snapshotId === null ? [] : [{ jobId: id, snapshotId, ...job }]));
+}

@@ -3,7 +3,7 @@ import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error'
 import { isCompressionContradictory, type BackupOptions } from '@holdfast/jobs/backup-options';
 import { isInsideRoots } from '@holdfast/sources/allowed-roots';
 import { isAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
-import { builtSourceMethods, sourceMethods, sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
+import { sourceTypes, type SourceOptions } from '@holdfast/sources/source-options';
 import { storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
 import type { ApiConfig } from './config.ts';
 import { fieldError, type FieldError } from './problem.ts';
@@ -14,7 +14,7 @@ export type BackupType = (typeof backupTypes)[number];
 export const storageLocations = ['local', 's3', 'azure_blob', 'gcp_storage', 'ftp', 'sftp'] as const;
 export const recoveryTypes = ['full', 'point_in_time', 'selective'] as const;
 
-export const builtSourceTypes: readonly string[] = sourceOptionsSchema.options.map((option) => option.shape.type.value);
+export const builtSourceTypes: readonly string[] = sourceTypes;
 export const builtStorageLocations: readonly string[] = storageOptionsSchema.options.map((option) => option.shape.type.value);
 export const builtRecoveryTypes: readonly string[] = ['full', 'selective'];
 /** What a backup type reads; it is built when that source is. */
@@ -33,15 +33,6 @@ export function refuseUnbuilt(body: unknown, field: string, known: readonly stri
   const value: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, field) : undefined;
   if (typeof value !== 'string' || !known.includes(value) || built.includes(value)) return;
   throw fieldError('type_not_supported', [{ field, message: `${value} is not supported yet; there is: ${built.join(', ')}` }]);
-}
-
-/** The same for what a source's `method` names. Code: type_not_supported. */
-export function refuseUnbuiltMethod(body: unknown): void {
-  const source: unknown = typeof body === 'object' && body !== null ? Reflect.get(body, 'source') : undefined;
-  const method: unknown = typeof source === 'object' && source !== null ? Reflect.get(source, 'method') : undefined;
-  if (typeof method !== 'string' || !sourceMethods.some((known) => known === method) || builtSourceMethods.includes(method)) return;
-  const message = `${method} is not supported yet; there is: ${builtSourceMethods.join(', ')}`;
-  throw fieldError('type_not_supported', [{ field: 'source.method', message }]);
 }
 
 export interface CheckedConfig {

@@ -4,7 +4,7 @@ import { connectionPlace } from '@holdfast/sources/postgresql/connection-options
 import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
 import { openLogicalSource } from '@holdfast/sources/postgresql/logical/logical-source';
 import type { Source } from '@holdfast/sources/source';
-import { parseSourceOptions, type PostgresqlSourceOptions } from '@holdfast/sources/source-options';
+import type { FileSystemSourceOptions, LogicalSourceOptions } from '@holdfast/sources/source-options';
 import type { WorkerContext } from './worker-context.ts';
 
 /** What a backup reads, and what its snapshot notes as left out. */
@@ -18,15 +18,15 @@ const defaultConnectionCount = 4;
 const defaultLockTimeoutSeconds = 60;
 
 /**
- * Opens the source of a config, whatever its type; the caller closes it. The signal ends what a source of a server waits for.
- * Codes: type_not_supported, request_invalid, path_outside_roots, postgresql_host_not_allowed, secret_unreadable, those of the source.
+ * Opens the source of a config that shows a tree of files; the caller closes it. The signal ends what a source of a server waits for.
+ * Codes: path_outside_roots, postgresql_host_not_allowed, secret_unreadable, those of the source.
  */
 export async function openSource(
   { config, database, masterKey }: Pick<WorkerContext, 'config' | 'database' | 'masterKey'>,
   backupConfig: BackupConfigRow,
+  options: FileSystemSourceOptions | LogicalSourceOptions,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
-  const options = parseSourceOptions(backupConfig.source);
   if (options.type === 'file_system') {
     return { source: await openFileSystemSource({ ...options, roots: config.sourceRoots }), excludes: options.excludes ?? [] };
   }
@@ -40,7 +40,7 @@ export async function openSource(
   return { source, excludes: options.excludeTables ?? [] };
 }
 
-function logicalOptions(options: PostgresqlSourceOptions, password: string | null) {
+function logicalOptions(options: LogicalSourceOptions, password: string | null) {
   const { connection, databases, schemas, excludeTables, connections = defaultConnectionCount } = options;
   const { statementTimeoutSeconds = 0, lockTimeoutSeconds = defaultLockTimeoutSeconds } = options;
   return {

@@ -68,12 +68,16 @@ describe('a PostgreSQL server', () => {
     });
   });
 
-  it('a method that has a name but is not built', () => {
-    expect(() => parseSourceOptions({ ...server, method: 'physical' })).toThrow(expect.objectContaining({ code: 'type_not_supported' }));
+  it('is taken as its files, as fast as is said', () => {
+    const { connection } = server;
+    expect(parseSourceOptions({ type: 'postgresql', method: 'physical', connection, maxRateKiB: 32 })).toMatchObject({ maxRateKiB: 32 });
   });
 
   it.each([
     ['an unknown method', { method: 'telepathy' }],
+    ['no method', { method: undefined }],
+    ['some of the databases of all files', { method: 'physical', databases: ['shop'] }],
+    ['a rate that the server does not take', { method: 'physical', maxRateKiB: 31 }],
     ['a password beside the user', { connection: { ...server.connection, password: 'x' } }],
     ['a socket folder', { connection: { ...server.connection, host: '/run/postgresql' } }],
     ['a name that is too long', { databases: ['d'.repeat(64)] }],

@@ -6,7 +6,7 @@ import { connectionSchema, postgresqlNameSchema } from './postgresql/connection-
 /**
  * What a config backs up: `{ "type": "file_system", "paths": ["/srv/data"], "excludes": ["*.tmp"] }`, or a PostgreSQL server:
  * `{ "type": "postgresql", "method": "logical", "connection": { "host": "db.internal", "user": "holdfast_backup" } }`. Discriminated by
- * `type`; a field that is not known is an error. Nothing here touches the disk, so that the API can import it.
+ * `type`, a server's also by `method`; a field that is not known is an error. Nothing here touches the disk, so that the API can import it.
  */
 
 /** PATH_MAX of Linux, with its NUL. */
@@ -100,10 +100,6 @@ const fileSystemSourceOptionsSchema = z.strictObject({
   excludeLargerThanBytes: z.int().nonnegative().optional().describe('Leaves out files with more bytes than this'),
 });
 
-/** How a server is backed up: as SQL, or as the files of its data folder. */
-export const sourceMethods = ['logical', 'physical'] as const;
-export const builtSourceMethods: readonly string[] = ['logical'];
-
 /** `schema.table` as the catalog has them; the border is the first dot. */
 export const tableNameSchema = z
   .string()
@@ -114,9 +110,9 @@ export const tableNameSchema = z
 export const connectionCountSchema = z.int().min(1).max(maxConnectionCount);
 export const lockTimeoutSchema = z.int().min(1).max(maxLockTimeoutSeconds);
 
-const postgresqlSourceOptionsSchema = z.strictObject({
+const logicalSourceOptionsSchema = z.strictObject({
   type: z.literal('postgresql'),
-  method: z.literal('logical').describe('logical: schema and rows as SQL, all of a database of one moment'),
+  method: z.literal('logical').describe('Schema and rows as SQL, all of a database of one moment'),
   connection: connectionSchema.describe('The server; its password is sent apart, as sourcePassword'),
   databases: z
     .array(postgresqlNameSchema)
@@ -141,24 +137,36 @@ const postgresqlSourceOptionsSchema = z.strictObject({
   lockTimeoutSeconds: lockTimeoutSchema.optional().describe('How long it waits for a table that somebody alters. Default 60'),
 });
 
-export const sourceOptionsSchema = z.discriminatedUnion('type', [fileSystemSourceOptionsSchema, postgresqlSourceOptionsSchema]);
+/** BASE_BACKUP's own limits, in KiB a second. */
+export const maxRateSchema = z.int().min(32).max(1_048_576);
+
+const physicalSourceOptionsSchema = z.strictObject({
+  type: z.literal('postgresql'),
+  method: z.literal('physical').describe('The files of the whole server, with the WAL that makes them consistent'),
+  connection: connectionSchema.describe('The server; its password is sent apart, as sourcePassword'),
+  maxRateKiB: maxRateSchema.optional().describe('KiB a second that the server sends at most. Default no limit'),
+});
+
+export const sourceOptionsSchema = z.discriminatedUnion('type', [
+  fileSystemSourceOptionsSchema,
+  z.discriminatedUnion('method', [logicalSourceOptionsSchema, physicalSourceOptionsSchema]),
+]);
+export const sourceTypes = ['file_system', 'postgresql'] as const satisfies readonly SourceOptions['type'][];
 
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
-export type PostgresqlSourceOptions = z.infer<typeof postgresqlSourceOptionsSchema>;
+export type FileSystemSourceOptions = z.infer<typeof fileSystemSourceOptionsSchema>;
+export type LogicalSourceOptions = z.infer<typeof logicalSourceOptionsSchema>;
+export type PhysicalSourceOptions = z.infer<typeof physicalSourceOptionsSchema>;
 
 /**
  * Checks options that came from outside.
- * Errors: type_not_supported for a kind or method that is not built, request_invalid for anything else that does not fit.
+ * Errors: type_not_supported for a kind that is not built, request_invalid for anything else that does not fit.
  */
 export function parseSourceOptions(value: unknown): SourceOptions {
   const type: unknown = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
-  const built: readonly string[] = sourceOptionsSchema.options.map((option) => option.shape.type.value);
+  const built: readonly string[] = sourceTypes;
   if (typeof type === 'string' && !built.includes(type)) {
     throw new HoldfastError('type_not_supported', `a source of type ${JSON.stringify(type)} is not built; there is: ${built.join(', ')}`);
-  }
-  const method: unknown = type === 'postgresql' ? Reflect.get(Object(value), 'method') : undefined;
-  if (sourceMethods.some((known) => known === method) && !builtSourceMethods.includes(String(method))) {
-    throw new HoldfastError('type_not_supported', `the method ${String(method)} is not built; there is: ${builtSourceMethods.join(', ')}`);
   }
   const parsed = sourceOptionsSchema.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -15,15 +15,7 @@ import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
 import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
 import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
 import { locationKey, storageOptionsSchema } from '@holdfast/storage/storage-options';
-import {
-  backupTypes,
-  builtBackupTypes,
-  builtStorageLocations,
-  checkConfig,
-  refuseUnbuilt,
-  refuseUnbuiltMethod,
-  storageLocations,
-} from '../check-config.ts';
+import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { givenFields } from '../schemas/given-fields.ts';
@@ -151,7 +143,6 @@ const bodyProblems = [
 function refuseUnbuiltKinds(body: unknown): void {
   refuseUnbuilt(body, 'backupType', backupTypes, builtBackupTypes);
   refuseUnbuilt(body, 'storageLocation', storageLocations, builtStorageLocations);
-  refuseUnbuiltMethod(body);
 }
 
 export function addConfigRoutes(routes: Routes, deps: ServerDeps): void {

@@ -72,7 +72,6 @@ describe('a config of a database', () => {
     ['files as database_full', { source: files, sourcePassword: undefined }, 400, 'request_invalid', 'source.type'],
     ['a database as file_system', { backupType: 'file_system' }, 400, 'request_invalid', 'source.type'],
     ['a password for files', { backupType: 'file_system', source: files }, 400, 'request_invalid', 'sourcePassword'],
-    ['the physical method', { source: { ...source, method: 'physical' } }, 422, 'type_not_supported', 'source.method'],
     ['an incremental backup', { backupType: 'database_incremental' }, 422, 'type_not_supported', 'backupType'],
     [
       'a password within the source',

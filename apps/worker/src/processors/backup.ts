@@ -7,9 +7,13 @@ import { chooseParent, findSnapshotByTag, listSnapshots, type Snapshot } from '@
 import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { compressionOf, parseBackupOptions } from '@holdfast/jobs/backup-options';
+import { encodeFacts } from '@holdfast/policy/recovery-facts';
+import { parseSourceOptions } from '@holdfast/sources/source-options';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { openSource } from '../open-source.ts';
+import { backUpBase, badPageWarnings } from '../postgresql/base-backup.ts';
+import { factsPath, loadStoredFacts } from '../postgresql/stored-facts.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { threadOptionsOf } from '../thread-options.ts';
@@ -30,31 +34,38 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   const onUnreadable = (id: string, error: Error): void => context.logger.warn({ err: error, id }, 'a snapshot cannot be read; left aside');
   const snapshots = await listSnapshots(repository, { signal, onUnreadable });
   const adopted = findSnapshotByTag(snapshots, tags.job);
-  if (adopted !== undefined) return adopt(repository, adopted);
+  if (adopted !== undefined) return await adopt(run, repository, adopted);
 
-  const { source, excludes } = await openSource(context, work.backupConfig, signal);
+  const storing = {
+    ...lockOptionsOf(run),
+    repository,
+    hostname: context.hostname,
+    username: context.username,
+    tags: ['holdfast', tags.job, tags.config],
+    compression: compressionOf(work.backupConfig.compressionEnabled, backupOptions),
+    ...threadOptionsOf(backupOptions),
+    // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.
+    commit: (write: () => Promise<string>) => commitUnderFence(context.database, claim, () => write()),
+  };
+  const streamStoring = { options: storing, parentOf: (paths: readonly string[]) => parentOf(snapshots, tags.config, paths) };
+  const options = parseSourceOptions(work.backupConfig.source);
+  if (options.type === 'postgresql' && options.method === 'physical') return await backUpBase(run, work, options, streamStoring);
+
+  const { source, excludes } = await openSource(context, work.backupConfig, options, signal);
   try {
     const parent = parentOf(snapshots, tags.config, source.paths);
     const result = await archive({
-      ...lockOptionsOf(run),
-      repository,
+      ...storing,
       source,
       ...(parent === undefined ? {} : { parent }),
-      hostname: context.hostname,
-      username: context.username,
-      tags: ['holdfast', tags.job, tags.config],
       excludes,
-      compression: compressionOf(work.backupConfig.compressionEnabled, backupOptions),
       statCache: openStatCache({
         folder: join(context.config.scratchDir, 'stat-cache'),
         location: repository.storage.location,
         hostname: context.hostname,
         source,
       }),
-      ...threadOptionsOf(backupOptions),
       onProgress,
-      // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.
-      commit: (write) => commitUnderFence(context.database, claim, () => write()),
     });
     return backupOutcome(repository.storage.location, result, { hostname: context.hostname, parentId: parent?.id ?? null });
   } finally {
@@ -72,18 +83,34 @@ function parentOf(snapshots: readonly Snapshot[], configTag: string, paths: read
   return last && chooseParent(snapshots, { hostname: last.hostname ?? '', paths, tags: [configTag] });
 }
 
-function adopt(repository: Repository, snapshot: Snapshot): RunOutcome<'backup'> {
+async function adopt(run: RunInHand<'backup'>, repository: Repository, snapshot: Snapshot): Promise<RunOutcome<'backup'>> {
   const { location } = repository.storage;
+  const { status, metadata } = await factsOfAdopted(run, repository, snapshot);
   return {
-    status: 'completed',
+    status,
     result: {
       snapshotId: snapshot.id,
       filePath: `${location}/snapshots/${snapshot.id}`,
       fileSize: BigInt(snapshot.summary?.totalBytesProcessed ?? 0),
       checksum: snapshot.tree,
-      metadata: { hostname: snapshot.hostname ?? null, parentId: snapshot.parent ?? null, adopted: true, summary: countsOf(snapshot) },
+      metadata: {
+        hostname: snapshot.hostname ?? null,
+        parentId: snapshot.parent ?? null,
+        adopted: true,
+        summary: countsOf(snapshot),
+        ...metadata,
+      },
     },
   };
+}
+
+/** What the row of a physical or incremental backup says beside: recovery cannot do without it. */
+async function factsOfAdopted(run: RunInHand<'backup'>, repository: Repository, snapshot: Snapshot) {
+  if (!snapshot.paths.includes(factsPath)) return { status: 'completed', metadata: {} } as const;
+  const facts = await loadStoredFacts({ ...lockOptionsOf(run), repository, snapshotId: snapshot.id });
+  const warnings = facts.kind === 'base' ? badPageWarnings(facts) : [];
+  const status = warnings.length > 0 ? ('completed_with_warnings' as const) : ('completed' as const);
+  return { status, metadata: { postgresql: encodeFacts(facts), warnings } };
 }
 
 /** The summary without its times, which JSON cannot hold. */

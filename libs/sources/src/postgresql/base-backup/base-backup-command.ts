@@ -1,7 +1,7 @@
 /**
  * BASE_BACKUP as each server reads it. From 15 on: options in brackets, and one COPY that frames everything; 14 knows them as bare
- * words, in this order, and sends a COPY for each archive. WAL is left out and not waited for: it comes through a slot, and a backup is
- * complete only with the WAL up to its end. VERIFY_CHECKSUMS is off, for one bad page would make the server fail after it sent
+ * words, in this order, and sends a COPY for each archive. That WAL gets archived is not waited for: it comes with the backup, or through a
+ * slot, and a backup is complete only with the WAL up to its end. VERIFY_CHECKSUMS is off, for one bad page would make the server fail after it sent
  * everything; pages are checked on the way instead (page-checksum.ts). Source: "Streaming Replication Protocol" of the documentation.
  */
 export interface BaseBackupOptions {
@@ -13,17 +13,36 @@ export interface BaseBackupOptions {
   readonly maxRateKibPerS?: number | undefined;
 }
 
+export interface BaseBackupContents {
+  readonly isIncremental: boolean;
+  /** With the WAL from the backup's start to its end, as whole segments in pg_wal. */
+  readonly includesWal: boolean;
+}
+
 export const minFramedVersion = 150_000;
 
-export function baseBackupCommand(serverVersion: number, options: BaseBackupOptions & { readonly isIncremental: boolean }): string {
-  const { label, checkpoint, maxRateKibPerS, isIncremental } = options;
+export function baseBackupCommand(serverVersion: number, options: BaseBackupOptions & BaseBackupContents): string {
+  const { label, checkpoint, maxRateKibPerS, includesWal, isIncremental } = options;
   if (serverVersion < minFramedVersion) {
-    const words = [`LABEL ${quoted(label)}`, 'PROGRESS', ...(checkpoint === 'fast' ? ['FAST'] : []), 'NOWAIT'];
+    const words = [
+      `LABEL ${quoted(label)}`,
+      'PROGRESS',
+      ...(checkpoint === 'fast' ? ['FAST'] : []),
+      ...(includesWal ? ['WAL'] : []),
+      'NOWAIT',
+    ];
     if (maxRateKibPerS !== undefined) words.push(`MAX_RATE ${maxRateKibPerS}`);
     words.push('TABLESPACE_MAP', 'NOVERIFY_CHECKSUMS', "MANIFEST 'yes'", "MANIFEST_CHECKSUMS 'SHA256'");
     return `BASE_BACKUP ${words.join(' ')}`;
   }
-  const words = [`LABEL ${quoted(label)}`, 'PROGRESS', `CHECKPOINT '${checkpoint}'`, 'WAIT 0', 'TABLESPACE_MAP'];
+  const words = [
+    `LABEL ${quoted(label)}`,
+    'PROGRESS',
+    `CHECKPOINT '${checkpoint}'`,
+    ...(includesWal ? ['WAL'] : []),
+    'WAIT 0',
+    'TABLESPACE_MAP',
+  ];
   if (maxRateKibPerS !== undefined) words.push(`MAX_RATE ${maxRateKibPerS}`);
   words.push('VERIFY_CHECKSUMS 0', "MANIFEST 'yes'", "MANIFEST_CHECKSUMS 'SHA256'");
   if (isIncremental) words.push('INCREMENTAL');

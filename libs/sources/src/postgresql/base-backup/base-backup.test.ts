@@ -140,11 +140,13 @@ test('a content that was not taken is a defect of the taker', async () => {
 });
 
 test('the command of each version', () => {
-  const options = { label: "it's", checkpoint: 'fast', isIncremental: false } as const;
+  const options = { label: "it's", checkpoint: 'fast', isIncremental: false, includesWal: false } as const;
   expect(baseBackupCommand(140_023, { ...options, maxRateKibPerS: 64 })).toBe(
     "BASE_BACKUP LABEL 'it''s' PROGRESS FAST NOWAIT MAX_RATE 64 TABLESPACE_MAP NOVERIFY_CHECKSUMS MANIFEST 'yes' MANIFEST_CHECKSUMS 'SHA256'",
   );
   expect(baseBackupCommand(140_023, { ...options, checkpoint: 'spread' })).not.toContain('FAST');
+  expect(baseBackupCommand(140_023, { ...options, includesWal: true })).toContain(' FAST WAL NOWAIT ');
+  expect(baseBackupCommand(180_004, { ...options, includesWal: true })).toContain(", CHECKPOINT 'fast', WAL, WAIT 0, ");
   expect(baseBackupCommand(180_004, { ...options, checkpoint: 'spread', isIncremental: true, maxRateKibPerS: 64 })).toBe(
     "BASE_BACKUP (LABEL 'it''s', PROGRESS, CHECKPOINT 'spread', WAIT 0, TABLESPACE_MAP, MAX_RATE 64, VERIFY_CHECKSUMS 0, MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256', INCREMENTAL)",
   );

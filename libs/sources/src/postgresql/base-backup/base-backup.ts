@@ -4,9 +4,10 @@ import { invariant } from '@holdfast/errors/invariant';
 import type { Lsn } from '../lsn.ts';
 import type { WireConnection } from '../wire/wire-connection.ts';
 import { ArchiveStream, type BackupStart } from './archive-stream.ts';
-import { parseBackupManifest } from './backup-manifest.ts';
+import { parseBackupManifest, type BackupManifest } from './backup-manifest.ts';
 import { baseBackupCommand, type BaseBackupOptions } from './base-backup-command.ts';
 import { manifestDifferences, type SeenFile } from './manifest-differences.ts';
+import { assertOwnWal, ownWalEndS } from './own-wal.ts';
 import { pageSizeBytes } from './page-checksum.ts';
 import { pageVerifierFor, type BadPage } from './page-verifier.ts';
 import { TarReader, type TarEntry } from './tar-reader.ts';
@@ -38,6 +39,11 @@ export type BaseBackupEntry =
       readonly badPageCount: number;
       /** The first ones. */
       readonly badPages: readonly BadPage[];
+      /**
+       * When the backup had ended and its WAL was added to it, by the server's clock: whole seconds since 1970, rounded down. Null without
+       * that WAL.
+       */
+      readonly endedS: number | null;
     };
 
 interface EntryPlace {
@@ -52,6 +58,8 @@ interface EntryPlace {
 export interface ReceiveOptions extends BaseBackupOptions {
   /** The manifest of the backup that this one is to build on; needs PostgreSQL 17 and summarize_wal. */
   readonly incrementalFrom?: Uint8Array | undefined;
+  /** The WAL from its start to its end comes with it, in segments of the server's size; without, the backup is not complete by itself. */
+  readonly ownWal?: { readonly segmentSizeBytes: number } | undefined;
   /** Bytes that the server has read, and what it will read about. */
   readonly onProgress?: ((doneBytes: number, estimatedBytes: number) => void) | undefined;
 }
@@ -67,7 +75,7 @@ const maxNamedCount = 5;
 /**
  * Takes a base backup over `wire`, a replication connection of its own, which is closed when the taker stops early or something fails;
  * the server then ends its backup. Pages are checked where the cluster has checksums, and every file against the manifest: bad pages
- * are findings in `end`; files that are not what the manifest says make it fail before `end`.
+ * are findings in `end`; files that are not what the manifest says, and WAL of its own that is not whole, make it fail before `end`.
  *
  * Codes: postgresql_denied, postgresql_setting_missing, postgresql_version_unsupported (incremental), postgresql_interrupted,
  * postgresql_wal_lost (incremental: the server has no summaries from there on; take a full one), postgresql_disk_full,
@@ -90,19 +98,22 @@ class BaseBackup {
   /** The server has nothing more to send. */
   hasEnded = false;
   readonly #stream: ArchiveStream;
+  readonly #ownWal: ReceiveOptions['ownWal'];
   readonly #seen = new Map<string, SeenFile>();
   readonly #badPages: BadPage[] = [];
   #badPageCount = 0;
   #checkedPageCount = 0;
+  #endedS: number | null = null;
 
-  constructor(stream: ArchiveStream, start: BackupStart, arePagesChecked: boolean) {
+  constructor(stream: ArchiveStream, start: BackupStart, expected: Pick<BaseBackup, 'arePagesChecked'> & Pick<ReceiveOptions, 'ownWal'>) {
     this.#stream = stream;
     this.start = start;
-    this.arePagesChecked = arePagesChecked;
+    this.arePagesChecked = expected.arePagesChecked;
+    this.#ownWal = expected.ownWal;
   }
 
   static async begin(wire: WireConnection, options: ReceiveOptions): Promise<BaseBackup> {
-    const { incrementalFrom, onProgress } = options;
+    const { incrementalFrom, ownWal, onProgress } = options;
     const isIncremental = incrementalFrom !== undefined;
     if (isIncremental && wire.serverVersion < minIncrementalVersion) {
       throw new HoldfastError('postgresql_version_unsupported', 'this server makes no incremental base backups', {
@@ -113,14 +124,14 @@ class BaseBackup {
     if (isIncremental) await uploadManifest(wire, incrementalFrom);
     let estimatedBytes = 0;
     const stream = new ArchiveStream(wire, (doneBytes) => onProgress?.(doneBytes, estimatedBytes));
-    wire.begin(baseBackupCommand(wire.serverVersion, { ...options, isIncremental }), 'backing_up');
+    wire.begin(baseBackupCommand(wire.serverVersion, { ...options, isIncremental, includesWal: ownWal !== undefined }), 'backing_up');
     const start = await stream.start();
     estimatedBytes = start.estimatedBytes;
-    return new BaseBackup(stream, start, hasChecksums);
+    return new BaseBackup(stream, start, { arePagesChecked: hasChecksums, ownWal });
   }
 
   async *entries(): AsyncGenerator<BaseBackupEntry, void, undefined> {
-    let isVerified = false;
+    let manifest: BackupManifest | null = null;
     for (;;) {
       const part = await this.#stream.nextPart();
       switch (part.kind) {
@@ -129,16 +140,19 @@ class BaseBackup {
           break;
         case 'manifest': {
           const bytes = await this.#manifestBytes();
-          this.#verify(bytes);
-          isVerified = true;
+          manifest = parseBackupManifest(bytes);
+          this.#verify(manifest);
           yield { kind: 'manifest', bytes };
           break;
         }
         case 'end': {
           this.hasEnded = true;
-          if (!isVerified) throw new HoldfastError('postgresql_stream_damaged', 'the base backup ended without its manifest');
+          if (manifest === null) throw new HoldfastError('postgresql_stream_damaged', 'the base backup ended without its manifest');
+          if (this.#ownWal !== undefined) {
+            assertOwnWal(this.#seen, manifest.walRanges, { ...this.#ownWal, start: this.start, end: part });
+          }
           const pages = { checkedPageCount: this.#checkedPageCount, badPageCount: this.#badPageCount, badPages: this.#badPages };
-          yield { ...part, ...pages };
+          yield { ...part, ...pages, endedS: this.#endedS };
           return;
         }
       }
@@ -154,6 +168,7 @@ class BaseBackup {
       if (entry.kind === 'directory') yield { kind: 'directory', ...place };
       else if (entry.kind === 'symlink') yield { kind: 'symlink', ...place, linkTarget: entry.linkTarget };
       else yield { kind: 'file', ...place, sizeBytes: entry.sizeBytes, content: this.#content(tar, entry, path) };
+      this.#endedS = ownWalEndS(path, entry.modifiedS) ?? this.#endedS;
       // An empty file may be passed over.
       if (entry.kind === 'file' && !this.#seen.has(path)) {
         invariant(entry.sizeBytes === 0, `the content of ${path} was not taken to its end`);
@@ -193,8 +208,8 @@ class BaseBackup {
     return Buffer.concat(slices);
   }
 
-  #verify(manifest: Buffer): void {
-    const differences = manifestDifferences(parseBackupManifest(manifest), this.#seen);
+  #verify(manifest: BackupManifest): void {
+    const differences = manifestDifferences(manifest, this.#seen);
     if (differences.length === 0) return;
     const named = differences.slice(0, maxNamedCount).map(({ kind, path }) => `${path} (${kind})`);
     throw new HoldfastError('postgresql_stream_damaged', `${differences.length} files are not as the manifest says: ${named.join(', ')}`);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { DatabaseConnection } from '../connect.ts';
 import { parseLsn, type Lsn } from '../lsn.ts';
@@ -39,6 +40,15 @@ export async function createSlot(wire: WireConnection, name: string): Promise<vo
       cause: error,
     });
   }
+}
+
+/**
+ * Keeps all WAL from the last checkpoint on until this connection ends, however it ends, in a slot with a name that nobody else has. Codes:
+ * postgresql_limit_reached, postgresql_denied, postgresql_setting_missing.
+ */
+export async function keepWalMeanwhile(wire: WireConnection): Promise<void> {
+  const name = `holdfast_${randomUUID().replaceAll('-', '_')}`;
+  await wire.query(`CREATE_REPLICATION_SLOT ${quoted(name)} TEMPORARY PHYSICAL RESERVE_WAL`, 'querying');
 }
 
 /** Its restart LSN and timeline over a replication connection, PostgreSQL 15 and newer; null when there is no such slot. */

@@ -1,10 +1,9 @@
 import { sourcePassword } from '@holdfast/database/backup-configs';
 import type { BackupWork } from '@holdfast/database/backup-jobs';
 import type { RunOutcome } from '@holdfast/database/runs';
-import { archiveStream, type ArchiveStreamOptions } from '@holdfast/engine/archive-stream';
+import { archiveStream } from '@holdfast/engine/archive-stream';
 import type { StreamSink } from '@holdfast/engine/archive-stream/stream-tree';
 import type { OnProgress } from '@holdfast/engine/progress';
-import type { Snapshot } from '@holdfast/engine/snapshots';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { encodeFacts, type BaseFacts } from '@holdfast/policy/recovery-facts';
 import { receiveBaseBackup } from '@holdfast/sources/postgresql/base-backup/base-backup';
@@ -16,17 +15,11 @@ import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
 import { keepWalMeanwhile } from '@holdfast/sources/postgresql/wal/replication-slot';
 import { identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
 import type { PhysicalSourceOptions } from '@holdfast/sources/source-options';
+import type { BackupStoring } from '../backup-storing.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { addText, baseBackupPaths, storeBaseBackup, type ReceivedBase } from './base-store.ts';
 import { factsPath, factsText } from './stored-facts.ts';
-
-/** How the snapshot of a run is stored, whatever comes into it. */
-export interface StreamStoring {
-  readonly options: Omit<ArchiveStreamOptions, 'paths' | 'receive' | 'parent' | 'onProgress' | 'expected'>;
-  /** The last snapshot of the same config and the same paths. */
-  readonly parentOf: (paths: readonly string[]) => Snapshot | undefined;
-}
 
 /** What an incremental base backup builds on. */
 interface Predecessor {
@@ -54,13 +47,13 @@ export async function backUpBase(
   run: RunInHand<'backup'>,
   work: BackupWork,
   options: PhysicalSourceOptions,
-  storing: StreamStoring,
+  storing: BackupStoring,
 ): Promise<RunOutcome<'backup'>> {
   return await takeBase(run, { options, configId: work.backupConfigId, predecessor: null }, storing);
 }
 
 /** Takes a base backup and says in the row what it is. */
-export async function takeBase(run: RunInHand<'backup'>, source: BaseSource, storing: StreamStoring): Promise<RunOutcome<'backup'>> {
+export async function takeBase(run: RunInHand<'backup'>, source: BaseSource, storing: BackupStoring): Promise<RunOutcome<'backup'>> {
   const { connection } = source.options;
   assertAllowedHost(connection, run.context.config.databaseHosts);
   const { database, masterKey, hostname } = run.context;

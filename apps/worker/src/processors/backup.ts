@@ -1,14 +1,15 @@
 import { join } from 'node:path';
-import { findBackupWork, type BackupWork } from '@holdfast/database/backup-jobs';
-import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
+import { findBackupWork } from '@holdfast/database/backup-jobs';
+import type { RunOutcome } from '@holdfast/database/runs';
 import { archive } from '@holdfast/engine/archiver';
 import type { Repository } from '@holdfast/engine/repository';
-import { chooseParent, findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
+import { findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
 import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { compressionOf, parseBackupOptions } from '@holdfast/jobs/backup-options';
+import { parseBackupOptions } from '@holdfast/jobs/backup-options';
 import { encodeFacts } from '@holdfast/policy/recovery-facts';
 import { parseSourceOptions } from '@holdfast/sources/source-options';
+import { backupStoring, tagsOf } from '../backup-storing.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { openSource } from '../open-source.ts';
@@ -16,7 +17,6 @@ import { backUpBase, badPageWarnings } from '../postgresql/base-backup.ts';
 import { factsPath, loadStoredFacts } from '../postgresql/stored-facts.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
-import { threadOptionsOf } from '../thread-options.ts';
 
 /**
  * Backs up the config's source. A former attempt may have written its snapshot and died before the row knew: that snapshot,
@@ -29,33 +29,21 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   const backupOptions = parseBackupOptions(work.backupConfig.options);
 
   await using repository = await openRepositoryOf(run, work.repository, { create: true, warm: true, limits: backupOptions });
-  const tags = tagsOf(work);
   // A damaged snapshot must not keep new ones from being made: that is when they are needed most.
   const onUnreadable = (id: string, error: Error): void => context.logger.warn({ err: error, id }, 'a snapshot cannot be read; left aside');
   const snapshots = await listSnapshots(repository, { signal, onUnreadable });
-  const adopted = findSnapshotByTag(snapshots, tags.job);
+  const adopted = findSnapshotByTag(snapshots, tagsOf(work).job);
   if (adopted !== undefined) return await adopt(run, repository, adopted);
 
-  const storing = {
-    ...lockOptionsOf(run),
-    repository,
-    hostname: context.hostname,
-    username: context.username,
-    tags: ['holdfast', tags.job, tags.config],
-    compression: compressionOf(work.backupConfig.compressionEnabled, backupOptions),
-    ...threadOptionsOf(backupOptions),
-    // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.
-    commit: (write: () => Promise<string>) => commitUnderFence(context.database, claim, () => write()),
-  };
-  const streamStoring = { options: storing, parentOf: (paths: readonly string[]) => parentOf(snapshots, tags.config, paths) };
+  const storing = backupStoring(run, work, { repository, snapshots });
   const options = parseSourceOptions(work.backupConfig.source);
-  if (options.type === 'postgresql' && options.method === 'physical') return await backUpBase(run, work, options, streamStoring);
+  if (options.type === 'postgresql' && options.method === 'physical') return await backUpBase(run, work, options, storing);
 
   const { source, excludes } = await openSource(context, work.backupConfig, options, signal);
   try {
-    const parent = parentOf(snapshots, tags.config, source.paths);
+    const parent = storing.parentOf(source.paths);
     const result = await archive({
-      ...storing,
+      ...storing.options,
       source,
       ...(parent === undefined ? {} : { parent }),
       excludes,
@@ -71,16 +59,6 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   } finally {
     await source.close();
   }
-}
-
-function tagsOf(work: BackupWork): { job: string; config: string } {
-  return { job: `job:${work.id}`, config: `config:${work.backupConfigId}` };
-}
-
-/** The config's last snapshot of the same paths, whichever worker made it: workers of one config see the same files. */
-function parentOf(snapshots: readonly Snapshot[], configTag: string, paths: readonly string[]): Snapshot | undefined {
-  const last = findSnapshotByTag(snapshots, configTag);
-  return last && chooseParent(snapshots, { hostname: last.hostname ?? '', paths, tags: [configTag] });
 }
 
 async function adopt(run: RunInHand<'backup'>, repository: Repository, snapshot: Snapshot): Promise<RunOutcome<'backup'>> {

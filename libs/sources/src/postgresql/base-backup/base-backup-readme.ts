@@ -27,7 +27,7 @@ ${isIncremental ? combining : ''}2. Look whether everything came, if you like; t
 4. Where a distribution keeps postgresql.conf, pg_hba.conf and pg_ident.conf elsewhere, data/ has none of them: put yours there.
 5. Hand the files over and start the server, which recovers by itself to the end of the backup:
      chmod 700 data && chown -R postgres: data
-     pg_ctl -D data -l server.log start
+     pg_ctl -D data -l data/server.log start
 To go on to a later time, the WAL from there on is needed as well: set restore_command and recovery_target_time, and make data/recovery.signal.
 `;
 }

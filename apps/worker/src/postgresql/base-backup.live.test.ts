@@ -2,7 +2,6 @@ import { chown, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { requestCancel } from '@holdfast/database/runs';
-import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { factsOf, type BaseFacts } from '@holdfast/policy/recovery-facts';
 import { parseRecoveryTime } from '@holdfast/policy/recovery-time';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
@@ -129,23 +128,6 @@ describe.for(testMajors)('physical backups of a PostgreSQL %i server', (major) =
     await expectNothingLeft();
   });
 
-  // One of them will do: it waits for the queue's pauses.
-  test.skipIf(missing !== null || major !== 15)(
-    'a server that stops in the middle is tried again, and the next attempt is whole',
-    async () => {
-      const before = await snapshotCount();
-      const id = await fixture.submitBackup(await makeConfig({ maxRateKiB: 5_000 }));
-      await expect.poll(atServer, { timeout: 20_000 }).toHaveLength(2);
-      await server.stop();
-      const seen = await fixture.eventually('backup', id, ({ errorCode }) => errorCode !== null, 20_000);
-      expect(seen.errorCode).toBe('postgresql_interrupted');
-      expect(await snapshotCount()).toBe(before);
-      await server.start();
-      expect(await fixture.eventually('backup', id, isFinal, 60_000)).toMatchObject({ status: 'completed' });
-      await expectNothingLeft();
-    },
-  );
-
   test.skipIf(missing !== null)('what a former attempt had committed is this run’s result, with all that the row has to know', async () => {
     const { id } = await backUp(await makeConfig());
     const facts = await factsOfJob(id);
@@ -174,40 +156,6 @@ describe.for(testMajors)('physical backups of a PostgreSQL %i server', (major) =
     });
   });
 });
-
-/** Its index is to be behind by half a minute at most, which is soon. */
-const hurried: Clock = { ...systemClock, now: () => new Date(performance.timeOrigin + performance.now() * 100) };
-
-test.skipIf(missingPostgres(18) !== null)(
-  'an attempt that was ended in the middle is followed by one that stores only what is missing',
-  async () => {
-    await using fixture = await openWorkerFixture('postgresql');
-    await using server = await startTestPostgres({ major: 18 });
-    await server.query(
-      `CREATE TABLE noise AS SELECT n, (SELECT string_agg(sha512((n || '/' || i)::bytea)::text, '') FROM generate_series(1, 64) i) AS text
-     FROM generate_series(1, 6000) n; ALTER TABLE noise ALTER text SET STORAGE EXTERNAL`,
-    );
-    const config = { databaseHosts: parseDatabaseHosts(`127.0.0.1:${server.port}`) };
-    const connection = { host: server.host, port: server.port, user: server.user, database: 'postgres', tls: { mode: 'disable' } };
-    const configId = await fixture.createConfig({
-      backupType: 'database_full',
-      source: { type: 'postgresql', method: 'physical', connection, maxRateKiB: 30_000 },
-      sourcePassword: { place: connectionPlace(connection), password: server.password },
-      options: { compression: 'off' },
-    });
-    const first = await fixture.startWorker({ config: { ...config, shutdownGraceMs: 0 }, clock: hurried });
-    const id = await fixture.submitBackup(configId);
-    const streamed = async (): Promise<number> =>
-      Number((await server.query('SELECT backup_streamed AS bytes FROM pg_stat_progress_basebackup'))[0]?.['bytes'] ?? 0);
-    await expect.poll(streamed, { timeout: 20_000 }).toBeGreaterThan(60_000_000);
-    await first.stop();
-    await fixture.startWorker({ config });
-    expect(await fixture.eventually('backup', id, isFinal, 60_000)).toMatchObject({ status: 'completed', attempt: 2 });
-    const { metadata } = await fixture.database.db.client.backupJob.findUniqueOrThrow({ where: { id } });
-    const { summary } = metadata as { summary: Record<string, number> };
-    expect(summary['dataAdded']).toBeLessThan(0.6 * (summary['totalBytesProcessed'] ?? 0));
-  },
-);
 
 /** Gives what puts the byte back. */
 async function flipByte(path: string, at: number): Promise<() => Promise<void>> {

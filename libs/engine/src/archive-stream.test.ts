@@ -133,6 +133,26 @@ describe.each([
   });
 });
 
+describe.each([
+  ['threads', {}],
+  ['no threads', { concurrency: 0 }],
+])('a stream that is cut at fixed places by %s', (_name, how) => {
+  it('stores what lies around a changed page, and nothing else', async () => {
+    const storage = await newStorage();
+    const bytes = noise(20_000_000, 3);
+    const tree = { pg: { type: 'dir', entries: { relation: { type: 'file', bytes } } } } satisfies MemoryFolder;
+    const options = { ...how, fixedChunkBytes: 500_000 };
+    expect((await run(storage, options, tree)).summary).toMatchObject({ dataBlobs: 40 });
+    // The last byte of one chunk and the first of the next.
+    for (const at of [5_999_999, 6_000_000]) bytes[at] = (bytes[at] ?? 0) ^ 1;
+    const { summary, snapshotId } = await run(storage, options, tree);
+    expect(summary).toMatchObject({ dataBlobs: 2 });
+    const restored = await restoreTree(await openTestRepository(storage), snapshotId);
+    expect(restored.entries.get('/pg/relation')?.bytes).toEqual(bytes);
+    await expectClean(storage);
+  });
+});
+
 describe('a stream', () => {
   it('has the tree of a walk over the same files in the same repository', async () => {
     const storage = await newStorage();

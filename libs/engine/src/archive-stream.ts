@@ -1,7 +1,8 @@
 import type { CompressionMode } from '@holdfast/restic-format/compression';
-import { createChunker } from '@holdfast/restic-format/chunker';
+import { createChunker, createFixedChunker, maxChunkBytes } from '@holdfast/restic-format/chunker';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { invariant } from '@holdfast/errors/invariant';
 import { StreamTree, type StreamSink } from './archive-stream/stream-tree.ts';
 import { ArchiveTally } from './archive-tally.ts';
 import { ArchiveThreads } from './archive-threads/archive-threads.ts';
@@ -32,6 +33,11 @@ export interface ArchiveStreamOptions extends LockOptions, ThreadOptions, Snapsh
   readonly expected?: { readonly files: number; readonly bytes: number };
   /** Default auto; see ArchiveOptions. */
   readonly compression?: CompressionMode;
+  /**
+   * Cuts every so many bytes, at most 8 Mi, instead of by content: for files that change in place, a page here and there, and of which no
+   * part moves.
+   */
+  readonly fixedChunkBytes?: number;
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
@@ -116,6 +122,15 @@ const noSource = {
 };
 
 function openStreamStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): OpenedStreamStore {
+  const { fixedChunkBytes } = options;
+  const opened = openCuttingStore(options, packing);
+  if (fixedChunkBytes === undefined) return opened;
+  invariant(fixedChunkBytes > 0 && fixedChunkBytes <= maxChunkBytes, `${fixedChunkBytes} is no length of a chunk`);
+  return { ...opened, chunks: { ...opened.chunks, chunker: createFixedChunker(fixedChunkBytes) } };
+}
+
+/** Which cuts by content. */
+function openCuttingStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): OpenedStreamStore {
   if (options.concurrency === 0) {
     const sink = createPacker(packing);
     return { sink, chunks: storingHere(sink, packing), close: async () => {} };

@@ -30,6 +30,19 @@ export interface Chunker {
   cut(buffer: Uint8Array, start: number, end: number, isLast: boolean): number;
 }
 
+/**
+ * Cuts every `chunkBytes` (at most maxChunkBytes), for files that change in place: a changed page costs its own chunk, where a cut by content
+ * would be lost with it. Any reader of the format takes chunks of any length.
+ */
+export function createFixedChunker(chunkBytes: number): Chunker {
+  return {
+    cut(_buffer, start, end, isLast) {
+      const available = end - start;
+      return available >= chunkBytes ? chunkBytes : isLast ? available : 0;
+    },
+  };
+}
+
 /** A chunker for a repository's own polynomial. Errors: repository_damaged when it is not irreducible of degree 53. */
 export function createChunker(polynomial: bigint): Chunker {
   if (degreeOf(polynomial) !== degree || !isIrreducible(polynomial)) {

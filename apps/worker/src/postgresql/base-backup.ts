@@ -34,6 +34,8 @@ export interface BaseSource {
   readonly predecessor: Predecessor | null;
 }
 
+/** Relation files change a page here and there: see docs/decisions/pages-at-fixed-places.md. */
+const chunkBytes = 256 * 1024;
 /** A row is read whole by every list. */
 const maxListedPages = 100;
 const usPerS = 1_000_000n;
@@ -65,6 +67,7 @@ export async function takeBase(run: RunInHand<'backup'>, source: BaseSource, sto
     ...storing.options,
     ...(parent === undefined ? {} : { parent }),
     paths: baseBackupPaths,
+    fixedChunkBytes: chunkBytes,
     receive: async (sink, signal) => {
       facts = await receiveBase(run, source, { ...connection, password, applicationName: 'holdfast backup' }, { sink, signal, progress });
     },

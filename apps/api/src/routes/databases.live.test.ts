@@ -67,6 +67,13 @@ describe('a config of a database', () => {
     expect(await sealed(id, 'reader@second.db.internal:5432')).toBe(secret);
   });
 
+  const physical = { type: 'postgresql', method: 'physical', connection };
+  test('takes the files of the whole server as well', async () => {
+    const made = await api.send('POST', '/configs', body({ source: { ...physical, maxRateKiB: 32 } }));
+    expect(made.statusCode).toBe(201);
+    expect(made.json()).toMatchObject({ backupType: 'database_full', source: { method: 'physical', maxRateKiB: 32 } });
+  });
+
   const files = { type: 'file_system', paths: ['/srv/data/files'] };
   test.each([
     ['files as database_full', { source: files, sourcePassword: undefined }, 400, 'request_invalid', 'source.type'],
@@ -94,6 +101,8 @@ describe('a config of a database', () => {
       'request_invalid',
       'source.connection.host',
     ],
+    ['a rate that no server takes', { source: { ...physical, maxRateKiB: 1 } }, 400, 'request_invalid', 'source.maxRateKiB'],
+    ['some databases of all files', { source: { ...physical, databases: ['shop'] } }, 400, 'request_invalid', 'source.databases'],
     ['17 connections', { source: { ...source, connections: 17 } }, 400, 'request_invalid', 'source.connections'],
     ['a table without a schema', { source: { ...source, excludeTables: ['orders'] } }, 400, 'request_invalid', 'source.excludeTables.0'],
   ])('%s is refused, and the field is named', async (_, more, status, code, field) => {

@@ -143,6 +143,18 @@ const postgresqlSourceOptionsSchema = z.strictObject({
 
 export const sourceOptionsSchema = z.discriminatedUnion('type', [fileSystemSourceOptionsSchema, postgresqlSourceOptionsSchema]);
 
+/** What an incremental config reads; the connection and the password are those of its base config. */
+export const walSourceOptionsSchema = z.strictObject({
+  type: z.literal('postgresql_wal'),
+  baseConfigId: z.string().min(1),
+  method: z.enum(['wal', 'blocks']),
+  slotName: z
+    .string()
+    .regex(/^[a-z0-9_]{1,63}$/u)
+    .optional(),
+});
+
+export type WalSourceOptions = z.infer<typeof walSourceOptionsSchema>;
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
 export type PostgresqlSourceOptions = z.infer<typeof postgresqlSourceOptionsSchema>;
 

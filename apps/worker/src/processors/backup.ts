@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { findBackupWork, type BackupWork } from '@holdfast/database/backup-jobs';
+import { findBackupWork } from '@holdfast/database/backup-jobs';
 import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
 import { archive } from '@holdfast/engine/archiver';
 import type { Repository } from '@holdfast/engine/repository';
@@ -7,9 +7,14 @@ import { chooseParent, findSnapshotByTag, listSnapshots, type Snapshot } from '@
 import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { compressionOf, parseBackupOptions } from '@holdfast/jobs/backup-options';
+import { encodeFacts } from '@holdfast/policy/recovery-facts';
+import { walSourceOptionsSchema } from '@holdfast/sources/source-options';
+import { backupStoring, tagsOf } from '../backup-storing.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { openSource } from '../open-source.ts';
+import { factsPath, loadStoredFacts } from '../postgresql/stored-facts.ts';
+import { backUpWal } from '../postgresql/wal-backup.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { threadOptionsOf } from '../thread-options.ts';
@@ -30,7 +35,10 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   const onUnreadable = (id: string, error: Error): void => context.logger.warn({ err: error, id }, 'a snapshot cannot be read; left aside');
   const snapshots = await listSnapshots(repository, { signal, onUnreadable });
   const adopted = findSnapshotByTag(snapshots, tags.job);
-  if (adopted !== undefined) return adopt(repository, adopted);
+  if (adopted !== undefined) return await adopt(run, repository, adopted);
+
+  const walOptions = walSourceOptionsSchema.safeParse(work.backupConfig.source);
+  if (walOptions.success) return await backUpWal(run, work, walOptions.data, backupStoring(run, work, { repository, snapshots }));
 
   const { source, excludes } = await openSource(context, work.backupConfig, signal);
   try {
@@ -62,18 +70,17 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   }
 }
 
-function tagsOf(work: BackupWork): { job: string; config: string } {
-  return { job: `job:${work.id}`, config: `config:${work.backupConfigId}` };
-}
-
 /** The config's last snapshot of the same paths, whichever worker made it: workers of one config see the same files. */
 function parentOf(snapshots: readonly Snapshot[], configTag: string, paths: readonly string[]): Snapshot | undefined {
   const last = findSnapshotByTag(snapshots, configTag);
   return last && chooseParent(snapshots, { hostname: last.hostname ?? '', paths, tags: [configTag] });
 }
 
-function adopt(repository: Repository, snapshot: Snapshot): RunOutcome<'backup'> {
+async function adopt(run: RunInHand<'backup'>, repository: Repository, snapshot: Snapshot): Promise<RunOutcome<'backup'>> {
   const { location } = repository.storage;
+  // Recovery cannot do without the facts of a physical or incremental backup.
+  const hasFacts = snapshot.paths.includes(factsPath);
+  const facts = hasFacts ? await loadStoredFacts({ ...lockOptionsOf(run), repository, snapshotId: snapshot.id }) : null;
   return {
     status: 'completed',
     result: {
@@ -81,7 +88,13 @@ function adopt(repository: Repository, snapshot: Snapshot): RunOutcome<'backup'>
       filePath: `${location}/snapshots/${snapshot.id}`,
       fileSize: BigInt(snapshot.summary?.totalBytesProcessed ?? 0),
       checksum: snapshot.tree,
-      metadata: { hostname: snapshot.hostname ?? null, parentId: snapshot.parent ?? null, adopted: true, summary: countsOf(snapshot) },
+      metadata: {
+        hostname: snapshot.hostname ?? null,
+        parentId: snapshot.parent ?? null,
+        adopted: true,
+        summary: countsOf(snapshot),
+        ...(facts === null ? {} : { postgresql: encodeFacts(facts) }),
+      },
     },
   };
 }

@@ -153,6 +153,18 @@ export const sourceOptionsSchema = z.discriminatedUnion('type', [
 ]);
 export const sourceTypes = ['file_system', 'postgresql'] as const satisfies readonly SourceOptions['type'][];
 
+/** What an incremental config reads; the connection and the password are those of its base config. */
+export const walSourceOptionsSchema = z.strictObject({
+  type: z.literal('postgresql_wal'),
+  baseConfigId: z.string().min(1),
+  method: z.enum(['wal', 'blocks']),
+  slotName: z
+    .string()
+    .regex(/^[a-z0-9_]{1,63}$/u)
+    .optional(),
+});
+
+export type WalSourceOptions = z.infer<typeof walSourceOptionsSchema>;
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
 export type FileSystemSourceOptions = z.infer<typeof fileSystemSourceOptionsSchema>;
 export type LogicalSourceOptions = z.infer<typeof logicalSourceOptionsSchema>;

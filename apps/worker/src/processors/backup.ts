@@ -8,12 +8,13 @@ import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { parseBackupOptions } from '@holdfast/jobs/backup-options';
 import { encodeFacts } from '@holdfast/policy/recovery-facts';
-import { parseSourceOptions } from '@holdfast/sources/source-options';
+import { parseSourceOptions, walSourceOptionsSchema } from '@holdfast/sources/source-options';
 import { backupStoring, tagsOf } from '../backup-storing.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { openSource } from '../open-source.ts';
 import { backUpBase, badPageWarnings } from '../postgresql/base-backup.ts';
+import { backUpIncrement } from '../postgresql/incremental-backup.ts';
 import { factsPath, loadStoredFacts } from '../postgresql/stored-facts.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
@@ -36,6 +37,8 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   if (adopted !== undefined) return await adopt(run, repository, adopted);
 
   const storing = backupStoring(run, work, { repository, snapshots });
+  const walOptions = walSourceOptionsSchema.safeParse(work.backupConfig.source);
+  if (walOptions.success) return await backUpIncrement(run, work, walOptions.data, storing);
   const options = parseSourceOptions(work.backupConfig.source);
   if (options.type === 'postgresql' && options.method === 'physical') return await backUpBase(run, work, options, storing);
 

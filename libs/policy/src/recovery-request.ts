@@ -142,7 +142,9 @@ function withHolder({ timeline, startLsn, endLsn }: Segment, backups: readonly B
 
 function holdersOfHistories(backups: readonly BackupFacts[], timelines: readonly number[]): JobPlan['histories'] {
   return timelines.flatMap((timeline) => {
-    const holder = backups.findLast(({ facts }) => facts.kind === 'wal' && facts.histories.some((history) => history.timeline === timeline));
+    const holder = backups.findLast(
+      ({ facts }) => facts.kind === 'wal' && facts.histories.some((history) => history.timeline === timeline),
+    );
     return holder === undefined ? [] : [{ jobId: holder.jobId, timeline }];
   });
 }

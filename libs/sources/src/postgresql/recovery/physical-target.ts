@@ -224,7 +224,8 @@ async function assertFolder(path: string): Promise<void> {
   if (!found.isDirectory()) throw new HoldfastError('path_not_found', `${JSON.stringify(path)} is no folder`, { context: { path } });
 }
 
-async function assertEmpty(path: string): Promise<void> {
+/** Missing counts as empty. Codes: target_not_empty, target_not_writable. */
+export async function assertEmpty(path: string): Promise<void> {
   const names = await readdir(path).catch((error: unknown) => {
     if (errnoCode(error) === 'ENOENT') return [];
     throw writingError(error, path);

@@ -1,6 +1,5 @@
 import type { RecoveryWork } from '@holdfast/database/recovery-jobs';
 import type { RunOutcome } from '@holdfast/database/runs';
-import type { JsonObject } from '@holdfast/database/json-object';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { planJobRecovery, recoveryTargetOf, type JobPlan } from '@holdfast/policy/recovery-request';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
@@ -64,6 +63,8 @@ export async function recoverCluster(
   const laid = await layCluster({ run, snapshots, plan, dataDir, walDir, roots });
   const finished = await finishPhysicalTarget(prepared);
   const details = { path: dataDir, walDir, resumed, ...describe(plan, laid, finished) };
+  if (programs === null && process.getuid?.() === 0)
+    details.notes.push(`hand ${dataDir} and ${walDir} to the account that runs the server`);
   if (programs === null) {
     return { status: 'completed', result: { recoveredRecords: BigInt(laid.fileCount), metadata: details } };
   }
@@ -118,7 +119,7 @@ async function recoverByServer(
 }
 
 /** What of a plan the row tells. */
-export function describe({ timeline, backups, segments, stop }: JobPlan, { fileCount, bytes }: Laid, finished: FinishedTarget): JsonObject {
+function describe({ timeline, backups, segments, stop }: JobPlan, { fileCount, bytes }: Laid, finished: FinishedTarget) {
   return {
     timeline,
     backups: backups.map(({ id }) => id),

@@ -27,7 +27,13 @@ export interface JobPlan {
   readonly base: BaseFacts;
   readonly segmentSizeBytes: number;
   /** Segments that are laid beside the data folder, each with the backup that holds the most of it, in the order of WAL. */
-  readonly segments: readonly { readonly jobId: string; readonly timeline: number; readonly startLsn: bigint }[];
+  readonly segments: readonly {
+    readonly jobId: string;
+    /** Whether that is a base backup, with this as WAL of its own. */
+    readonly isOfBase: boolean;
+    readonly timeline: number;
+    readonly startLsn: bigint;
+  }[];
   /** History files, each with a WAL backup that holds it. */
   readonly histories: readonly { readonly jobId: string; readonly timeline: number }[];
   readonly stop: RecoveryStop | { readonly kind: 'immediate' };
@@ -127,17 +133,17 @@ function segmentsOf({ timeline, fromLsn, toLsn }: RecoveryPlan['wal'][number], s
 
 /** Several may hold it: one run its beginning, padded, the next one all of it. */
 function withHolder({ timeline, startLsn, endLsn }: Segment, backups: readonly BackupFacts[]): JobPlan['segments'][number] {
-  let holder: { jobId: string; toLsn: bigint } | null = null;
+  let holder: { jobId: string; isOfBase: boolean; toLsn: bigint } | null = null;
   for (const { jobId, facts } of backups) {
     const pieces = facts.kind === 'wal' ? facts.pieces : [{ timeline: facts.timeline, fromLsn: facts.startLsn, toLsn: facts.endLsn }];
     for (const piece of pieces) {
       if (piece.timeline !== timeline || piece.fromLsn >= endLsn || piece.toLsn <= startLsn) continue;
       const toLsn = piece.toLsn < endLsn ? piece.toLsn : endLsn;
-      if (holder === null || toLsn >= holder.toLsn) holder = { jobId, toLsn };
+      if (holder === null || toLsn >= holder.toLsn) holder = { jobId, isOfBase: facts.kind === 'base', toLsn };
     }
   }
   if (holder === null) throw new HoldfastError('internal', 'WAL of a plan is in no backup');
-  return { jobId: holder.jobId, timeline, startLsn };
+  return { jobId: holder.jobId, isOfBase: holder.isOfBase, timeline, startLsn };
 }
 
 function holdersOfHistories(backups: readonly BackupFacts[], timelines: readonly number[]): JobPlan['histories'] {

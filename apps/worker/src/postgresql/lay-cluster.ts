@@ -92,14 +92,15 @@ async function* listFolder(files: SnapshotFiles, folder: string): AsyncGenerator
 async function layWal(options: LayOptions, base: Laid): Promise<Laid> {
   const { plan, walDir } = options;
   const { segmentSizeBytes } = plan;
-  const bases = new Set(plan.backups.map(({ id }) => id));
   const files = [
-    ...plan.segments.map(({ jobId, timeline, startLsn }) => ({ jobId, name: walSegmentName(timeline, startLsn, segmentSizeBytes) })),
-    ...plan.histories.map(({ jobId, timeline }) => ({ jobId, name: timelineHistoryName(timeline) })),
+    ...plan.segments.map(({ jobId, isOfBase, timeline, startLsn }) => {
+      return { jobId, folder: isOfBase ? ownWalFolder : walFolder, name: walSegmentName(timeline, startLsn, segmentSizeBytes) };
+    }),
+    ...plan.histories.map(({ jobId, timeline }) => ({ jobId, folder: walFolder, name: timelineHistoryName(timeline) })),
   ];
   let laid = base;
   for (const [jobId, ofJob] of Map.groupBy(files, (file) => file.jobId)) {
-    const folder = bases.has(jobId) || !(await hasFolder(options, jobId, walFolder)) ? ownWalFolder : walFolder;
+    const [{ folder } = { folder: walFolder }] = ofJob;
     const select = { paths: ofJob.map(({ name }) => `/${name}`) };
     const result = await restoreFolder(options, jobId, { folder, path: walDir, before: laid, select });
     laid = { fileCount: laid.fileCount + result.filesRestored, bytes: laid.bytes + result.bytesRestored };
@@ -110,12 +111,6 @@ async function layWal(options: LayOptions, base: Laid): Promise<Laid> {
     throw new HoldfastError('postgresql_wal_missing', `backup job ${jobId} does not hold all of ${name}`);
   }
   return laid;
-}
-
-async function hasFolder({ run, snapshots }: LayOptions, jobId: string, folder: string): Promise<boolean> {
-  return await withSnapshotFiles({ ...lockOptionsOf(run), ...(await snapshots.of(jobId)) }, async (files) => {
-    return (await files.list('/')).some(({ name }) => `/${name}` === folder);
-  });
 }
 
 const nothing: Laid = { fileCount: 0, bytes: 0 };

@@ -5,7 +5,12 @@ import { planJobRecovery, recoveryTargetOf, type JobPlan } from '@holdfast/polic
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
 import { formatLsn } from '@holdfast/sources/postgresql/lsn';
 import { inspectServer } from '@holdfast/sources/postgresql/recovery/inspect-server';
-import { finishPhysicalTarget, preparePhysicalTarget, type FinishedTarget } from '@holdfast/sources/postgresql/recovery/physical-target';
+import {
+  assertApart,
+  finishPhysicalTarget,
+  preparePhysicalTarget,
+  type FinishedTarget,
+} from '@holdfast/sources/postgresql/recovery/physical-target';
 import { startRecoveryServer } from '@holdfast/sources/postgresql/recovery/recovery-server';
 import { serverAccount } from '@holdfast/sources/postgresql/recovery/server-account';
 import { endOrphanServers } from '@holdfast/sources/postgresql/recovery/server-folder';
@@ -40,14 +45,16 @@ export async function recoverCluster(
   const chain = await chainOfJob(context.database.client, work.backupJob);
   const target = pointInTime === undefined ? null : recoveryTargetOf(pointInTime);
   const plan = planJobRecovery(chain.facts, work.backupJob.id, target);
-  const { postgresqlBinFolders: folders, targetRoots: roots, scratchDir } = context.config;
-  const programs = start ? await findServerPrograms({ majorVersion: plan.base.majorVersion, folders }) : null;
+  const { postgresqlBinFolders, targetRoots: roots, scratchDir } = context.config;
+  const programs = start ? await findServerPrograms({ majorVersion: plan.base.majorVersion, folders: postgresqlBinFolders }) : null;
 
   const dataDir = await resolveInsideRoots(work.targetLocation, roots);
   const walDir = await resolveInsideRoots(`${dataDir}-wal`, roots);
   const placed = new Map<string, string>();
   for (const [oid, path] of Object.entries(tablespaces)) placed.set(oid, await resolveInsideRoots(path, roots));
-  const { resumed } = await takeFolders(run, work.metadata, [dataDir, walDir, ...placed.values()]);
+  const folders = [dataDir, walDir, ...placed.values()];
+  assertApart(folders);
+  const { resumed } = await takeFolders(run, work.metadata, folders);
   const prepared = await preparePhysicalTarget({
     dataDir,
     walDir,

@@ -207,7 +207,8 @@ async function readMajorVersion(dataDir: string): Promise<number> {
   return major;
 }
 
-function assertApart(paths: readonly string[]): void {
+/** None may be in another. Code: request_invalid. */
+export function assertApart(paths: readonly string[]): void {
   for (const [index, path] of paths.entries()) {
     const other = paths.find((each, at) => at !== index && (each === path || each.startsWith(`${path}/`)));
     if (other !== undefined) {

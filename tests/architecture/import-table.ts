@@ -55,6 +55,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'sources/allowed-roots',
       'sources/postgresql/connection-options',
       'sources/postgresql/database-hosts',
+      'sources/postgresql/lsn',
       'storage/storage-options',
     ],
   },

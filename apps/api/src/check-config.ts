@@ -16,7 +16,6 @@ export const recoveryTypes = ['full', 'point_in_time', 'selective'] as const;
 
 export const builtSourceTypes: readonly string[] = sourceTypes;
 export const builtStorageLocations: readonly string[] = storageOptionsSchema.options.map((option) => option.shape.type.value);
-export const builtRecoveryTypes: readonly string[] = ['full', 'selective'];
 /** What a backup type reads; it is built when that source is. */
 const sourceTypeByBackupType = {
   database_full: 'postgresql',
@@ -101,8 +100,8 @@ export function checkDatabaseHost(
 }
 
 /** Code: path_outside_roots. */
-export function checkTarget(targetLocation: string, roots: Pick<ApiConfig, 'targetRoots'>): void {
-  refuse('path_outside_roots', outside('targetLocation', targetLocation, roots.targetRoots, 'HOLDFAST_TARGET_ROOTS'));
+export function checkTarget(targetLocation: string, roots: Pick<ApiConfig, 'targetRoots'>, field = 'targetLocation'): void {
+  refuse('path_outside_roots', outside(field, targetLocation, roots.targetRoots, 'HOLDFAST_TARGET_ROOTS'));
 }
 
 function checkSchedule(schedule: string | null, timeZone: string): void {

@@ -17,6 +17,7 @@ import { addJobRoutes } from './routes/jobs.ts';
 import { addMaintenanceRoutes } from './routes/maintenance.ts';
 import { addMetricsRoutes } from './routes/metrics.ts';
 import { addPlanRoutes } from './routes/dr-plans.ts';
+import { addRecoveryWindowRoute } from './routes/recovery-window.ts';
 import { addRecoveryRoutes } from './routes/recovery.ts';
 import { addRepositoryRoutes } from './routes/repositories.ts';
 import { addServiceRoutes } from './routes/service.ts';
@@ -76,6 +77,7 @@ function addApiRoutes(routes: Routes, deps: ServerDeps): void {
   addJobRoutes(routes, deps);
   addVerificationRoutes(routes, deps);
   addRecoveryRoutes(routes, deps);
+  addRecoveryWindowRoute(routes, deps);
   addMaintenanceRoutes(routes, deps);
   addPlanRoutes(routes, deps);
   addRepositoryRoutes(routes, deps);

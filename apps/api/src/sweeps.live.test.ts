@@ -58,6 +58,7 @@ const bodiless = new Set([
 const idFields: Record<string, keyof Tenant> = {
   '/entities/:id': 'entityId',
   '/configs/:id': 'configId',
+  '/configs/:id/recovery-window': 'configId',
   '/jobs/:id': 'jobId',
   '/jobs/:id/execute': 'pendingJobId',
   '/jobs/:id/cancel': 'pendingJobId',

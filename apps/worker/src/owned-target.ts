@@ -53,7 +53,8 @@ export function rememberTarget(
   };
 }
 
-async function identityOf(path: string): Promise<{ device: string; inode: string }> {
+/** Which folder it is, whatever its name. */
+export async function identityOf(path: string): Promise<{ device: string; inode: string }> {
   const { dev, ino } = await stat(path, { bigint: true });
   return { device: String(dev), inode: String(ino) };
 }

@@ -67,7 +67,8 @@ export function recoveryOutcome(result: RestoreResult, more: JsonObject & { read
   return { status: 'failed', error: { code: 'repository_damaged', message }, result: columns };
 }
 
-function damaged(details: JsonObject, damageCount: number, first: string | undefined): RunOutcome<'verify'> {
+/** Damage found by a verification is its result. */
+export function damaged(details: JsonObject, damageCount: number, first: string | undefined): RunOutcome<'verify'> {
   const message = `${damageCount} ${damageCount === 1 ? 'finding' : 'findings'} of damage: ${first ?? 'see the details'}`;
   return { status: 'failed', error: { code: 'verification_found_damage', message }, result: { details } };
 }

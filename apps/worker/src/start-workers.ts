@@ -17,6 +17,7 @@ import {
 import { queueNames, recordOf, type QueueName, type RunKind } from '@holdfast/jobs/queue-names';
 import { openQueues } from '@holdfast/jobs/queues';
 import { nextTick } from '@holdfast/policy/schedule';
+import { endOrphanServers } from '@holdfast/sources/postgresql/recovery/server-folder';
 import type { Logger } from 'pino';
 import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
@@ -146,6 +147,7 @@ function startDuties(context: WorkerContext): PeriodicDuty[] {
     duty('probe', timing.probeMs, () => withAdvisoryLock(database, 'probeStorages', () => probeStorages(context))),
     duty('sweep', timing.sweepMs, async () => {
       await sweepScratchFolders(config.scratchDir, database);
+      await endOrphanServers(config.scratchDir);
       await sweepWorkers(database.client);
     }),
   ];

@@ -1,5 +1,7 @@
 import type { Prisma } from '../generated/client.ts';
+import { findBackupConfig } from './backup-configs.ts';
 import type { Transaction } from './open-database.ts';
+import type { Scope } from './scope.ts';
 
 /** A backup of a chain: what is in its row and what its config is, as far as a chain needs to know. */
 export interface ChainBackup {
@@ -15,6 +17,14 @@ export interface ChainBackup {
 /** Which configs build on the base config: those whose source names it, deleted ones too, since their backups may still be there. */
 function buildingOn(baseConfigId: string): Prisma.BackupConfigWhereInput {
   return { source: { path: ['baseConfigId'], equals: baseConfigId } };
+}
+
+/** The base config of a chain that the config belongs to: the one that its source names, or itself. Code: not_found. */
+export async function findBaseConfigId(rows: Transaction, scope: Scope, configId: string): Promise<string> {
+  const { source } = await findBackupConfig(rows, scope, configId);
+  const named: unknown = typeof source === 'object' && source !== null ? Reflect.get(source, 'baseConfigId') : undefined;
+  if (typeof named !== 'string') return configId;
+  return (await findBackupConfig(rows, scope, named)).id;
 }
 
 /** The backups of a base config and of those that build on it, as long as their snapshots are there; the oldest first. */

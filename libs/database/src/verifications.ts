@@ -1,5 +1,6 @@
 import type { BackupVerification, Prisma, VerificationType } from '../generated/client.ts';
 import { findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.ts';
+import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import type { RepositoryRow } from './repositories.ts';
@@ -13,10 +14,16 @@ export type VerificationRow = BackupVerification;
 export async function createVerification(
   tx: Transaction,
   scope: Scope,
-  input: { readonly backupJobId: string; readonly verificationType: VerificationType },
+  input: {
+    readonly backupJobId: string;
+    readonly verificationType: VerificationType;
+    /** Validated by libs/sources' verification options. */
+    readonly options?: JsonObject | undefined;
+  },
 ): Promise<VerificationRow> {
   const { businessEntityId, id: backupJobId } = await findUsableBackup(tx, scope, input.backupJobId);
-  const data = { businessEntityId, backupJobId, verificationType: input.verificationType, ...initialRun(true) };
+  const options = input.options === undefined ? {} : { options: jsonInput(input.options) };
+  const data = { businessEntityId, backupJobId, verificationType: input.verificationType, ...options, ...initialRun(true) };
   const row = await tx.backupVerification.create({ data });
   await appendRunEvent(tx, 'verify', row, 'queued', { backupJobId, verificationType: row.verificationType });
   return row;

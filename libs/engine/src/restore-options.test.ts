@@ -70,6 +70,13 @@ async function disturb(path: string): Promise<void> {
   await symlink('elsewhere', `${path}/data/link`);
 }
 
+it('restores what is in a folder of the snapshot, or a part of it, without the way to it', async () => {
+  const place = await prepare();
+  await restoreTo(place, { folder: '/data', select: { paths: ['/sub', '/a'] } });
+  expect(await contentsOf(place.path)).toEqual({ a: 'aaa', 'sub/b': 'bbb' });
+  await expect(restoreTo(place, { folder: '/data/a' })).rejects.toMatchObject({ code: 'path_not_found' });
+});
+
 describe('what is there already', () => {
   const begins = big.subarray(0, 3);
   const cases: [OverwritePolicy | undefined, { a: string; b: string; kept: number; restored: number }][] = [

@@ -26,7 +26,9 @@ export interface RestoreOptions extends LockOptions, ThreadOptions {
   readonly snapshotId: ObjectId;
   /** Opened and closed by the call. */
   readonly target: Target;
-  /** Absolute paths in the snapshot: each with all that is below it, and the folders above. Default: everything. */
+  /** A folder of the snapshot, such as `/data`: what is in it comes to the top of the target. Default: the snapshot's own top. */
+  readonly folder?: string;
+  /** Absolute paths in the snapshot (with `folder`: in that): each with all that is below it, and the folders above. Default: everything. */
   readonly select?: { readonly paths: readonly string[] };
   /** What becomes of files that are there already. By default the target says; but for `never` it has to be one that overwrites. */
   readonly overwrite?: OverwritePolicy;
@@ -76,12 +78,13 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
     const snapshot = await loadSnapshot(repository, snapshotId, { signal });
     const { index } = await loadIndex(repository, { signal });
     const loader = createBlobLoader(repository, index);
+    const treeId = await folderTree(loader, snapshot.tree, options.folder ?? '', signal);
     const selection = selectPaths(options.select);
     const { overwrite, deletesExtra = false } = options;
     const steps = new RestoreSteps({ index, loader, selection, overwrite, deletesExtra });
     // What can be tried is what threads write to: see restoreLocked. The walk only reads; nothing is made before there is a lock.
-    if (options.target.preview !== undefined) steps.goAhead(snapshot.tree, signal);
-    return { snapshot, index, loader, selection, steps, pool: borrowed.pool };
+    if (options.target.preview !== undefined) steps.goAhead(treeId, signal);
+    return { snapshot, treeId, index, loader, selection, steps, pool: borrowed.pool };
   };
   return await withSharedLock(options, prepare, (prepared, signal) => restoreLocked(options, prepared, signal));
 }
@@ -97,6 +100,8 @@ const minThreadedFiles = 2000;
 
 interface PreparedRestore {
   readonly snapshot: Snapshot;
+  /** Of what comes to the top of the target. */
+  readonly treeId: ObjectId;
   readonly index: BlobIndex;
   readonly loader: BlobLoader;
   readonly selection: PathSelection;
@@ -106,8 +111,8 @@ interface PreparedRestore {
 
 async function restoreLocked(options: RestoreOptions, prepared: PreparedRestore, signal: AbortSignal): Promise<RestoreResult> {
   const { repository, target, isDryRun = false, isSparse = false } = options;
-  const { snapshot, index, loader, selection } = prepared;
-  const notFound = await findMissingPaths(loader, snapshot.tree, selection, signal);
+  const { snapshot, treeId, index, loader, selection } = prepared;
+  const notFound = await findMissingPaths(loader, treeId, selection, signal);
   const tally = new RestoreTally(selection.paths === null ? snapshot.summary : undefined, options.onProgress);
   tally.onWarnings(notFound.map((path) => ({ path, reason: 'is not in the snapshot' })));
   const { onDone, onBytes, onFailed } = tally;
@@ -118,7 +123,7 @@ async function restoreLocked(options: RestoreOptions, prepared: PreparedRestore,
       await restoreInto(options, prepared, { ...threadOptions, isSparse }, tally, signal);
     } else {
       assertNoOptions(options);
-      await new RestoreWalk({ index, loader, selection, signal, repository, target, onDone, onBytes, onFailed }).run(snapshot.tree);
+      await new RestoreWalk({ index, loader, selection, signal, repository, target, onDone, onBytes, onFailed }).run(treeId);
     }
     tally.onWarnings(target.warnings);
     return tally.toResult();
@@ -137,7 +142,7 @@ function assertNoOptions({ overwrite, deletesExtra, isDryRun, isSparse }: Restor
 
 async function restoreInto(
   options: RestoreOptions,
-  { snapshot: { tree, summary }, index, steps, pool }: PreparedRestore,
+  { snapshot: { summary }, treeId, index, steps, pool }: PreparedRestore,
   target: ThreadTargetOptions,
   tally: RestoreTally,
   signal: AbortSignal,
@@ -157,10 +162,21 @@ async function restoreInto(
   try {
     await using restorer = openRestorer();
     const policy = overwrite === undefined ? {} : { overwrite };
-    await new RestoreInto({ index, signal, steps, ...policy, isDryRun, writer, restorer, tally }).run(tree);
+    await new RestoreInto({ index, signal, steps, ...policy, isDryRun, writer, restorer, tally }).run(treeId);
   } finally {
     writer.close();
   }
+}
+
+/** The tree of a folder. Code: path_not_found. */
+async function folderTree(loader: BlobLoader, topId: ObjectId, folder: string, signal: AbortSignal): Promise<ObjectId> {
+  let treeId = topId;
+  for (const name of folder.split('/').filter((each) => each !== '')) {
+    const subtree: ObjectId | undefined = (await loader.loadTree(treeId, signal)).find((node) => node.name === name)?.subtree;
+    if (subtree === undefined) throw new HoldfastError('path_not_found', `the snapshot has no folder ${folder}`);
+    treeId = subtree;
+  }
+  return treeId;
 }
 
 /** Selected paths that the snapshot does not have; throws path_not_found when that is all of them. */

@@ -35,7 +35,27 @@ describe('the files of a snapshot', () => {
         { name: 'deep', type: 'dir' },
         { name: 'empty', sizeBytes: 0 },
       ]);
-      expect(await files.list('/deep')).toEqual([{ name: 'big', type: 'file', sizeBytes: big.length }]);
+      expect(await files.list('/deep')).toMatchObject([{ name: 'big', type: 'file', sizeBytes: big.length }]);
+    });
+  });
+
+  it('are read here and there', async () => {
+    await withFiles(async (files) => {
+      const file = await files.open('/deep/big');
+      expect(file?.sizeBytes).toBe(big.length);
+      for (const [from, length] of [
+        [5_000_001, 3_000_000],
+        [0, 10],
+        [big.length - 7, 100],
+        [big.length, 8],
+        [1_000_000, 1],
+      ] as const) {
+        const buffer = Buffer.alloc(length);
+        const count = (await file?.read(buffer, from)) ?? -1;
+        expect(Buffer.compare(buffer.subarray(0, count), Buffer.from(big.subarray(from, from + length)))).toBe(0);
+      }
+      expect((await files.open('/empty'))?.sizeBytes).toBe(0);
+      for (const path of ['/deep', '/deep/none', '/none/big']) expect(await files.open(path)).toBeNull();
     });
   });
 

@@ -1,4 +1,5 @@
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { overheadBytes } from '@holdfast/restic-format/cipher';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobIndex } from './blob-index.ts';
@@ -17,12 +18,21 @@ export interface SnapshotFiles {
   list(path: string): Promise<readonly SnapshotFileFacts[]>;
   /** The bytes of a file from `fromByte` on. Codes: path_not_found, repository_damaged, those of the storage. */
   read(path: string, fromByte?: number): AsyncGenerator<Uint8Array, void, undefined>;
+  /** A file to read here and there; null when there is none. Holds two blobs in memory. Codes: repository_damaged. */
+  open(path: string): Promise<OpenSnapshotFile | null>;
+}
+
+export interface OpenSnapshotFile {
+  readonly sizeBytes: number;
+  /** Fills `buffer` from `positionBytes` on; gives how many bytes there were. Codes: those of `SnapshotFiles.read`. */
+  read(buffer: Uint8Array, positionBytes: number): Promise<number>;
 }
 
 export interface SnapshotFileFacts {
   readonly name: string;
   readonly type: TreeNode['type'];
   readonly sizeBytes: number;
+  readonly modifiedNs: bigint;
 }
 
 export interface SnapshotFilesOptions extends LockOptions {
@@ -66,15 +76,24 @@ class OpenedSnapshot implements SnapshotFiles {
 
   async list(path: string): Promise<readonly SnapshotFileFacts[]> {
     const nodes = await this.#folder(path);
-    return [...nodes.values()].map(({ name, type, sizeBytes }) => ({ name, type, sizeBytes: sizeBytes ?? 0 }));
+    return [...nodes.values()].map(({ name, type, sizeBytes, modifiedNs }) => ({ name, type, sizeBytes: sizeBytes ?? 0, modifiedNs }));
+  }
+
+  async open(path: string): Promise<OpenSnapshotFile | null> {
+    const ids = await this.#contentOf(path);
+    if (ids === null) return null;
+    const lengths = ids.map((id) => plainLengthOf(this.#index, id));
+    return new RandomAccess(ids, lengths, async (id) => {
+      this.#signal.throwIfAborted();
+      return await this.#loader.load('data', id, this.#signal);
+    });
   }
 
   async *read(path: string, fromByte = 0): AsyncGenerator<Uint8Array, void, undefined> {
-    const at = path.lastIndexOf('/');
-    const node = (await this.#folder(path.slice(0, at))).get(path.slice(at + 1));
-    if (node?.type !== 'file' || node.content === null) throw missing(path);
+    const ids = await this.#contentOf(path);
+    if (ids === null) throw missing(path);
     let skipBytes = fromByte;
-    for await (const blob of this.#blobs(node.content)) {
+    for await (const blob of this.#blobs(ids)) {
       const skipped = Math.min(skipBytes, blob.length);
       skipBytes -= skipped;
       if (skipped < blob.length) yield blob.subarray(skipped);
@@ -99,6 +118,17 @@ class OpenedSnapshot implements SnapshotFiles {
     }
   }
 
+  /** Null when there is no such file. */
+  async #contentOf(path: string): Promise<readonly ObjectId[] | null> {
+    const at = path.lastIndexOf('/');
+    const folder = await this.#folder(path.slice(0, at)).catch((error: unknown) => {
+      if (isHoldfastError(error, 'path_not_found')) return null;
+      throw error;
+    });
+    const node = folder?.get(path.slice(at + 1));
+    return node?.type === 'file' ? node.content : null;
+  }
+
   #folder(path: string): Promise<ReadonlyMap<string, TreeNode>> {
     const known = this.#folders.get(path) ?? this.#loadFolder(path);
     this.#folders.set(path, known);
@@ -112,6 +142,71 @@ class OpenedSnapshot implements SnapshotFiles {
     if (treeId === undefined) throw missing(path);
     return new Map((await this.#loader.loadTree(treeId, this.#signal)).map((node) => [node.name, node]));
   }
+}
+
+/** Blobs that one open file holds: reading goes forward, and back by little. */
+const heldBlobCount = 2;
+
+class RandomAccess implements OpenSnapshotFile {
+  readonly sizeBytes: number;
+  readonly #ids: readonly ObjectId[];
+  /** Where each blob begins in the file. */
+  readonly #starts: Float64Array;
+  readonly #load: (id: ObjectId) => Promise<Uint8Array>;
+  /** By the blob's number, the least recently read first. */
+  readonly #held = new Map<number, Promise<Uint8Array>>();
+
+  constructor(ids: readonly ObjectId[], lengths: readonly number[], load: (id: ObjectId) => Promise<Uint8Array>) {
+    this.#ids = ids;
+    this.#load = load;
+    this.#starts = new Float64Array(ids.length);
+    let sizeBytes = 0;
+    for (const [nth, length] of lengths.entries()) {
+      this.#starts[nth] = sizeBytes;
+      sizeBytes += length;
+    }
+    this.sizeBytes = sizeBytes;
+  }
+
+  async read(buffer: Uint8Array, positionBytes: number): Promise<number> {
+    let filled = 0;
+    for (let nth = this.#blobAt(positionBytes); filled < buffer.length && nth < this.#ids.length; nth++) {
+      const from = positionBytes + filled - (this.#starts[nth] ?? 0);
+      const part = (await this.#blob(nth)).subarray(from, from + buffer.length - filled);
+      buffer.set(part, filled);
+      filled += part.length;
+    }
+    return filled;
+  }
+
+  /** The number of the blob with this byte; the count of blobs behind the end. */
+  #blobAt(positionBytes: number): number {
+    if (positionBytes >= this.sizeBytes) return this.#ids.length;
+    let low = 0;
+    for (let high = this.#starts.length - 1; low < high;) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.#starts[middle] ?? 0) <= positionBytes) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  #blob(nth: number): Promise<Uint8Array> {
+    const blob = this.#held.get(nth) ?? this.#load(this.#ids[nth] ?? '');
+    this.#held.delete(nth);
+    this.#held.set(nth, blob);
+    for (const oldest of this.#held.keys()) {
+      if (this.#held.size <= heldBlobCount) break;
+      this.#held.delete(oldest);
+    }
+    return blob;
+  }
+}
+
+function plainLengthOf(index: BlobIndex, id: ObjectId): number {
+  const blob = index.lookup('data', id);
+  if (blob === null) throw new HoldfastError('repository_damaged', `data blob ${id} is in no index`);
+  return blob.uncompressedLength ?? blob.length - overheadBytes;
 }
 
 function missing(path: string): HoldfastError {

@@ -29,12 +29,61 @@ export const databaseTargetSchema = z.strictObject({
 
 export type DatabaseTarget = z.output<typeof databaseTargetSchema>;
 
+/** A restore point's name has at most 63 bytes; LSNs and times are shorter still. */
+const maxTargetLength = 63;
+const maxTimeline = 0xffff_ffff;
+const maxTablespaceCount = 64;
+
+/** Where the recovery of a physical backup stops; exactly one of the first four. */
+export const pointInTimeSchema = z
+  .strictObject({
+    time: z.string().max(maxTargetLength).optional().describe('A time with its zone, such as 2026-05-01T03:00:00.123456+02:00'),
+    lsn: z.string().max(maxTargetLength).optional().describe('A place in WAL, such as 16/B374D848'),
+    name: z.string().min(1).max(maxTargetLength).optional().describe('A restore point, as pg_create_restore_point made it'),
+    latest: z.literal(true).optional().describe('All WAL that is kept'),
+    inclusive: z.boolean().optional().describe('For time and lsn: with what was committed just there. Default true'),
+    timeline: z.int().min(1).max(maxTimeline).optional().describe('Which history to follow. Default: the newest'),
+  })
+  .refine(({ time, lsn, name, latest }) => [time, lsn, name, latest].filter((each) => each !== undefined).length === 1, {
+    error: 'needs exactly one of time, lsn, name and latest',
+  });
+
+/** By OID: where a tablespace goes. */
+export const tablespacesSchema = z
+  .record(z.string().regex(/^[1-9]\d{0,9}$/u, 'must be the OID of a tablespace'), absolutePathSchema)
+  .refine((map) => Object.keys(map).length <= maxTablespaceCount, { error: `may name at most ${maxTablespaceCount} tablespaces` });
+
+/** More is a test program, not a look at a restore. */
+const maxAssertionCount = 100;
+const maxAssertionNameLength = 200;
+const maxSqlLength = 10_000;
+
+/** What a restore test of a physical backup asks its server beside what it looks at anyway. */
+export const verificationOptionsSchema = z.strictObject({
+  assertions: z
+    .array(
+      z.strictObject({
+        name: z.string().min(1).max(maxAssertionNameLength),
+        database: postgresqlNameSchema,
+        sql: z.string().min(1).max(maxSqlLength).describe('One SELECT that gives one row of one column'),
+        expected: z.union([z.string().max(maxSqlLength), z.number(), z.boolean(), z.null()]).describe('What it must give, as JSON has it'),
+      }),
+    )
+    .max(maxAssertionCount)
+    .default([]),
+});
+
 /**
  * How a snapshot is recovered: which of its paths (all when absent), whether what is at the target may be replaced,
- * and the database when the target is one.
+ * the database when the target is one, and for a physical backup where to stop, whether to start a server, and where tablespaces go.
  */
 export const recoveryOptionsSchema = z.strictObject({
   paths: z.array(absolutePathSchema).min(1).max(maxPathCount).optional(),
   overwrite: z.boolean().default(false),
   database: databaseTargetSchema.optional(),
+  pointInTime: pointInTimeSchema.optional(),
+  start: z.boolean().default(false),
+  tablespaces: tablespacesSchema.optional(),
 });
+
+export type RecoveryOptions = z.output<typeof recoveryOptionsSchema>;

@@ -2,16 +2,23 @@ import { z } from 'zod';
 import { createRecoveryJob, findRecoveryJob, listRecoveryJobs, type RecoveryJobRow } from '@holdfast/database/recovery-jobs';
 import type { JsonObject } from '@holdfast/database/json-object';
 import { startRunIn } from '@holdfast/database/runs';
-import { findBackupJob } from '@holdfast/database/backup-jobs';
-import type { Transaction } from '@holdfast/database/open-database';
-import type { Scope } from '@holdfast/database/scope';
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { recoveryTargetOf } from '@holdfast/policy/recovery-request';
 import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
-import { databaseTargetSchema, recoveryOptionsSchema, type DatabaseTarget } from '@holdfast/sources/recovery-options';
+import {
+  databaseTargetSchema,
+  pointInTimeSchema,
+  recoveryOptionsSchema,
+  tablespacesSchema,
+  type DatabaseTarget,
+} from '@holdfast/sources/recovery-options';
 import { absolutePathSchema } from '@holdfast/sources/source-options';
 import { cancelJob } from '../cancel-job.ts';
-import { builtRecoveryTypes, checkDatabaseHost, checkTarget, recoveryTypes, refuseUnbuilt } from '../check-config.ts';
+import { checkDatabaseHost, checkTarget, recoveryTypes } from '../check-config.ts';
+import { checkAgainstBackup } from '../check-recovery.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
+import { givenFields } from '../schemas/given-fields.ts';
 import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
@@ -41,7 +48,7 @@ function recoveryView(row: RecoveryJobRow) {
 
 const createSchema = z.strictObject({
   backupJobId: idSchema,
-  recoveryType: z.enum(recoveryTypes).describe(`Now: ${builtRecoveryTypes.join(', ')}`),
+  recoveryType: z.enum(recoveryTypes),
   targetLocation: absolutePathSchema.optional().describe('Folder inside the target roots, as the worker sees it'),
   targetDatabase: databaseTargetSchema.optional().describe('Instead of a folder, for a logical backup of a PostgreSQL server'),
   targetPassword: databasePasswordSchema
@@ -49,6 +56,14 @@ const createSchema = z.strictObject({
     .describe('Password for the server of targetDatabase. It is sealed on arrival and never returned'),
   paths: recoveryOptionsSchema.shape.paths.describe('What to recover; for selective only'),
   overwrite: recoveryOptionsSchema.shape.overwrite.describe('Whether what is at the target may be replaced'),
+  pointInTime: pointInTimeSchema.optional().describe('Where to stop, in the chain of a physical backup; for point_in_time only'),
+  start: z
+    .boolean()
+    .default(false)
+    .describe('For a physical backup: recovers with a server of the worker, promotes, counts rows, and ends it again'),
+  tablespaces: tablespacesSchema
+    .optional()
+    .describe('For a physical backup: where tablespaces go, by OID; below the data folder when left out'),
   execute: z.boolean().default(true).describe('false: the job waits until it is executed'),
 });
 
@@ -56,6 +71,7 @@ const common = { tags: ['recovery'], security: [{ bearer: [] }] };
 
 export function addRecoveryRoutes(routes: Routes, deps: ServerDeps): void {
   addRecoveryStarts(routes, deps);
+  addRecoveryExecution(routes, deps);
   const { database } = deps;
 
   routes.get(
@@ -120,10 +136,13 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
     '/recovery',
     {
       config: { access: 'operator' },
-      preValidation: async (request) => refuseUnbuilt(request.body, 'recoveryType', recoveryTypes, builtRecoveryTypes),
       schema: {
         ...common,
         summary: 'Recover a backup',
+        description:
+          'A physical backup of PostgreSQL, or one of WAL or blocks, becomes a data folder at targetLocation, with WAL in a folder ' +
+          'beside it whose name ends in -wal: full recovers what the backup itself holds, point_in_time anything that the chain of ' +
+          'it covers (see GET /configs/:id/recovery-window). What is not covered is refused.',
         headers: idempotencyHeadersSchema,
         body: createSchema,
         response: {
@@ -131,6 +150,7 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
           202: recoverySchema.describe('Accepted'),
           ...problemResponses(
             ...(['request_invalid', 'not_found', 'run_not_finished', 'backup_not_usable'] as const),
+            ...(['postgresql_target_uncovered', 'postgresql_chain_broken'] as const),
             ...(['idempotency_key_reused', 'type_not_supported', 'path_outside_roots', 'postgresql_host_not_allowed'] as const),
           ),
         },
@@ -146,7 +166,7 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
       const row = await submitJob(deps, request, {
         kind: 'recovery',
         async create(tx) {
-          if (body.targetDatabase !== undefined) await refuseFiles(tx, scope, body.backupJobId);
+          await checkAgainstBackup(tx, scope, body.backupJobId, body);
           return createRecoveryJob(tx, scope, { ...input, targetPassword });
         },
         find: (tx, id) => findRecoveryJob(tx, scope, id),
@@ -154,7 +174,9 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
       return reply.code(body.execute ? 202 : 201).send(recoveryView(row));
     },
   );
+}
 
+function addRecoveryExecution(routes: Routes, deps: ServerDeps): void {
   routes.post(
     '/recovery/:id/execute',
     {
@@ -191,7 +213,8 @@ type RecoveryBody = z.output<typeof createSchema>;
 
 /** What the row says of the target. Codes: request_invalid, path_outside_roots, postgresql_host_not_allowed. */
 function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLocation: string; options: JsonObject } {
-  const { recoveryType, targetLocation, targetDatabase, targetPassword, paths, overwrite } = body;
+  const { recoveryType, targetLocation, targetDatabase, targetPassword, paths, overwrite, pointInTime, start, tablespaces } = body;
+  checkPointInTime(body);
   if (targetDatabase !== undefined) {
     if (targetLocation !== undefined) {
       throw fieldError('request_invalid', [{ field: 'targetLocation', message: 'is given beside targetDatabase; leave one of them out' }]);
@@ -210,7 +233,33 @@ function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLoc
   }
   checkPaths(recoveryType, paths);
   checkTarget(targetLocation, config);
-  return { targetLocation, options: paths === undefined ? { overwrite } : { paths, overwrite } };
+  for (const [oid, path] of Object.entries(tablespaces ?? {})) checkTarget(path, config, `tablespaces.${oid}`);
+  return { targetLocation, options: givenFields({ paths, overwrite, pointInTime, start: start || undefined, tablespaces }) };
+}
+
+/** Codes: request_invalid. */
+function checkPointInTime({ recoveryType, pointInTime, targetDatabase }: RecoveryBody): void {
+  if (recoveryType === 'point_in_time' && targetDatabase !== undefined) {
+    throw fieldError('request_invalid', [{ field: 'targetDatabase', message: 'is for logical backups, which are of one moment' }]);
+  }
+  if ((recoveryType === 'point_in_time') === (pointInTime !== undefined)) {
+    if (pointInTime !== undefined) readTarget(pointInTime);
+    return;
+  }
+  const message =
+    pointInTime === undefined ? 'is missing; name a time, an LSN, a restore point or latest' : 'is for point_in_time; leave it out';
+  throw fieldError('request_invalid', [{ field: 'pointInTime', message }]);
+}
+
+/** What no pattern tells: whether it is a time, or an LSN. */
+function readTarget(pointInTime: NonNullable<RecoveryBody['pointInTime']>): void {
+  try {
+    recoveryTargetOf(pointInTime);
+  } catch (error) {
+    if (!isHoldfastError(error, 'request_invalid')) throw error;
+    const field = pointInTime.time === undefined ? 'pointInTime.lsn' : 'pointInTime.time';
+    throw fieldError('request_invalid', [{ field, message: `${error.message}; ${error.hint}` }]);
+  }
 }
 
 function checkDatabaseTarget(
@@ -234,20 +283,11 @@ function checkDatabaseTarget(
   }
 }
 
-/** Code: not_found, request_invalid. */
-async function refuseFiles(tx: Transaction, scope: Scope, backupJobId: string): Promise<void> {
-  const { backupType } = await findBackupJob(tx, scope, backupJobId);
-  if (backupType === 'database_full') return;
-  throw fieldError('request_invalid', [
-    { field: 'targetDatabase', message: `is for backups of databases; this one is of type ${backupType}` },
-  ]);
-}
-
 function checkPaths(recoveryType: string, paths: readonly string[] | undefined): void {
   if (recoveryType === 'selective' && paths === undefined) {
     throw fieldError('request_invalid', [{ field: 'paths', message: 'is missing; name what a selective recovery is to recover' }]);
   }
-  if (recoveryType === 'full' && paths !== undefined) {
+  if (recoveryType !== 'selective' && paths !== undefined) {
     throw fieldError('request_invalid', [{ field: 'paths', message: 'is for a selective recovery; leave it out, or ask for selective' }]);
   }
 }

@@ -219,7 +219,8 @@ describe.each(['postgresql', 'redis'])('work on the %s backend', (kind) => {
 
   it.each<[string, object, number, string, string | undefined]>([
     ['an unknown field', { colour: 1 }, 400, 'request_invalid', 'colour'],
-    ['point in time', { recoveryType: 'point_in_time' }, 422, 'type_not_supported', 'recoveryType'],
+    ['a point in time of files', { recoveryType: 'point_in_time', pointInTime: { latest: true } }, 400, 'request_invalid', 'recoveryType'],
+    ['no point in time', { recoveryType: 'point_in_time' }, 400, 'request_invalid', 'pointInTime'],
     ['an unknown type', { recoveryType: 'partly' }, 400, 'request_invalid', 'recoveryType'],
     ['a target outside the roots', { targetLocation: '/etc' }, 422, 'path_outside_roots', 'targetLocation'],
     ['a target that climbs out', { targetLocation: '/srv/restored/../data' }, 422, 'path_outside_roots', 'targetLocation'],

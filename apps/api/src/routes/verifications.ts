@@ -1,8 +1,13 @@
 import { z } from 'zod';
 import { findBackupJob } from '@holdfast/database/backup-jobs';
 import { createVerification, findVerification, listVerifications, type VerificationRow } from '@holdfast/database/verifications';
+import type { Transaction } from '@holdfast/database/open-database';
+import type { Scope } from '@holdfast/database/scope';
+import { factsOf } from '@holdfast/policy/recovery-facts';
+import { verificationOptionsSchema } from '@holdfast/sources/recovery-options';
 import { cancelJob } from '../cancel-job.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
+import { fieldError } from '../problem.ts';
 import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
@@ -14,28 +19,48 @@ export const verificationTypes = ['checksum', 'integrity', 'restore_test'] as co
 
 const typeSchema = z
   .enum(verificationTypes)
-  .describe('checksum: every pack is hashed again; integrity: every tree is walked; restore_test: restored and compared');
+  .describe(
+    'checksum: every pack is hashed again; integrity: every tree is walked; restore_test: restored and compared; that of a PostgreSQL data folder: started, and asked',
+  );
+
+const createSchema = z.strictObject({
+  verificationType: typeSchema,
+  assertions: verificationOptionsSchema.shape.assertions
+    .unwrap()
+    .optional()
+    .describe('For a restore_test of a physical backup of PostgreSQL: what the restored server must answer'),
+});
+
+/** Codes: not_found, request_invalid. */
+async function refuseAssertions(tx: Transaction, scope: Scope, backupJobId: string, verificationType: string): Promise<void> {
+  const { metadata } = await findBackupJob(tx, scope, backupJobId);
+  if (verificationType === 'restore_test' && factsOf(metadata) !== null) return;
+  throw fieldError('request_invalid', [
+    { field: 'assertions', message: 'are for a restore_test of a physical backup of PostgreSQL; leave them out' },
+  ]);
+}
 
 const verificationSchema = z
   .object({
     ...runViewShape,
     backupJobId: z.string(),
     verificationType: typeSchema,
+    options: z.unknown().describe('As they were given; null for none'),
     details: z.unknown().describe('Counts and findings'),
     verifiedAt: z.string().nullable(),
   })
   .meta({ id: 'BackupVerification' });
 
 function verificationView(row: VerificationRow) {
-  const { backupJobId, verificationType, details } = row;
-  return { ...runView(row), backupJobId, verificationType, details, verifiedAt: iso(row.verifiedAt) };
+  const { backupJobId, verificationType, options, details } = row;
+  return { ...runView(row), backupJobId, verificationType, options, details, verifiedAt: iso(row.verifiedAt) };
 }
 
 const common = { tags: ['verifications'], security: [{ bearer: [] }] };
 
 export function addVerificationRoutes(routes: Routes, deps: ServerDeps): void {
   addVerificationLists(routes, deps);
-  const { database } = deps;
+  addVerificationRuns(routes, deps);
 
   routes.post(
     '/jobs/:id/verify',
@@ -46,7 +71,7 @@ export function addVerificationRoutes(routes: Routes, deps: ServerDeps): void {
         summary: 'Verify a completed backup',
         params: idParamsSchema,
         headers: idempotencyHeadersSchema,
-        body: z.strictObject({ verificationType: typeSchema }),
+        body: createSchema,
         response: {
           202: verificationSchema.describe('Accepted'),
           ...problemResponses('request_invalid', 'not_found', 'run_not_finished', 'backup_not_usable', 'idempotency_key_reused'),
@@ -57,12 +82,22 @@ export function addVerificationRoutes(routes: Routes, deps: ServerDeps): void {
       const { scope } = callerOrThrow(request);
       const row = await submitJob(deps, request, {
         kind: 'verify',
-        create: (tx) => createVerification(tx, scope, { backupJobId: request.params.id, ...request.body }),
+        async create(tx) {
+          const { verificationType, assertions } = request.body;
+          const backupJobId = request.params.id;
+          if (assertions === undefined) return createVerification(tx, scope, { backupJobId, verificationType });
+          await refuseAssertions(tx, scope, backupJobId, verificationType);
+          return createVerification(tx, scope, { backupJobId, verificationType, options: { assertions } });
+        },
         find: (tx, id) => findVerification(tx, scope, id),
       });
       return reply.code(202).send(verificationView(row));
     },
   );
+}
+
+function addVerificationRuns(routes: Routes, deps: ServerDeps): void {
+  const { database } = deps;
 
   routes.get(
     '/verifications/:id',

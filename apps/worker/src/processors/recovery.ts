@@ -2,9 +2,11 @@ import { findRecoveryWork } from '@holdfast/database/recovery-jobs';
 import type { RunOutcome } from '@holdfast/database/runs';
 import { restore } from '@holdfast/engine/restorer';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { factsOf } from '@holdfast/policy/recovery-facts';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
+import { onlyLogical, recoverCluster } from '../postgresql/recover-cluster.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { ownedTarget, rememberTarget } from '../owned-target.ts';
@@ -16,14 +18,21 @@ import { usableSnapshot } from '../usable-snapshot.ts';
 /**
  * Recovers a backup, or the selected part of it, into a folder inside the allowed target roots. A folder that holds something is
  * refused unless overwriting was asked for, or unless what it holds is of a former attempt of this very run. A backup of databases may
- * also go into a database.
+ * also go into a database, and a physical one of a server becomes a data folder.
  */
 export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
   const { context, claim, onProgress } = run;
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
-  if (work.recoveryType === 'point_in_time') throw new HoldfastError('type_not_supported', 'point-in-time recovery is not built');
-  const { paths, overwrite, database } = recoveryOptionsSchema.parse(work.options);
+  const options = recoveryOptionsSchema.parse(work.options);
+  const { paths, overwrite, database } = options;
+  if (factsOf(work.backupJob.metadata) !== null) {
+    if (database !== undefined) throw onlyLogical(work.backupJob.id);
+    if (work.recoveryType !== 'selective') return await recoverCluster(run, work, options);
+  }
+  if (work.recoveryType === 'point_in_time') {
+    throw new HoldfastError('request_invalid', `backup job ${work.backupJob.id} is no physical backup: it is of one moment only`);
+  }
   if (database !== undefined) return await recoverDatabase(run, { work, snapshotId, target: database, overwrite });
   if (work.recoveryType === 'selective' && paths === undefined) {
     throw new HoldfastError('request_invalid', 'a selective recovery needs paths');

@@ -5,8 +5,10 @@ import type { Repository } from '@holdfast/engine/repository';
 import { restore } from '@holdfast/engine/restorer';
 import { verifyRestored } from '@holdfast/engine/verify-restored';
 import { parseBackupOptions, type BackupOptions } from '@holdfast/jobs/backup-options';
+import { factsOf } from '@holdfast/policy/recovery-facts';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
+import { testCluster } from '../postgresql/test-cluster.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { checkOutcome, restoreTestOutcome } from '../run-outcomes.ts';
@@ -23,6 +25,7 @@ export async function processVerify(run: RunInHand<'verify'>): Promise<RunOutcom
   const { context, claim, onProgress } = run;
   const work = await findVerificationWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
+  if (work.verificationType === 'restore_test' && factsOf(work.backupJob.metadata) !== null) return await testCluster(run, work);
   const options = parseBackupOptions(work.backupJob.backupConfig.options);
 
   await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false, limits: options });

@@ -207,7 +207,8 @@ async function readMajorVersion(dataDir: string): Promise<number> {
   return major;
 }
 
-function assertApart(paths: readonly string[]): void {
+/** None may be in another. Code: request_invalid. */
+export function assertApart(paths: readonly string[]): void {
   for (const [index, path] of paths.entries()) {
     const other = paths.find((each, at) => at !== index && (each === path || each.startsWith(`${path}/`)));
     if (other !== undefined) {
@@ -224,7 +225,8 @@ async function assertFolder(path: string): Promise<void> {
   if (!found.isDirectory()) throw new HoldfastError('path_not_found', `${JSON.stringify(path)} is no folder`, { context: { path } });
 }
 
-async function assertEmpty(path: string): Promise<void> {
+/** Missing counts as empty. Codes: target_not_empty, target_not_writable. */
+export async function assertEmpty(path: string): Promise<void> {
   const names = await readdir(path).catch((error: unknown) => {
     if (errnoCode(error) === 'ENOENT') return [];
     throw writingError(error, path);

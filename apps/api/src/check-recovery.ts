@@ -1,0 +1,61 @@
+import { findUsableBackup, type BackupJobRow } from '@holdfast/database/backup-jobs';
+import { findBaseConfigId, listChainBackups } from '@holdfast/database/chain-backups';
+import type { Transaction } from '@holdfast/database/open-database';
+import type { Scope } from '@holdfast/database/scope';
+import { factsOf } from '@holdfast/policy/recovery-facts';
+import { planJobRecovery, recoveryTargetOf, type PointInTime } from '@holdfast/policy/recovery-request';
+import { fieldError } from './problem.ts';
+
+/** The fields of a recovery that have to fit the backup. */
+export interface CheckedRecovery {
+  readonly recoveryType: 'full' | 'point_in_time' | 'selective';
+  readonly targetDatabase?: unknown;
+  readonly pointInTime?: PointInTime | undefined;
+  readonly start: boolean;
+  readonly tablespaces?: Readonly<Record<string, string>> | undefined;
+  readonly overwrite: boolean;
+}
+
+/**
+ * Holds a recovery against the backup that it is of; that of a physical one is planned, so that a target which cannot be reached is
+ * refused before there is a row. Codes: not_found, run_not_finished, backup_not_usable, request_invalid, postgresql_target_uncovered,
+ * postgresql_chain_broken.
+ */
+export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJobId: string, recovery: CheckedRecovery): Promise<void> {
+  const job = await findUsableBackup(tx, scope, backupJobId);
+  if (factsOf(job.metadata) === null) return checkOrdinary(job, recovery);
+  if (recovery.targetDatabase !== undefined) {
+    throw refusal(
+      'targetDatabase',
+      'is for logical backups: tables and single databases cannot be taken out of a physical one; send targetLocation',
+    );
+  }
+  if (recovery.recoveryType === 'selective') return checkNothingPhysical(recovery, 'is for full and point_in_time; leave it out');
+  if (recovery.overwrite) throw refusal('overwrite', 'must be false: a cluster is never recovered over another one');
+  const target = recovery.pointInTime === undefined ? null : recoveryTargetOf(recovery.pointInTime);
+  const backups = await listChainBackups(tx, await findBaseConfigId(tx, scope, job.backupConfigId));
+  const facts = backups.flatMap(({ jobId, metadata }) => {
+    const found = factsOf(metadata);
+    return found === null ? [] : [{ jobId, facts: found }];
+  });
+  planJobRecovery(facts, job.id, target);
+}
+
+function checkOrdinary({ backupType }: BackupJobRow, recovery: CheckedRecovery): void {
+  if (recovery.recoveryType === 'point_in_time') {
+    throw refusal('recoveryType', 'must not be point_in_time: only physical backups of PostgreSQL can be recovered to a point in time');
+  }
+  checkNothingPhysical(recovery, 'is for physical backups of PostgreSQL; leave it out');
+  if (recovery.targetDatabase !== undefined && backupType !== 'database_full') {
+    throw refusal('targetDatabase', `is for backups of databases; this one is of type ${backupType}`);
+  }
+}
+
+function checkNothingPhysical({ pointInTime, start, tablespaces }: CheckedRecovery, message: string): void {
+  const given = { pointInTime: pointInTime !== undefined, start, tablespaces: tablespaces !== undefined };
+  for (const [field, isGiven] of Object.entries(given)) if (isGiven) throw refusal(field, message);
+}
+
+function refusal(field: string, message: string): Error {
+  return fieldError('request_invalid', [{ field, message }]);
+}

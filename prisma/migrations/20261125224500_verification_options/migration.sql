@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "backup_verifications" ADD COLUMN     "options" JSONB;

@@ -35,7 +35,13 @@ async function bench(options: PostgresBenchOptions): Promise<void> {
   await using work = await openWorkFolder({ dir: options.dir, neededBytes: neededFactor * options.sizeBytes, say, signal });
   // The servers' owner has to pass it.
   chmodSync(work.run, 0o755);
-  await using server = await startTestPostgres({ major: 15, settings: { ...settings, archive_mode: 'on' }, parentFolder: work.run });
+  await using server = await startTestPostgres({
+    major: 15,
+    settings: { ...settings, archive_mode: 'on' },
+    // A restored copy of it is asked on its socket, which this one does not have.
+    accessRules: ['local all all trust'],
+    parentFolder: work.run,
+  });
   await using newServer = await startTestPostgres({ major: 18, settings: { ...settings, summarize_wal: 'on' }, parentFolder: work.run });
   await server.query("ALTER SYSTEM SET archive_command = '/bin/true'");
   await server.query('SELECT pg_reload_conf()');

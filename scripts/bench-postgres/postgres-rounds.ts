@@ -80,7 +80,7 @@ class Round {
     for (const path of [repository, newRepository, logical]) holdfast.makeRepository(path);
     pgBackRest?.makeRepository();
     const peer = (command: 'full' | 'diff'): Task[] =>
-      pgBackRest === null ? [] : [{ tool: 'pgbackrest', command: pgBackRest.backUp(command), writes: pgBackRest.repository }];
+      pgBackRest === null ? [] : [{ tool: 'pgbackrest', command: pgBackRest.backUp(command), writes: pgBackRest.backups }];
     const ours = (word: 'physical' | 'blocks' | 'logical', of: TestPostgres, into: string): Task => {
       return { tool: 'holdfast', command: holdfast.backUp(word, into, of), writes: into };
     };

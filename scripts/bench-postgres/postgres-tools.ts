@@ -138,8 +138,9 @@ pg1-user=${this.#server.user}
     return join(this.#folder, 'pgbackrest.conf');
   }
 
-  get repository(): string {
-    return join(this.#folder, 'repository');
+  /** Without the WAL, which is in another folder. */
+  get backups(): string {
+    return join(this.#folder, 'repository', 'backup');
   }
 
   get archiveCommand(): string {
@@ -148,7 +149,7 @@ pg1-user=${this.#server.user}
 
   /** An empty one again. */
   makeRepository(): void {
-    rmSync(this.repository, { recursive: true, force: true });
+    rmSync(join(this.#folder, 'repository'), { recursive: true, force: true });
     this.#makeFolders();
     const { program: name, args, env } = this.#command(['stanza-create']);
     execFileSync(name, [...args], { env: { ...process.env, ...env } });
@@ -167,7 +168,8 @@ pg1-user=${this.#server.user}
     const settings = `-p ${port} -c listen_addresses= -c unix_socket_directories=${dataDir} -c archive_mode=off -c fsync=off`;
     const script = `set -e; dir="$1"; shift; "$@"
 ${bin}/pg_ctl -D "$dir" -w -s -l "$dir/log" -o "${settings}" start || { cat "$dir/log"; exit 1; }
-until [ "$(${bin}/psql -h "$dir" -p ${port} -U postgres -Atc 'SELECT pg_is_in_recovery()' postgres)" = f ]; do sleep 0.05; done
+while recovering="$(${bin}/psql -Atc 'SELECT pg_is_in_recovery()' postgres)" && [ "$recovering" != f ]; do sleep 0.05; done
+[ "$recovering" = f ]
 ${bin}/pg_ctl -D "$dir" -s -m immediate stop`;
     const [first = '', ...rest] = asOwner(['/bin/bash', '-c', script, 'bash', dataDir, name, ...args]);
     // The server reads PGPORT too.

@@ -1,4 +1,4 @@
-import type { Command } from './measured-run.ts';
+import type { Command } from '../bench/measured-run.ts';
 
 export type ToolName = 'holdfast' | 'restic' | 'borg';
 

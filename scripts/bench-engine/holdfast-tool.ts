@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { workerMemory } from '../../libs/settings/src/worker-memory.ts';
 import { benchPassword, withInput, type BackupTool } from './backup-tool.ts';
-import type { Command } from './measured-run.ts';
+import type { Command } from '../bench/measured-run.ts';
 
 const program = join(import.meta.dirname, 'holdfast-command.ts');
 

@@ -6,9 +6,9 @@ import { indexName } from '../../libs/restic-format/src/layout.ts';
 import { hashOf } from '../../libs/restic-format/src/object-id.ts';
 import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
 import { benchPassword } from './backup-tool.ts';
-import { measure } from './measured-run.ts';
+import { measure } from '../bench/measured-run.ts';
 import { createNoise, RandomStream } from './random-stream.ts';
-import { formatNumber, formatTable } from './report-table.ts';
+import { formatNumber, formatTable } from '../bench/report-table.ts';
 import { toolNamed, type BenchContext, type ScenarioReport } from './scenario.ts';
 
 const blobCounts = { full: 5_000_000, quick: 500_000 } as const;

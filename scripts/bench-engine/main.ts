@@ -5,14 +5,14 @@ import { parseBenchOptions, usage, type BenchOptions, type ScenarioName } from '
 import { openBorgTool } from './borg-tool.ts';
 import { openHoldfastTool } from './holdfast-tool.ts';
 import { runIndex } from './index-scenario.ts';
-import { readMachineFacts } from './machine-facts.ts';
+import { readMachineFacts } from '../bench/machine-facts.ts';
 import { runMillion } from './million-scenario.ts';
 import { openResticTool } from './restic-tool.ts';
 import type { Scenario } from './scenario.ts';
 import { runStandard } from './standard-scenario.ts';
 import { runStream } from './stream-scenario.ts';
 import { runWarm } from './warm-scenario.ts';
-import { openWorkFolder } from './work-folder.ts';
+import { openWorkFolder } from '../bench/work-folder.ts';
 
 /** With what it takes at most, in bytes: the data, a repository for each tool, a restored copy. */
 const scenarios: Readonly<Record<ScenarioName, { run: Scenario; neededBytes: number }>> = {

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { BackupTool, Work } from './backup-tool.ts';
 import { compareTrees } from './compare-trees.ts';
 import { makeManyFiles } from './many-files.ts';
-import { measure, type Cost } from './measured-run.ts';
-import { formatNumber, formatTable } from './report-table.ts';
+import { measure, type Cost } from '../bench/measured-run.ts';
+import { formatNumber, formatTable } from '../bench/report-table.ts';
 import type { BenchContext, ScenarioReport } from './scenario.ts';
 
 const fileCounts = { full: [10_000, 100_000, 1_000_000], quick: [1_000, 10_000, 100_000] } as const;

@@ -1,6 +1,6 @@
 import type { BackupTool, ToolName } from './backup-tool.ts';
 import type { BenchOptions } from './bench-options.ts';
-import type { WorkFolder } from './work-folder.ts';
+import type { WorkFolder } from '../bench/work-folder.ts';
 
 /** What every scenario is given. */
 export interface BenchContext {

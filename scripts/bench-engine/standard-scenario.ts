@@ -7,10 +7,10 @@ import type { StepName } from './bars.ts';
 import { compareTrees } from './compare-trees.ts';
 import { openDataFolder, type DataFolder } from './data-folder.ts';
 import { fullScale, quickScale } from './data-plan.ts';
-import { measure, type Cost } from './measured-run.ts';
+import { measure, type Cost } from '../bench/measured-run.ts';
 import { toolNamed, type BenchContext, type ScenarioReport } from './scenario.ts';
 import { summarize } from './standard-summary.ts';
-import { treeSizeBytes } from './tree-size.ts';
+import { treeSizeBytes } from '../bench/tree-size.ts';
 
 /** One run of one tool. */
 export interface StepRun extends Cost {

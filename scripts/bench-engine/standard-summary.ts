@@ -1,9 +1,9 @@
 import type { BackupTool, ToolName } from './backup-tool.ts';
 import { formatBar, judge, stepNames, type BarResult, type Metric, type StepName } from './bars.ts';
-import { formatNumber, formatTable } from './report-table.ts';
+import { formatNumber, formatTable } from '../bench/report-table.ts';
 import type { ScenarioReport } from './scenario.ts';
 import type { StepRun } from './standard-scenario.ts';
-import { median, ratio } from './statistics.ts';
+import { median, ratio } from '../bench/statistics.ts';
 
 export interface StandardResults {
   readonly runs: readonly StepRun[];

@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BackupTool } from './backup-tool.ts';
-import { measure, type Cost } from './measured-run.ts';
-import { formatNumber, formatTable } from './report-table.ts';
+import { measure, type Cost } from '../bench/measured-run.ts';
+import { formatNumber, formatTable } from '../bench/report-table.ts';
 import { toolNamed, type BenchContext, type ScenarioReport } from './scenario.ts';
-import { median, ratio } from './statistics.ts';
+import { median, ratio } from '../bench/statistics.ts';
 import { streamName } from './stream-source.ts';
 import { makeContent } from './text-maker.ts';
 

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { workerMemory } from '../../libs/settings/src/worker-memory.ts';
 import { benchPassword, type BackupTool } from './backup-tool.ts';
 import { changeEntity, entityName, makeEntity } from './entity-folders.ts';
-import { measure } from './measured-run.ts';
-import { formatNumber, formatTable } from './report-table.ts';
+import { measure } from '../bench/measured-run.ts';
+import { formatNumber, formatTable } from '../bench/report-table.ts';
 import { toolNamed, type BenchContext, type ScenarioReport } from './scenario.ts';
-import { median, ratio } from './statistics.ts';
+import { median, ratio } from '../bench/statistics.ts';
 
 /** restic's time for all of them through ours, at least. */
 const warmBar = 25;

@@ -15,9 +15,10 @@ export function resolveWord(root, word) {
     if (script !== undefined) return [workspaceNode(root), [script]];
   }
   if (word === 'bench:engine') return [workspaceNode(root), [join(root, 'scripts', 'bench-engine', 'main.ts')]];
+  if (word === 'bench:postgres') return [workspaceNode(root), [join(root, 'scripts', 'bench-postgres', 'main.ts')]];
   const tool = join(root, 'node_modules', '.bin', word);
   if (/^[\w.-]+$/.test(word) && existsSync(tool)) return [tool, []];
-  throw new Error(`there is no command ${word}: say holdfast, check, bench:engine, or a tool of node_modules/.bin`);
+  throw new Error(`there is no command ${word}: say holdfast, check, bench:engine, bench:postgres, or a tool of node_modules/.bin`);
 }
 
 export async function runCommand(args) {

@@ -22,9 +22,9 @@ import { compareTrees } from '../../scripts/bench-engine/compare-trees.ts';
 import { openDataFolder } from '../../scripts/bench-engine/data-folder.ts';
 import { changedFiles, fullScale, planFiles, type DataScale } from '../../scripts/bench-engine/data-plan.ts';
 import { makeManyFiles } from '../../scripts/bench-engine/many-files.ts';
-import { measure } from '../../scripts/bench-engine/measured-run.ts';
+import { measure } from '../../scripts/bench/measured-run.ts';
 import { makeContent, type ContentKind } from '../../scripts/bench-engine/text-maker.ts';
-import { treeSizeBytes } from '../../scripts/bench-engine/tree-size.ts';
+import { treeSizeBytes } from '../../scripts/bench/tree-size.ts';
 
 const tiny: DataScale = {
   name: 'tiny',

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { parseBenchOptions } from '../../scripts/bench-engine/bench-options.ts';
 import { formatBar, judge } from '../../scripts/bench-engine/bars.ts';
-import { formatNumber, formatTable } from '../../scripts/bench-engine/report-table.ts';
+import { formatNumber, formatTable } from '../../scripts/bench/report-table.ts';
 import { summarize } from '../../scripts/bench-engine/standard-summary.ts';
-import { median, ratio } from '../../scripts/bench-engine/statistics.ts';
+import { median, ratio } from '../../scripts/bench/statistics.ts';
 
 describe('median', () => {
   test('is the middle one, whatever the order', () => expect(median([30, 1, 2])).toBe(2));

@@ -68,6 +68,8 @@ export interface TestPostgresOptions {
   readonly dataDir?: string;
   /** The superuser's password of such a folder. */
   readonly password?: string;
+  /** In which its folder is made; the temporary one by default. The server's owner must be able to pass it. */
+  readonly parentFolder?: string;
 }
 
 /** A restored cluster replays what a test wrote; a busy machine is slow. */
@@ -99,7 +101,7 @@ export async function startTestPostgres(options: TestPostgresOptions): Promise<T
   const programs = findPrograms(options.major);
   if (programs === null) throw new Error(missingPostgres(options.major) ?? '');
   const owner = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : null;
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-pg-'));
+  const folder = await mkdtemp(join(options.parentFolder ?? tmpdir(), 'holdfast-pg-'));
   const cluster = new Cluster(options, programs, owner, folder);
   try {
     await cluster.prepare();

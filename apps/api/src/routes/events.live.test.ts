@@ -214,7 +214,8 @@ describe('the event stream', () => {
           data: { filler },
         }),
       );
-      await delay(5);
+      // At the pace of the quick one: on a loaded machine it may else fall behind as well.
+      await eventually(() => quick.states().find((state) => state?.subjectId === `big${sent}`));
     }
     await eventually(() => (api.eventFeed.subscriberCount < countBefore ? true : undefined));
     slow.destroy();

@@ -4,12 +4,11 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { openPackHeader, packTailBytes, packTailLength, type PackedBlob } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
 import type { OpenObject } from '@holdfast/storage/local-object';
-import type { OnUnpacked } from './batch-unpacker.ts';
 import { segmentBytes, type BlobUnpacker } from './blob-unpacker.ts';
 import { isDamage } from './damage.ts';
 import type { NewFinding } from './finding-list.ts';
 import { PackedEntries } from './packed-entries.ts';
-import { maxSegmentBytes, type SegmentUnpacker } from './segment-unpacker.ts';
+import { maxSegmentBytes, type OnUnpacked, type SegmentUnpacker } from './segment-unpacker.ts';
 import { TreeReferenceWriter } from './tree-references.ts';
 
 export interface PackToCheck {

@@ -6,7 +6,7 @@ import type { CheckPackCall, CheckSessionData } from './check-thread.ts';
 import { isDamage } from './damage.ts';
 import { objectOfBytes } from './pack-object.ts';
 import type { Repository } from './repository.ts';
-import { SegmentUnpacker } from './segment-unpacker.ts';
+import { createSegmentUnpacker } from './segment-unpacker.ts';
 import { forEachConcurrently } from './slots.ts';
 import { leastBusy, type ThreadGroup } from './threads/thread-group.ts';
 import type { ThreadPool } from './threads/thread-pool.ts';
@@ -65,7 +65,7 @@ async function checkInThread(group: ThreadGroup, pack: PackToCheck, repository: 
 
 async function checkPacksHere(packs: Iterable<PackToCheck>, { repository, signal, onChecked }: CheckPacksOptions): Promise<void> {
   const { masterKeys } = repository;
-  const [segments, unpacker] = [new SegmentUnpacker(masterKeys), createBlobUnpacker(masterKeys)];
+  const [segments, unpacker] = [createSegmentUnpacker(masterKeys), createBlobUnpacker(masterKeys)];
   const tools = { segments, unpacker, cipher: repository.cipher, throwIfAborted: () => {} };
   for (const pack of packs) {
     const bytes = await loadPack(repository, pack.packId, signal);

@@ -10,7 +10,7 @@ import { checkPack, unreadablePack, type PackToCheck } from './check-pack.ts';
 import { isDamage } from './damage.ts';
 import { objectOfBytes } from './pack-object.ts';
 import { PackedEntries } from './packed-entries.ts';
-import { SegmentUnpacker } from './segment-unpacker.ts';
+import { createSegmentUnpacker } from './segment-unpacker.ts';
 import type { OpenThreadSession } from './threads/thread-session.ts';
 
 /** What a thread checks: packs, one a call, read by itself or brought along. The session's module, see thread-session.ts. */
@@ -32,7 +32,7 @@ export interface CheckPackCall {
 export const openThreadSession: OpenThreadSession = (data, context) => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- check-packs.ts opens the session
   const { masterKeys, storage } = data as CheckSessionData;
-  const [segments, unpacker] = [new SegmentUnpacker(masterKeys), createBlobUnpacker(masterKeys)];
+  const [segments, unpacker] = [createSegmentUnpacker(masterKeys), createBlobUnpacker(masterKeys)];
   const tools = { segments, unpacker, cipher: createCipher(masterKeys), throwIfAborted: () => context.throwIfAborted() };
   return {
     handle(input) {

@@ -17,7 +17,7 @@ import { PackedEntries } from './packed-entries.ts';
 import type { EngineProgress } from './progress.ts';
 import type { Repository } from './repository.ts';
 import { restore } from './restorer.ts';
-import { SegmentUnpacker } from './segment-unpacker.ts';
+import { createSegmentUnpacker } from './segment-unpacker.ts';
 import { openThreadPool } from './threads/thread-pool.ts';
 import type { MemoryFolder } from './testing/memory-source.ts';
 import { openMemoryTarget } from './testing/memory-target.ts';
@@ -231,7 +231,7 @@ describe('check in threads', () => {
     const blobs = [...index.packs()].find((pack) => pack.packId === packId)?.entries.map((entry) => index.at(entry)) ?? [];
     const bytes = await repository.storage.get(name);
     const { cipher, masterKeys } = repository;
-    const [segments, unpacker] = [new SegmentUnpacker(masterKeys), createBlobUnpacker(masterKeys)];
+    const [segments, unpacker] = [createSegmentUnpacker(masterKeys), createBlobUnpacker(masterKeys)];
     const tools = { segments, unpacker, cipher, throwIfAborted: () => {} };
     const kindsOf = (indexed: PackedBlob[]): string[] =>
       checkPack({ packId, indexed: PackedEntries.of(indexed), readsTrees: false }, objectOfBytes(bytes), tools).findings.map(

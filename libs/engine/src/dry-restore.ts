@@ -3,7 +3,7 @@ import type { TargetNode, TargetWarning } from '@holdfast/sources/target';
 import { TargetWriter } from '@holdfast/sources/target-writer';
 import type { RestoredPack } from './restore-pack.ts';
 import type { PackRestorer } from './restore-packs.ts';
-import { BlobUses } from './restore-uses.ts';
+import { readBlobUses } from './restore-uses.ts';
 import { plainLengthOf } from './sealed-blob.ts';
 
 /** Looks at what is there, as a writer does, and changes nothing. */
@@ -34,15 +34,11 @@ export function openDryRestorer(): PackRestorer {
     restore: async ({ uses }): Promise<RestoredPack> => {
       const parts = new Map<number, number>();
       let [filesDone, bytesDone] = [0, 0];
-      const blobs = new BlobUses(uses);
-      for (let nth = 0; nth < blobs.count; nth++) {
-        const [length, plainLength] = [blobs.lengthAt(nth), blobs.plainLengthAt(nth)];
-        const plainBytes = plainLength === 0 ? plainLengthOf({ length }, overheadBytes) : plainLength;
-        for (const use of blobs.usesOf(nth, nth + 1)) {
-          if (use.kind === 'part') parts.set(use.fileNumber, (parts.get(use.fileNumber) ?? 0) + 1);
-          else filesDone++;
-          if (use.kind !== 'empty') bytesDone += plainBytes;
-        }
+      for (const use of readBlobUses(uses)) {
+        if (use.kind === 'part') parts.set(use.fileNumber, (parts.get(use.fileNumber) ?? 0) + 1);
+        else filesDone++;
+        const { length, plainLength } = use;
+        if (use.kind !== 'empty') bytesDone += plainLength === 0 ? plainLengthOf({ length }, overheadBytes) : plainLength;
       }
       return {
         filesDone,

@@ -3,7 +3,7 @@ import type { TargetWriter } from '@holdfast/sources/target-writer';
 import type { OpenObject } from '@holdfast/storage/local-object';
 import { isDamage } from './damage.ts';
 import { joinPath } from './source-node.ts';
-import { BlobUses, type BlobUse } from './restore-uses.ts';
+import { readBlobUses, type BlobUse } from './restore-uses.ts';
 import type { StretchUnpacker } from './stretch-unpacker.ts';
 
 /** The uses of one pack's blobs, or files that are empty and need none. */
@@ -68,9 +68,9 @@ class PackRestore {
   }
 
   run(openObject: () => OpenObject): RestoredPack {
-    const blobs = new BlobUses(this.#pack.uses);
-    if (this.#pack.packId === null) for (const use of blobs.usesOf(0, blobs.count)) this.#write(use, new Uint8Array(0));
-    else this.#restoreBlobs(blobs, openObject);
+    const uses = readBlobUses(this.#pack.uses);
+    if (this.#pack.packId === null) for (const use of uses) this.#write(use, new Uint8Array(0));
+    else this.#restoreBlobs(uses, openObject);
     return {
       filesDone: this.#filesDone,
       bytesDone: this.#bytesDone,
@@ -80,38 +80,47 @@ class PackRestore {
     };
   }
 
-  #restoreBlobs(blobs: BlobUses, openObject: () => OpenObject): void {
+  #restoreBlobs(uses: readonly BlobUse[], openObject: () => OpenObject): void {
     let object: OpenObject;
     try {
       object = openObject();
     } catch (error) {
-      return this.#failAll(blobs.usesOf(0, blobs.count), error);
+      return this.#failAll(uses, error);
     }
     try {
-      for (let from = 0; from < blobs.count;) from = this.#restoreSegment(object, blobs, from);
+      for (let at = 0; at < uses.length;) at = this.#restoreSegment(object, uses, at);
     } finally {
       object.close();
     }
   }
 
-  /** Reads on from the blob `from` on as far as a segment reaches; gives the first blob behind it. */
-  #restoreSegment(object: OpenObject, blobs: BlobUses, from: number): number {
+  /** Reads on from the use at `at` as far as a segment reaches; gives the first use behind it. */
+  #restoreSegment(object: OpenObject, uses: readonly BlobUse[], at: number): number {
     const { unpacker } = this.#tools;
-    const start = blobs.offsetAt(from);
-    const { end, behind } = segmentOf(blobs, from, segmentBytes);
+    const start = uses[at]?.offset ?? 0;
+    const { end, behind } = segmentOf(uses, at, segmentBytes);
     try {
-      object.read(unpacker.window(end - start), start);
+      object.read(unpacker.window(end - start).subarray(0, end - start), start);
     } catch (error) {
-      this.#failAll(blobs.usesOf(from, behind), error);
+      this.#failAll(uses.slice(at, behind), error);
       return behind;
     }
-    unpacker.unpack({ start, blobs, from, behind }, (nth, plain, reason) => {
-      for (const use of blobs.usesOf(nth, nth + 1)) {
-        if (plain === undefined) this.#fail(use, `pack ${this.#pack.packId}: ${reason}`);
-        else this.#write(use, plain);
-      }
-    });
+    // One blob may be wanted in many places; in the window it is opened once.
+    const firstUses: number[] = [];
+    for (let nth = at; nth < behind; nth++) if (nth === at || uses[nth]?.offset !== uses[nth - 1]?.offset) firstUses.push(nth);
+    const blobs = firstUses.flatMap((nth) => uses[nth] ?? []);
+    unpacker.unpackAll(blobs, start, (nth, plain) => this.#settle(uses, firstUses[nth] ?? behind, firstUses[nth + 1] ?? behind, plain));
     return behind;
+  }
+
+  /** The uses of one blob. */
+  #settle(uses: readonly BlobUse[], from: number, to: number, plain: Uint8Array | string): void {
+    for (let nth = from; nth < to; nth++) {
+      const use = uses[nth];
+      if (use === undefined) break;
+      if (typeof plain === 'string') this.#fail(use, `pack ${this.#pack.packId}: ${plain}`);
+      else this.#write(use, plain);
+    }
   }
 
   #write(use: BlobUse, plain: Uint8Array): void {
@@ -155,15 +164,16 @@ class PackRestore {
   }
 }
 
-/** The blobs that are read in one go, `from` the first of them: what lies close together, up to `maxBytes` or one longer blob. */
-export function segmentOf(blobs: BlobUses, from: number, maxBytes: number): { end: number; behind: number } {
-  const start = blobs.offsetAt(from);
-  let end = start + blobs.lengthAt(from);
-  let behind = from + 1;
-  for (; behind < blobs.count; behind++) {
-    const nextEnd = blobs.offsetAt(behind) + blobs.lengthAt(behind);
-    if (blobs.offsetAt(behind) - end > maxGapBytes || nextEnd - start > Math.max(maxBytes, end - start)) break;
-    end = Math.max(end, nextEnd);
+/** The uses that are read in one go, from the one at `at` on: what lies close together, up to `maxBytes` or one longer blob. */
+export function segmentOf(uses: readonly BlobUse[], at: number, maxBytes: number): { end: number; behind: number } {
+  const first = uses[at];
+  const start = first?.offset ?? 0;
+  let end = start + (first?.length ?? 0);
+  let behind = at + 1;
+  for (; behind < uses.length; behind++) {
+    const next = uses[behind];
+    if (next === undefined || next.offset - end > maxGapBytes || next.offset + next.length - start > Math.max(maxBytes, end - start)) break;
+    end = Math.max(end, next.offset + next.length);
   }
   return { end, behind };
 }

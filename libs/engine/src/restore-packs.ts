@@ -9,8 +9,8 @@ import { objectOfBytes } from './pack-object.ts';
 import type { Repository } from './repository.ts';
 import { restorePack, segmentOf, type PackToRestore, type RestoredPack } from './restore-pack.ts';
 import type { RestorePackCall, RestoreSessionData } from './restore-thread.ts';
-import { BlobUseWriter, BlobUses } from './restore-uses.ts';
-import { StretchUnpacker } from './stretch-unpacker.ts';
+import { BlobUseWriter, readBlobUses } from './restore-uses.ts';
+import { createStretchUnpacker } from './stretch-unpacker.ts';
 import { Slots } from './slots.ts';
 import { joinPath } from './source-node.ts';
 import { leastBusy } from './threads/thread-group.ts';
@@ -75,7 +75,7 @@ export function openThreadedRestorer({ repository, pool, target, signal }: Resto
 /** In the calling thread, one after the other: for a little, which is done sooner than threads are up. */
 export function openInlineRestorer({ repository, signal }: RestorerOptions, writer: TargetWriter): PackRestorer {
   const storage = repository.storage.threadOptions;
-  const tools = { unpacker: new StretchUnpacker(repository.masterKeys), writer, throwIfAborted: () => {} };
+  const tools = { unpacker: createStretchUnpacker(repository.masterKeys), writer, throwIfAborted: () => {} };
   const slots = new Slots(1);
   let isClosed = false;
   const restoreNow = async (pack: PackToRestore): Promise<RestoredPack> => {
@@ -118,16 +118,15 @@ interface PackPart {
 
 /** The parts of a pack that are read in one go each, with their uses. */
 function splitPack(pack: PackToRestore): PackPart[] {
-  const blobs = new BlobUses(pack.uses);
+  const uses = readBlobUses(pack.uses);
   const parts: PackPart[] = [];
-  for (let from = 0; from < blobs.count;) {
-    const start = blobs.offsetAt(from);
-    const { end, behind } = segmentOf(blobs, from, maxBroughtBytes);
+  for (let at = 0; at < uses.length;) {
+    const { end, behind } = segmentOf(uses, at, maxBroughtBytes);
     const writer = new BlobUseWriter();
-    for (const use of blobs.usesOf(from, behind)) writer.add(use);
-    const part = { packId: pack.packId ?? '', folders: pack.folders, uses: writer.take(), workBytes: end - start };
-    parts.push({ pack: part, start, end });
-    from = behind;
+    for (const use of uses.slice(at, behind)) writer.add(use);
+    const part = { packId: pack.packId ?? '', folders: pack.folders, uses: writer.take(), workBytes: end - (uses[at]?.offset ?? 0) };
+    parts.push({ pack: part, start: uses[at]?.offset ?? 0, end });
+    at = behind;
   }
   return parts;
 }
@@ -153,8 +152,7 @@ async function loadRange(
 function failedPart(pack: PackToRestore, reason: string): RestoredPack {
   const failed = [];
   const parts = [];
-  const blobs = new BlobUses(pack.uses);
-  for (const use of blobs.usesOf(0, blobs.count)) {
+  for (const use of readBlobUses(pack.uses)) {
     if (use.kind === 'part') parts.push({ fileNumber: use.fileNumber, partCount: 1, failure: reason });
     else failed.push({ path: joinPath(pack.folders[use.folder] ?? '/', use.name), reason });
   }

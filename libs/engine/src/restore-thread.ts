@@ -7,7 +7,7 @@ import type { ThreadStorageOptions } from '@holdfast/storage/storage';
 import { openObject } from '@holdfast/storage/thread-storage';
 import { objectOfBytes } from './pack-object.ts';
 import { restorePack, type PackToRestore } from './restore-pack.ts';
-import { StretchUnpacker } from './stretch-unpacker.ts';
+import { createStretchUnpacker } from './stretch-unpacker.ts';
 import type { OpenThreadSession } from './threads/thread-session.ts';
 
 /** What a thread restores: packs, one a call, read by itself or brought along. The session's module, see thread-session.ts. */
@@ -27,7 +27,7 @@ export const openThreadSession: OpenThreadSession = (data, context) => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- restore-packs.ts opens the session
   const { masterKeys, storage, target } = data as RestoreSessionData;
   const writer = openThreadTarget(target);
-  const tools = { unpacker: new StretchUnpacker(masterKeys), writer, throwIfAborted: () => context.throwIfAborted() };
+  const tools = { unpacker: createStretchUnpacker(masterKeys), writer, throwIfAborted: () => context.throwIfAborted() };
   return {
     handle(input) {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- and makes the calls

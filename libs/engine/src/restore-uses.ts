@@ -2,8 +2,8 @@ import { bytesOfName, nameOfBytes } from '@holdfast/restic-format/file-name';
 import { objectIdBytes, type ObjectId } from '@holdfast/restic-format/object-id';
 import type { PlainFile } from '@holdfast/restic-format/plain-files';
 import type { NewFile, TargetNode } from '@holdfast/sources/target';
-import type { SealedBlobs } from './batch-unpacker.ts';
 import type { BlobPlace } from './blob-index.ts';
+import type { SealedBlob } from './stretch-unpacker.ts';
 
 /**
  * What is to become of the blobs of one pack, on its way to the thread that does it: a use is a blob and a file that it goes into.
@@ -179,7 +179,7 @@ interface Views {
 }
 
 /** One use, read where it lies. */
-export class BlobUse implements NewFile {
+export class BlobUse implements NewFile, SealedBlob {
   readonly #views: Views;
   readonly #word: number;
 
@@ -190,6 +190,26 @@ export class BlobUse implements NewFile {
 
   get kind(): UseKind {
     return kinds[this.#wordAt(3)] ?? 'whole';
+  }
+  get offset(): number {
+    return this.#wordAt(0);
+  }
+  get length(): number {
+    return this.#wordAt(1);
+  }
+  /** 0 when it is not compressed. */
+  get plainLength(): number {
+    return this.#wordAt(2);
+  }
+  get id(): ObjectId {
+    const start = (this.#word + idAt) * wordBytes;
+    return this.#views.bytes.toString('hex', start, start + objectIdBytes);
+  }
+  hasId(digests: Uint8Array, at: number): boolean {
+    const { bytes } = this.#views;
+    const start = (this.#word + idAt) * wordBytes;
+    for (let nth = 0; nth < objectIdBytes; nth++) if (bytes[start + nth] !== digests[at + nth]) return false;
+    return true;
   }
   get bytes(): Uint8Array {
     const start = this.#word * wordBytes;
@@ -258,78 +278,22 @@ export class BlobUse implements NewFile {
   }
 }
 
-/** The blobs of a pack, in the order of their offsets, and the uses of each. */
-export class BlobUses implements SealedBlobs {
-  readonly #views: Views;
-  /** The first words of the uses, those of one blob behind each other. */
-  readonly #uses: readonly number[];
-  /** The number of each blob's first use, and that of all uses. */
-  readonly #firstUses: number[] = [];
-
-  /** `bytes` begin where their buffer does. */
-  constructor(bytes: Uint8Array<ArrayBuffer>) {
-    const { buffer, byteOffset, byteLength } = bytes;
-    const words = new Uint32Array(buffer, byteOffset, byteLength / wordBytes);
-    const doubles = new Float64Array(buffer, byteOffset, byteLength / Float64Array.BYTES_PER_ELEMENT);
-    this.#views = { bytes: Buffer.from(buffer, byteOffset, byteLength), words, doubles };
-    this.#uses = sortedUses(words);
-    let lastOffset: number | undefined;
-    this.#uses.forEach((word, nth) => {
-      if (words[word] !== lastOffset) this.#firstUses.push(nth);
-      lastOffset = words[word];
-    });
-    this.#firstUses.push(this.#uses.length);
-  }
-
-  get count(): number {
-    return this.#firstUses.length - 1;
-  }
-
-  offsetAt(nth: number): number {
-    return this.#views.words[this.#wordOf(nth)] ?? 0;
-  }
-
-  lengthAt(nth: number): number {
-    return this.#views.words[this.#wordOf(nth) + 1] ?? 0;
-  }
-
-  plainLengthAt(nth: number): number {
-    return this.#views.words[this.#wordOf(nth) + 2] ?? 0;
-  }
-
-  idAt(nth: number): ObjectId {
-    const start = (this.#wordOf(nth) + idAt) * wordBytes;
-    return this.#views.bytes.toString('hex', start, start + objectIdBytes);
-  }
-
-  hasIdAt(nth: number, ids: Uint8Array, position: number): boolean {
-    const { bytes } = this.#views;
-    const start = (this.#wordOf(nth) + idAt) * wordBytes;
-    for (let byte = 0; byte < objectIdBytes; byte++) if (bytes[start + byte] !== ids[position + byte]) return false;
-    return true;
-  }
-
-  /** Those of the blobs from..behind. */
-  usesOf(from: number, behind: number): BlobUse[] {
-    return this.#uses.slice(this.#firstUses[from], this.#firstUses[behind]).map((word) => new BlobUse(this.#views, word));
-  }
-
-  #wordOf(nth: number): number {
-    return this.#uses[this.#firstUses[nth] ?? 0] ?? 0;
-  }
-}
-
-function sortedUses(words: Uint32Array): readonly number[] {
-  const uses: number[] = [];
+/** The uses in the order of their blobs; those of one blob follow each other. `bytes` begin where their buffer does. */
+export function readBlobUses(bytes: Uint8Array<ArrayBuffer>): BlobUse[] {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [wordCount, doubleCount] = [bytes.byteLength / wordBytes, bytes.byteLength / 8];
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, wordCount);
+  const views = { bytes: buffer, words, doubles: new Float64Array(bytes.buffer, bytes.byteOffset, doubleCount) };
+  const uses: BlobUse[] = [];
   let isSorted = true;
   let lastOffset = 0;
-  for (let word = 0; word < words.length; word += Math.max(words[word + sizeAt] ?? 0, wordBytes) / wordBytes) {
-    uses.push(word);
+  for (let word = 0; word < wordCount; word += Math.max(words[word + sizeAt] ?? 0, wordBytes) / wordBytes) {
+    uses.push(new BlobUse(views, word));
     const offset = words[word] ?? 0;
     isSorted &&= offset >= lastOffset;
     lastOffset = offset;
   }
-  return isSorted ? uses : uses.toSorted((a, b) => (words[a] ?? 0) - (words[b] ?? 0));
+  return isSorted ? uses : uses.toSorted((a, b) => a.offset - b.offset);
 }
 
 /** Seconds, and the nanoseconds that are left, 0 or more. */

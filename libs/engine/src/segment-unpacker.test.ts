@@ -6,12 +6,12 @@ import type { PackedBlob } from '@holdfast/restic-format/pack';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PackedEntries } from './packed-entries.ts';
-import { SegmentUnpacker, maxSegmentBytes } from './segment-unpacker.ts';
+import { createSegmentUnpacker, maxSegmentBytes } from './segment-unpacker.ts';
 import { noise } from './testing/test-repository.ts';
 
 const keys = generateMasterKeys();
 const cipher = createCipher(keys);
-const unpacker = new SegmentUnpacker(keys);
+const unpacker = createSegmentUnpacker(keys);
 
 interface Piece {
   readonly plain: Uint8Array;

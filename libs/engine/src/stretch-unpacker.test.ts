@@ -3,21 +3,13 @@ import { createCipher, generateMasterKeys } from '@holdfast/restic-format/cipher
 import { hashOf } from '@holdfast/restic-format/object-id';
 import { describe, expect, it } from 'vitest';
 import { createBlobUnpacker } from './blob-unpacker.ts';
-import { PackedEntries } from './packed-entries.ts';
-import { StretchUnpacker } from './stretch-unpacker.ts';
+import { createStretchUnpacker, type SealedBlob } from './stretch-unpacker.ts';
 import { noise } from './testing/test-repository.ts';
 
 const keys = generateMasterKeys();
 const cipher = createCipher(keys);
 /** Where the stretch begins in its pack. */
 const start = 1000;
-
-interface SealedBlob {
-  readonly offset: number;
-  readonly length: number;
-  readonly plainLength: number;
-  readonly id: string;
-}
 
 interface Stretch {
   readonly bytes: Uint8Array;
@@ -40,18 +32,18 @@ function stretchOf(plains: Uint8Array[]): Stretch {
   return { bytes: Buffer.concat(parts), blobs, plains };
 }
 
-const sealedBlob = (offset: number, length: number, plainLength: number, id: string): SealedBlob => ({ offset, length, plainLength, id });
+function sealedBlob(offset: number, length: number, plainLength: number, id: string): SealedBlob {
+  const hasId = (digests: Uint8Array, at: number): boolean => Buffer.from(digests.subarray(at, at + 32)).toString('hex') === id;
+  return { offset, length, plainLength, id, hasId };
+}
 
 function unpack({ bytes, blobs }: Pick<Stretch, 'bytes' | 'blobs'>): (Buffer | string)[] {
-  const unpacker = new StretchUnpacker(keys);
+  const unpacker = createStretchUnpacker(keys);
   unpacker.window(bytes.length).set(bytes);
   const results: (Buffer | string)[] = [];
-  const entries = PackedEntries.of(
-    blobs.map(({ plainLength, ...blob }) => ({ ...blob, type: 'data', ...(plainLength === 0 ? {} : { uncompressedLength: plainLength }) })),
-  );
-  unpacker.unpack({ start, blobs: entries, from: 0, behind: blobs.length }, (nth, plain, reason) => {
+  unpacker.unpackAll(blobs, start, (nth, plain) => {
     expect(nth).toBe(results.length);
-    results.push(plain === undefined ? reason : Buffer.from(plain));
+    results.push(typeof plain === 'string' ? plain : Buffer.from(plain));
   });
   expect(results).toHaveLength(blobs.length);
   return results;

@@ -52,6 +52,11 @@ describe('what is kept keeps what it needs', () => {
     expect(kept(backups, ['alone'])).toEqual(['alone']);
   });
 
+  test('WAL is not left to a base backup that was taken behind it, in the same segment', () => {
+    const backups = [base('full', 64), wal('w1', 64, 80), wal('w2', 80, 81), base('later', 81)];
+    expect(kept(backups, ['w2'])).toEqual(['full', 'w1', 'w2']);
+  });
+
   test('WAL that no base reaches, and another cluster, need nothing', () => {
     const backups = [base('other', 0, null, '8'), wal('lost', 0, 30), base('full', 160), wal('after', 160, 200)];
     expect(kept(backups, ['lost'])).toEqual(['lost']);

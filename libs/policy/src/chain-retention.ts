@@ -38,7 +38,8 @@ function keepForWal(chains: RecoveryChains, wal: readonly WalBackup[], { pieces 
       if (piece.fromLsn >= part.toLsn || piece.toLsn <= reachesFrom) continue;
       // A run begins with the segment in which the one before it ended.
       const beginLsn = segmentEnd(piece.fromLsn + 1n, chains.segmentSizeBytes);
-      const base = part.bases.findLast(({ endLsn }) => endLsn <= beginLsn) ?? part.bases[0];
+      const latestLsn = beginLsn < piece.toLsn ? beginLsn : piece.toLsn;
+      const base = part.bases.findLast(({ endLsn }) => endLsn <= latestLsn) ?? part.bases[0];
       if (base.endLsn > piece.toLsn) continue;
       staying.add(base.id);
       const timelines = new Set(part.pieces.map(({ timeline }) => timeline));

@@ -51,7 +51,7 @@ describe('source options', () => {
 
 describe('recovery options', () => {
   it('recovers everything and overwrites nothing unless told', () => {
-    expect(recoveryOptionsSchema.parse({})).toEqual({ overwrite: false });
+    expect(recoveryOptionsSchema.parse({})).toEqual({ overwrite: false, start: false });
     expect(recoveryOptionsSchema.safeParse({ paths: [] }).success).toBe(false);
     expect(recoveryOptionsSchema.safeParse({ paths: ['a'] }).success).toBe(false);
     expect(recoveryOptionsSchema.safeParse({ overwrite: true, more: 1 }).success).toBe(false);

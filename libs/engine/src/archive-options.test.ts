@@ -25,7 +25,7 @@ function nicenessOfAllThreads(): Map<string, number | null> {
 describe('a backup by threads', () => {
   it('keeps to the limit of its storage', async () => {
     const [sizeBytes, bytesPerSecond] = [20_000_000, 8_000_000];
-    await using folder = await makeFolderRepository({ uploadBytesPerSecond: bytesPerSecond });
+    await using folder = await makeFolderRepository({ limits: { uploadBytesPerSecond: bytesPerSecond } });
     for (const nth of [1, 2]) await writeFile(join(folder.source, `${nth}.bin`), noise(sizeBytes / 2, nth));
     const startedAt = performance.now();
     const { summary } = await folder.archive({ concurrency: 2 });
@@ -36,7 +36,7 @@ describe('a backup by threads', () => {
   });
 
   it('ends within a second when it is aborted while it waits for the limit', async () => {
-    await using folder = await makeFolderRepository({ uploadBytesPerSecond: 20_000 });
+    await using folder = await makeFolderRepository({ limits: { uploadBytesPerSecond: 20_000 } });
     for (let nth = 0; nth < 8; nth++) await writeFile(join(folder.source, `${nth}.bin`), noise(12_000_000, nth));
     const abort = new AbortController();
     const running = folder.archive({ concurrency: 2, signal: abort.signal });

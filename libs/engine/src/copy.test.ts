@@ -32,7 +32,7 @@ const trees = [
 ] as const;
 
 async function makeSource(): Promise<{ from: Repository; ids: string[] }> {
-  const from = await createTestRepository(openMemoryStorage(), 'from');
+  const from = await createTestRepository(openMemoryStorage(), { password: 'from' });
   const ids: string[] = [];
   for (const [nth, tree] of trees.entries()) {
     ids.push((await archiveTree(from, tree, { tags: ['holdfast', `nth:${nth}`], compression: nth === 0 ? 'auto' : 'off' })).snapshotId);
@@ -53,7 +53,7 @@ const bytesOf = async ({ storage }: Repository): Promise<number> =>
 describe('copySnapshots', () => {
   it('brings snapshots over to other keys and another polynomial, once', async () => {
     const { from, ids } = await makeSource();
-    const to = await createTestRepository(openMemoryStorage(), 'to');
+    const to = await createTestRepository(openMemoryStorage(), { password: 'to' });
     const phases = new Set<string>();
     const result = await copySnapshots({ from, to, clock, onProgress: ({ phase }) => phases.add(phase) });
     expect(result).toMatchObject({ alreadyThere: [], failed: [], cutsAlike: false });

@@ -26,7 +26,7 @@ describe('repository', () => {
 
   it('opens with an empty password when it was made with one', async () => {
     const storage = openMemoryStorage();
-    await createTestRepository(storage, '');
+    await createTestRepository(storage, { password: '' });
     await openTestRepository(storage, '');
     await expect(openTestRepository(storage, 'x')).rejects.toSatisfy(failsWith('repository_password_wrong'));
   });

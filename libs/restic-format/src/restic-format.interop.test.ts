@@ -71,10 +71,13 @@ function makeSource(): void {
 
 beforeAll(makeSource);
 
+/** What restic's local storage names an object while it writes it, before the rename. */
+const unfinished = /-tmp-\d+$/;
+
 /** Names and bytes of the objects below a folder of the repository. */
 function* objectsIn(repository: string, folder: string): Generator<{ id: ObjectId; bytes: Buffer }> {
   for (const entry of readdirSync(join(repository, folder), { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
+    if (!entry.isFile() || unfinished.test(entry.name)) continue;
     const path = join(entry.parentPath, entry.name);
     const id = idOfName(path.slice(repository.length + 1));
     expect(id, path).not.toBeNull();

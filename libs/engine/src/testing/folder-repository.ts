@@ -16,12 +16,18 @@ export interface FolderRepository extends AsyncDisposable {
   archive(options?: Partial<ArchiveOptions>): Promise<ArchiveResult>;
 }
 
-export async function makeFolderRepository(limits?: BandwidthLimits): Promise<FolderRepository> {
+export interface FolderRepositoryOptions {
+  readonly limits?: BandwidthLimits;
+  /** Default: a new one, so files are cut in other places than in any other repository. */
+  readonly chunkerPolynomial?: bigint;
+}
+
+export async function makeFolderRepository({ limits, ...options }: FolderRepositoryOptions = {}): Promise<FolderRepository> {
   const place = await mkdtemp(join(tmpdir(), 'holdfast-folder-'));
   const [source, path] = [join(place, 'source'), join(place, 'repository')];
   await mkdir(source);
   const local = await openLocalStorage({ path });
-  const repository = await createTestRepository(limits === undefined ? local : openLimitingStorage(local, limits));
+  const repository = await createTestRepository(limits === undefined ? local : openLimitingStorage(local, limits), options);
   return {
     source,
     path,

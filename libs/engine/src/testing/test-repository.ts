@@ -2,7 +2,7 @@ import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
 import { archive, type ArchiveOptions, type ArchiveResult } from '../archiver.ts';
 import { systemClock, type Clock } from '../clock.ts';
-import { createRepository } from '../create-repository.ts';
+import { createRepository, type CreateRepositoryOptions } from '../create-repository.ts';
 import { openRepository, type Repository } from '../repository.ts';
 import { restore } from '../restorer.ts';
 import { openMemorySource, type MemoryEntry, type MemoryFolder } from './memory-source.ts';
@@ -17,8 +17,11 @@ export const impatientClock: Clock = {
   sleep: (durationMs, signal) => systemClock.sleep(durationMs > 60_000 ? durationMs : 0, signal),
 };
 
-export async function createTestRepository(storage: Storage = openMemoryStorage(), password = 'secret'): Promise<Repository> {
-  return await createRepository({ storage, password, hostname: 'host', username: 'ann', kdf: cheapKdf });
+export async function createTestRepository(
+  storage: Storage = openMemoryStorage(),
+  options: Partial<Pick<CreateRepositoryOptions, 'password' | 'chunkerPolynomial'>> = {},
+): Promise<Repository> {
+  return await createRepository({ storage, password: 'secret', hostname: 'host', username: 'ann', kdf: cheapKdf, ...options });
 }
 
 export async function openTestRepository(storage: Storage, password = 'secret'): Promise<Repository> {

@@ -103,7 +103,11 @@ describe('a config that others build on', () => {
   test('is not deleted before them', async () => {
     const id = await create(incremental());
     const refused = await api.send('DELETE', `/configs/${baseId}`);
-    expect(refused.json(), refused.body).toMatchObject({ status: 409, code: 'conflict', hint: expect.stringContaining('delete those first') });
+    expect(refused.json(), refused.body).toMatchObject({
+      status: 409,
+      code: 'conflict',
+      hint: expect.stringContaining('delete those first'),
+    });
     expect(refused.body).toContain(id);
     expect((await api.send('GET', `/configs/${baseId}`)).json()).toMatchObject({ deletedAt: null, isActive: true });
     for (const each of [id, baseId]) expect((await api.send('DELETE', `/configs/${each}`)).statusCode).toBe(204);

@@ -33,11 +33,25 @@ export interface ChainSnapshot {
   readonly reading: RepositoryReading;
 }
 
+export interface ChainSnapshots {
+  /** Codes: backup_not_usable, those of openRepositoryOf and openReading. */
+  of(jobId: string): Promise<ChainSnapshot>;
+}
+
 /**
- * Snapshots of a chain, which can be thousands of WAL: each repository is opened, locked and its index read once. Configs may have changed
- * their storage meanwhile, so there may be several.
+ * Snapshots of a chain, which can be thousands of WAL: each repository is opened, locked and its index read once, until `use` has ended.
+ * Configs may have changed their storage meanwhile, so there may be several.
  */
-export class ChainSnapshots implements AsyncDisposable {
+export async function withChainSnapshots<T>(
+  run: RunInHand<RunKind>,
+  chain: JobChain,
+  use: (snapshots: ChainSnapshots) => Promise<T>,
+): Promise<T> {
+  await using snapshots = new OpenedSnapshots(run, chain);
+  return await use(snapshots);
+}
+
+class OpenedSnapshots implements ChainSnapshots, AsyncDisposable {
   readonly #run: RunInHand<RunKind>;
   readonly #backups: ReadonlyMap<string, ChainBackup>;
   readonly #opened = new Map<string, Omit<ChainSnapshot, 'snapshotId'>>();
@@ -48,7 +62,6 @@ export class ChainSnapshots implements AsyncDisposable {
     this.#backups = backups;
   }
 
-  /** Codes: backup_not_usable, those of openRepositoryOf and openReading. */
   async of(jobId: string): Promise<ChainSnapshot> {
     const backup = this.#backups.get(jobId);
     if (backup === undefined) throw new HoldfastError('backup_not_usable', `backup job ${jobId} has no snapshot any more`);

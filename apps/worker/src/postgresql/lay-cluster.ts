@@ -13,7 +13,7 @@ import { folderWriter } from '@holdfast/sources/postgresql/recovery/folder-backu
 import { timelineHistoryName, walSegmentName } from '@holdfast/sources/postgresql/wal-segment';
 import { lockOptionsOf } from '../lock-options.ts';
 import type { RunInHand } from '../run-with-claim.ts';
-import { ChainSnapshots, type JobChain } from './chain-of-job.ts';
+import type { ChainSnapshots } from './chain-of-job.ts';
 
 /**
  * Lays what a plan names out of the repository: a base backup, whole or combined of several, into the data folder, and WAL with history
@@ -21,7 +21,7 @@ import { ChainSnapshots, type JobChain } from './chain-of-job.ts';
  */
 export interface LayOptions {
   readonly run: RunInHand<RunKind>;
-  readonly chain: JobChain;
+  readonly snapshots: ChainSnapshots;
   readonly plan: JobPlan;
   /** Both are there and empty. */
   readonly dataDir: string;
@@ -42,16 +42,14 @@ const ownWalFolder = '/data/pg_wal';
 const nsPerMs = 1_000_000n;
 
 interface Laying extends LayOptions {
-  readonly snapshots: ChainSnapshots;
   /** For all of its restores. */
   readonly pool: ThreadPool;
 }
 
 /** Codes: repository_damaged, postgresql_chain_broken, postgresql_wal_missing, disk_full, those of the repository and the target. */
 export async function layCluster(options: LayOptions): Promise<Laid> {
-  await using snapshots = new ChainSnapshots(options.run, options.chain);
   await using pool = openThreadPool();
-  const laying = { ...options, snapshots, pool };
+  const laying = { ...options, pool };
   const base = options.plan.backups.length > 1 ? await layCombined(laying) : await layWhole(laying);
   return await layWal(laying, base);
 }

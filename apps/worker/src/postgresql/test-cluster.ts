@@ -7,7 +7,7 @@ import { runRestoreTest, type RestoreTestResult } from '@holdfast/sources/postgr
 import { verificationOptionsSchema } from '@holdfast/sources/recovery-options';
 import type { RunInHand } from '../run-with-claim.ts';
 import { damaged } from '../run-outcomes.ts';
-import { chainOfJob } from './chain-of-job.ts';
+import { chainOfJob, withChainSnapshots } from './chain-of-job.ts';
 import { layCluster } from './lay-cluster.ts';
 import { recoveryTimeoutMs } from './recover-cluster.ts';
 
@@ -47,7 +47,10 @@ export async function testCluster(run: RunInHand<'verify'>, work: VerificationWo
       timeline: plan.timeline,
       leastLsn: plan.base.endLsn,
       superuser: plan.base.superuser,
-      lay: async ({ dataDir, walDir }) => (await layCluster({ run, chain, plan, dataDir, walDir, roots: [scratchDir] })).bytes,
+      lay: async ({ dataDir, walDir }) => {
+        const laying = { run, plan, dataDir, walDir, roots: [scratchDir] };
+        return (await withChainSnapshots(run, chain, (snapshots) => layCluster({ ...laying, snapshots }))).bytes;
+      },
       recoveryTimeoutMs,
       inspection: { exactRowLimit, statementTimeoutMs, totalTimeoutMs, assertions },
       signal,

@@ -11,6 +11,7 @@ import { connectDatabase, connectWire, type DatabaseConnection } from '@holdfast
 import { connectionPlace, type ConnectionOptions } from '@holdfast/sources/postgresql/connection-options';
 import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
 import { formatLsn, parseLsn } from '@holdfast/sources/postgresql/lsn';
+import { endOfInserted } from '@holdfast/sources/postgresql/wal/insert-position';
 import { identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
 import { WalReceiver } from '@holdfast/sources/postgresql/wal/wal-receiver';
 import { walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
@@ -26,9 +27,9 @@ import { addFile, storeWal, walPaths } from './wal-store.ts';
 const maxRunBytes = 64n * 1024n ** 3n;
 const majorFactor = 10_000;
 
-/** Asked before the log is read: at this time there was no WAL beyond this place. */
+/** Asked before the log is read: at this time there was no WAL beyond this place. A standby cannot know what its primary has by then. */
 const clockSql = `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS now,
-  (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_insert_lsn() END)::text AS lsn`;
+  CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn()::text END AS lsn, current_setting('wal_block_size') AS page`;
 
 export interface WalToStore {
   readonly options: WalSourceOptions;
@@ -95,6 +96,7 @@ async function storeFrom(
   const clock = await readClock(sql);
   const system = await identifySystem(wire);
   const segmentSizeBytes = system.walSegmentSizeBytes;
+  const writtenLsn = clock.insertLsn === null ? null : endOfInserted(clock.insertLsn, { ...clock, segmentSizeBytes });
   const from = walSegmentStart(place.lsn, segmentSizeBytes);
   const stopLsn = system.flushLsn - from > maxRunBytes ? from + maxRunBytes : system.flushLsn;
   const receiver = new WalReceiver(wire, {
@@ -115,7 +117,9 @@ async function storeFrom(
     receive: async (sink) => {
       const stored = await storeWal(receiver.entries(), sink, { segmentSizeBytes, madeAtNs });
       const last = stored.pieces.at(-1);
-      if (last !== undefined && clock.lsn <= last.toLsn) last.complete = clock.nowUs;
+      // A server that is behind what is stored is not the one that it was.
+      const isAll = last !== undefined && writtenLsn !== null && place.lsn <= writtenLsn && writtenLsn <= last.toLsn;
+      if (isAll) last.complete = clock.nowUs;
       facts = { kind: 'wal', systemIdentifier, majorVersion, segmentSizeBytes, ...stored };
       await addFile(sink, '/README.txt', [Buffer.from(readmeText)], madeAtNs);
       await addFile(sink, factsPath, [Buffer.from(factsText(facts))], madeAtNs);
@@ -128,10 +132,10 @@ async function storeFrom(
   return backupOutcome(storing.options.repository.storage.location, result, { hostname: context.hostname, postgresql: encodeFacts(facts) });
 }
 
-async function readClock(sql: DatabaseConnection): Promise<{ nowUs: bigint; lsn: bigint }> {
-  const [row] = await sql.query<{ now: string; lsn: string }>(clockSql);
+async function readClock(sql: DatabaseConnection): Promise<{ nowUs: bigint; insertLsn: bigint | null; pageBytes: number }> {
+  const [row] = await sql.query<{ now: string; lsn: string | null; page: string }>(clockSql);
   if (row === undefined) throw new HoldfastError('postgresql_failed', 'the server does not tell its time');
-  return { nowUs: parseRecoveryTime(row.now), lsn: parseLsn(row.lsn) };
+  return { nowUs: parseRecoveryTime(row.now), insertLsn: row.lsn === null ? null : parseLsn(row.lsn), pageBytes: Number(row.page) };
 }
 
 /** The snapshot is durable, and found again by another attempt. What the server keeps for too long is let go by the next run. */

@@ -92,12 +92,16 @@ export async function readCommitLog(server: TestPostgres, acknowledged: readonly
   return { acknowledged, ended };
 }
 
-/** The place where the first record begins that begins at `lsn` or behind it. */
-export async function recordAt(server: TestPostgres, lsn: bigint): Promise<bigint> {
-  const [record] = await server.query<{ start: string }>(
-    `SELECT start_lsn::text AS start FROM pg_get_wal_record_info('${formatLsn(lsn)}')`,
+/**
+ * The place where the first record begins that begins at `lsn` or behind it. `sinceLsn` is the beginning of a record before it:
+ * pg_get_wal_record_info, which looks for one from any place on, does not find it behind a record that ends with its page.
+ */
+export async function recordAt(server: TestPostgres, sinceLsn: bigint, lsn: bigint): Promise<bigint> {
+  const [record] = await server.query<{ start: string | null }>(
+    `SELECT min(start_lsn)::text AS start FROM pg_get_wal_records_info('${formatLsn(sinceLsn)}', pg_current_wal_flush_lsn())
+     WHERE start_lsn >= '${formatLsn(lsn)}'`,
   );
-  if (record === undefined) throw new Error(`the server has no record at ${formatLsn(lsn)}`);
+  if (typeof record?.start !== 'string') throw new Error(`the server has no record at ${formatLsn(lsn)}`);
   return parseLsn(record.start);
 }
 

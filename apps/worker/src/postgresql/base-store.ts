@@ -12,6 +12,8 @@ import type { BaseBackupEntry } from '@holdfast/sources/postgresql/base-backup/b
  *     /backup.json            the facts of the row, so that it can be made again from the repository alone
  */
 export const baseBackupPaths = ['/README.txt', '/backup.json', '/data'];
+/** Relation files change a page here and there: see docs/decisions/pages-at-fixed-places.md. */
+export const baseChunkBytes = 256 * 1024;
 
 type Entry<K extends BaseBackupEntry['kind']> = Extract<BaseBackupEntry, { kind: K }>;
 

@@ -69,7 +69,11 @@ async function newestSnapshot(repository: Repository) {
 
 async function backUpBase(repository: Repository, isIncremental: boolean): Promise<void> {
   const { archiveStream } = await import('../../libs/engine/src/archive-stream.ts');
-  const { baseBackupPaths, baseChunkBytes } = await import('../../apps/worker/src/postgresql/base-store.ts');
+  const {
+    baseBackupPaths,
+    baseChunkBytes: fixedChunkBytes,
+    baseInspection: inspection,
+  } = await import('../../apps/worker/src/postgresql/base-store.ts');
   const { receiveBase } = await import('../../apps/worker/src/postgresql/receive-base.ts');
   const parent = await newestSnapshot(repository);
   const predecessor = isIncremental ? { jobId, manifest: await manifestOf(repository, parent?.id ?? '') } : null;
@@ -85,7 +89,7 @@ async function backUpBase(repository: Repository, isIncremental: boolean): Promi
     const { badPageCount } = await receiveBase(receiving, sink, signal);
     if (badPageCount > 0) throw new Error(`${badPageCount} bad pages`);
   };
-  const options = { repository, paths: baseBackupPaths, fixedChunkBytes: baseChunkBytes, receive, onProgress, ...owner };
+  const options = { repository, paths: baseBackupPaths, fixedChunkBytes, inspection, receive, onProgress, ...owner };
   finish(await archiveStream(parent === undefined ? options : { ...options, parent }));
 }
 

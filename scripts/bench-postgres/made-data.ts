@@ -4,10 +4,10 @@ export const contents = ['2:1', '6:1'] as const;
 export type Content = (typeof contents)[number];
 
 /** A digest has 16 bytes that nothing makes smaller, as 32 hexadecimal digits; the sentence is the same in every row. */
-const digestCounts: Readonly<Record<Content, number>> = { '2:1': 14, '6:1': 4 };
+const digestCounts: Readonly<Record<Content, number>> = { '2:1': 24, '6:1': 4 };
 const sentence = 'the order was received, checked by two people, packed and sent on its way; no complaint has come since. ';
 /** Of the sentences, in all rows alike. */
-const sentenceBytes: Readonly<Record<Content, number>> = { '2:1': 60, '6:1': 270 };
+const sentenceBytes: Readonly<Record<Content, number>> = { '2:1': 0, '6:1': 270 };
 /** Row head, number, stamp, and the entry of the primary key. */
 const rowOverheadBytes = 24 + 4 + 12 + 8 + 20;
 

@@ -11,7 +11,7 @@ import type { PhysicalSourceOptions } from '@holdfast/sources/source-options';
 import type { BackupStoring } from '../backup-storing.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
-import { baseBackupPaths, baseChunkBytes } from './base-store.ts';
+import { baseBackupPaths, baseChunkBytes, baseInspection } from './base-store.ts';
 import { receiveBase, type BaseReceiving, type Predecessor } from './receive-base.ts';
 
 export interface BaseSource {
@@ -56,6 +56,7 @@ export async function takeBase(run: RunInHand<'backup'>, source: BaseSource, sto
     ...(parent === undefined ? {} : { parent }),
     paths: baseBackupPaths,
     fixedChunkBytes: baseChunkBytes,
+    inspection: baseInspection,
     receive: async (sink, signal) => {
       facts = await receiveBase(receiving, sink, signal);
     },

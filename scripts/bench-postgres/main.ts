@@ -6,7 +6,7 @@ import { readMachineFacts } from '../bench/machine-facts.ts';
 import { openWorkFolder } from '../bench/work-folder.ts';
 import { summarizePostgres, type PostgresRun } from './postgres-bars.ts';
 import { parsePostgresBenchOptions, usage, type PostgresBenchOptions } from './postgres-bench-options.ts';
-import { runContent } from './postgres-rounds.ts';
+import { runContent, warmUp } from './postgres-rounds.ts';
 import { ClientPipes, HoldfastPostgres, PgBackRest } from './postgres-tools.ts';
 
 /** Two servers with their WAL, three repositories, those of peers, and a restored copy at a time: times the data. */
@@ -42,7 +42,9 @@ async function bench(options: PostgresBenchOptions): Promise<void> {
     accessRules: ['local all all trust'],
     parentFolder: work.run,
   });
-  await using newServer = await startTestPostgres({ major: 18, settings: { ...settings, summarize_wal: 'on' }, parentFolder: work.run });
+  await using newServer = options.steps.includes('incremental')
+    ? await startTestPostgres({ major: 18, settings: { ...settings, summarize_wal: 'on' }, parentFolder: work.run })
+    : null;
   await server.query("ALTER SYSTEM SET archive_command = '/bin/true'");
   await server.query('SELECT pg_reload_conf()');
   const pipes = options.peers ? ClientPipes.open() : null;
@@ -52,9 +54,9 @@ async function bench(options: PostgresBenchOptions): Promise<void> {
   const holdfast = new HoldfastPostgres(work.run, options.profile);
   const startedAt = new Date();
   const runs: PostgresRun[] = [];
-  for (const content of options.contents) {
-    runs.push(...(await runContent({ options, work, holdfast, pipes, pgBackRest, server, newServer, say, signal }, content)));
-  }
+  const running = { options, work, holdfast, pipes, pgBackRest, server, newServer, say, signal };
+  await warmUp(running);
+  for (const content of options.contents) runs.push(...(await runContent(running, content)));
   const { table, medians } = summarizePostgres(runs);
   console.log(table);
   console.log('incremental: ours by PostgreSQL 18, pgBackRest its diff of 15 with the same data; all else by 15');

@@ -37,8 +37,13 @@ export class HoldfastPostgres {
     return { program: process.execPath, args, env: { ...this.#env, PGPASSWORD: server.password } };
   }
 
+  /** Into a data folder in `folder`. */
   recover(repository: string, folder: string): Command {
     return { program: process.execPath, args: [...this.#flags, program, 'recover', repository, folder], env: this.#env };
+  }
+
+  dataDirOf(folder: string): string {
+    return join(folder, 'data');
   }
 }
 

@@ -21,7 +21,7 @@ import type { ChainSnapshots } from './chain-of-job.ts';
  */
 export interface LayOptions {
   readonly run: RunInHand<RunKind>;
-  readonly snapshots: ChainSnapshots;
+  readonly snapshots: Pick<ChainSnapshots, 'of'>;
   readonly plan: JobPlan;
   /** Both are there and empty. */
   readonly dataDir: string;

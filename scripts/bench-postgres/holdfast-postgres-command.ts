@@ -124,6 +124,7 @@ async function backUpLogical(repository: Repository): Promise<void> {
 async function recover(repository: Repository): Promise<void> {
   const { loadStoredFacts } = await import('../../apps/worker/src/postgresql/stored-facts.ts');
   const { layCluster } = await import('../../apps/worker/src/postgresql/lay-cluster.ts');
+  const { openReading } = await import('../../libs/engine/src/repository-reading.ts');
   const { planJobRecovery } = await import('../../libs/policy/src/recovery-request.ts');
   const { finishPhysicalTarget, preparePhysicalTarget } = await import('../../libs/sources/src/postgresql/recovery/physical-target.ts');
   const { startRecoveryServer } = await import('../../libs/sources/src/postgresql/recovery/recovery-server.ts');
@@ -139,7 +140,11 @@ async function recover(repository: Repository): Promise<void> {
   const { stop, timeline } = plan;
   const target = await preparePhysicalTarget({ dataDir, walDir, roots, stop, timeline, action: 'promote', owner: serverAccount() });
   const { signal } = new AbortController();
-  await layCluster({ run: runInHand(signal), snapshots: { of: async () => ({ repository, snapshotId }) }, plan, dataDir, walDir, roots });
+  {
+    await using reading = await openReading({ repository });
+    const snapshots = { of: async () => ({ repository, snapshotId, reading }) };
+    await layCluster({ run: runInHand(signal), snapshots, plan, dataDir, walDir, roots });
+  }
   await finishPhysicalTarget(target);
   const scratchRoot = join(place, 'scratch');
   const server = { dataDir, scratchRoot, programs, superuser, signal, recoveryTimeoutMs: limitMs, leastLsn: endLsn, isScratch: false };

@@ -1,6 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { Prisma, ReplicationSlot, SlotLevel } from '../generated/client.ts';
-import { appendEvent } from './events.ts';
+import type { ReplicationSlot } from '../generated/client.ts';
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { readPage, type Page, type PageRequest } from './page.ts';
@@ -39,11 +38,13 @@ export interface ClaimedSlot {
 }
 
 /**
- * Notes that a config has this slot, before it is made, and how its server is reached now. The row waits for a drop that is under way.
+ * Notes that a config has this slot, before it is made, and how its server is reached now. Waits for a drop that is under way.
  * Code: conflict, when another config has a slot of that name in the cluster; it is not told which, for it may be of another entity.
  */
 export async function claimReplicationSlot(tx: Transaction, slot: NewSlot, masterKey: MasterKey): Promise<ClaimedSlot> {
   const { backupConfigId, server, name, systemIdentifier } = slot;
+  await tx.$executeRaw`
+    SELECT 1 FROM "replication_slots" WHERE "backupConfigId" = ${backupConfigId} AND "server" = ${server} AND "name" = ${name} FOR UPDATE`;
   const ofCluster = await tx.replicationSlot.findMany({ where: { systemIdentifier, name }, omit });
   if (ofCluster.some((other) => other.backupConfigId !== backupConfigId)) {
     throw new HoldfastError('conflict', `another config has the replication slot ${name} of this cluster, or it is still to be dropped`, {
@@ -54,24 +55,25 @@ export async function claimReplicationSlot(tx: Transaction, slot: NewSlot, maste
   const [created] = await tx.replicationSlot.createManyAndReturn({ data: [columns], skipDuplicates: true, omit });
   const isMadeElsewhere = ofCluster.some((other) => other.server !== server && other.madeAt !== null);
   if (created !== undefined) return { id: created.id, isNew: true, isMade: false, isMadeElsewhere };
-  const where = { backupConfigId_server_name: { backupConfigId, server, name } };
-  const known = await tx.replicationSlot.findUniqueOrThrow({ where, omit });
-  // What is there now is not the cluster in which it was made.
+  const known = await tx.replicationSlot.findUniqueOrThrow({ where: keyOf(slot), omit });
+  // Made in another cluster, which this server has not any more.
   const isOther = known.systemIdentifier !== systemIdentifier;
-  await tx.replicationSlot.update({ where, data: { ...columns, unwantedSince: null, ...(isOther ? { madeAt: null } : {}) }, omit });
+  const data = { ...columns, unwantedSince: null, ...(isOther ? { madeAt: null } : {}) };
+  await tx.replicationSlot.update({ where: { id: known.id }, data, omit });
   return { id: known.id, isNew: false, isMade: known.madeAt !== null && !isOther, isMadeElsewhere };
 }
 
-/** The slot is there and ours. A row that was taken away meanwhile, since the config does not need it, comes back: the slot is to be dropped. */
+/** The slot is there and ours. A row that was taken away meanwhile, for the config has changed, comes back: the slot is to be dropped. */
 export async function recordSlotMade(tx: Transaction, slot: NewSlot, masterKey: MasterKey, now: Date): Promise<void> {
-  const { backupConfigId, server, name } = slot;
-  const where = { backupConfigId_server_name: { backupConfigId, server, name } };
-  await tx.replicationSlot.upsert({
-    where,
-    update: { madeAt: now },
-    create: { ...(await columnsOf(tx, slot, masterKey)), madeAt: now },
-    omit,
-  });
+  const create = { ...(await columnsOf(tx, slot, masterKey)), madeAt: now };
+  await tx.replicationSlot.upsert({ where: keyOf(slot), update: { madeAt: now }, create, omit });
+}
+
+/** The server is reached as `slot` says now: its address has another name. A row that the config has of that address already stays. */
+export async function moveReplicationSlot(tx: Transaction, id: string, slot: NewSlot, masterKey: MasterKey): Promise<void> {
+  const there = await tx.replicationSlot.findUnique({ where: keyOf(slot), omit });
+  if (there !== null) return await releaseReplicationSlot(tx, id);
+  await tx.replicationSlot.updateMany({ where: { id }, data: { ...(await columnsOf(tx, slot, masterKey)), unwantedSince: null } });
 }
 
 /** There is no such slot any more. May be repeated. */
@@ -79,12 +81,28 @@ export async function releaseReplicationSlot(rows: Transaction, id: string): Pro
   await rows.replicationSlot.deleteMany({ where: { id } });
 }
 
+export type ListedSlot = ReplicationSlotRow & { readonly backupConfig: { readonly businessEntityId: string } };
+
+/** Those of deleted configs too, until they are dropped. */
+export async function listReplicationSlots(
+  rows: Transaction,
+  scope: Scope,
+  filter: { readonly entityId?: string | undefined },
+  page: PageRequest = {},
+): Promise<Page<ListedSlot>> {
+  const include = { backupConfig: { select: { businessEntityId: true } } } as const;
+  const where = { backupConfig: inScope(scope, filter.entityId) };
+  return readPage(page, where, (query) => rows.replicationSlot.findMany({ ...query, omit, include }));
+}
+
+function keyOf({ backupConfigId, server, name }: NewSlot) {
+  return { backupConfigId_server_name: { backupConfigId, server, name } };
+}
+
 async function columnsOf(tx: Transaction, slot: NewSlot, masterKey: MasterKey) {
   const { backupConfigId, baseConfigId, name, server, systemIdentifier, connection, place, password } = slot;
-  const { businessEntityId } = await tx.backupConfig.findUniqueOrThrow({
-    where: { id: backupConfigId },
-    select: { businessEntityId: true },
-  });
+  const query = { where: { id: backupConfigId }, select: { businessEntityId: true } } as const;
+  const { businessEntityId } = await tx.backupConfig.findUniqueOrThrow(query);
   const sealedPassword = password === null ? null : seal(masterKey, secretContext(businessEntityId, place), password);
   return { backupConfigId, baseConfigId, name, server, systemIdentifier, connection: jsonInput(connection), sealedPassword };
 }

@@ -47,7 +47,10 @@ async function withWantedBase(rows: Transaction, slot: Omit<WatchedSlot, 'wanted
   const id = namedBase(slot.backupConfig.source);
   if (id === null) return { ...slot, wantedBase: null };
   const { businessEntityId } = slot.backupConfig;
-  return { ...slot, wantedBase: await rows.backupConfig.findFirst({ where: { id, businessEntityId }, select: { id: true, source: true } }) };
+  return {
+    ...slot,
+    wantedBase: await rows.backupConfig.findFirst({ where: { id, businessEntityId }, select: { id: true, source: true } }),
+  };
 }
 
 function namedBase(source: unknown): string | null {
@@ -78,7 +81,11 @@ export interface SlotSeen {
  * Notes a look at a slot. One event tells that its level has changed; another one that it cannot be dropped until somebody mends something.
  * Gives whether the failure is another one than at the last look.
  */
-export async function recordSlotLook(tx: Transaction, id: string, { now, isWanted, seen, failure }: SlotLook): Promise<{ isNews: boolean }> {
+export async function recordSlotLook(
+  tx: Transaction,
+  id: string,
+  { now, isWanted, seen, failure }: SlotLook,
+): Promise<{ isNews: boolean }> {
   await tx.$executeRaw`SELECT 1 FROM "replication_slots" WHERE "id" = ${id} FOR UPDATE`;
   const before = await tx.replicationSlot.findUnique({ where: { id }, omit, include });
   if (before === null) return { isNews: false };
@@ -125,7 +132,12 @@ function isChange(before: SlotLevel | null, now: SlotLevel | null): boolean {
 type SlotEvent = 'slot_level_changed' | 'slot_not_dropped' | 'slot_dropped';
 
 function slotEvent(
-  { backupConfigId, backupConfig, name, server }: Pick<ReplicationSlot, 'backupConfigId' | 'name' | 'server'> & Pick<WatchedSlot, 'backupConfig'>,
+  {
+    backupConfigId,
+    backupConfig,
+    name,
+    server,
+  }: Pick<ReplicationSlot, 'backupConfigId' | 'name' | 'server'> & Pick<WatchedSlot, 'backupConfig'>,
   what: SlotEvent,
   data: NewEvent['data'],
 ): NewEvent {

@@ -14,8 +14,14 @@ const slotSchema = z
     backupConfigId: z.string(),
     name: z.string().describe('As in pg_replication_slots'),
     server: z.string().describe('Where it was made, as host:port'),
-    level: z.enum(slotLevels).nullable().describe('warning: keeps much; critical: about to be given up; lost: WAL is gone; null: not seen yet'),
-    walStatus: z.string().nullable().describe('reserved, extended, unreserved or lost, as the server says; null when there is no such slot'),
+    level: z
+      .enum(slotLevels)
+      .nullable()
+      .describe('warning: keeps much; critical: about to be given up; lost: WAL is gone; null: not seen yet'),
+    walStatus: z
+      .string()
+      .nullable()
+      .describe('reserved, extended, unreserved or lost, as the server says; null when there is no such slot'),
     retainedBytes: z.number().nullable().describe('WAL that it makes the server keep'),
     safeBytes: z.number().nullable().describe('What may still be written until it is in danger; null without max_slot_wal_keep_size'),
     seenAt: z.string().nullable().describe('When the server said so'),

@@ -45,7 +45,8 @@ export async function releaseSlot(
     const now = await lockSlot(tx, slot.id);
     if (now === null || !isDeepStrictEqual(wantedSlot(now), wanted)) return null;
     const isOurs = now.madeAt !== null || now.name === ownSlotName(now.backupConfigId);
-    if (status !== null && !isOurs) throw foreignSlot(now.name, 'may be of somebody else: nobody noted that it was made; it is not dropped');
+    if (status !== null && !isOurs)
+      throw foreignSlot(now.name, 'may be of somebody else: nobody noted that it was made; it is not dropped');
     const isDropped = await dropSlot(sql, now.name);
     await recordSlotDropped(tx, now, isDropped);
     return isDropped;

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { connectWire } from '@holdfast/sources/postgresql/connect';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -61,7 +63,9 @@ for (const major of testMajors) {
       await gone(keeper);
       expect(await keeper.slotsThere()).toEqual([]);
       const { slotName: slot } = keeper;
-      expect(await keeper.slotEvents()).toMatchObject([{ type: 'config.slot_dropped', data: { slot, server: `127.0.0.1:${server.port}` } }]);
+      expect(await keeper.slotEvents()).toMatchObject([
+        { type: 'config.slot_dropped', data: { slot, server: `127.0.0.1:${server.port}` } },
+      ]);
     });
 
     test('that somebody streams from are dropped once that has ended', async () => {
@@ -169,26 +173,38 @@ for (const major of testMajors) {
     });
   });
 
-  test.skipIf(missingPostgres(major) !== null)(`a PostgreSQL ${major} that is down holds up no other, and has its turn when it is back`, async () => {
-    await using down = await startTestPostgres({ major });
-    await using up = await startTestPostgres({ major });
-    await using fixture = await openWorkerFixture('postgresql');
-    const [lost, ...others] = [await openSlotKeeper(fixture, down), await openSlotKeeper(fixture, up), await openSlotKeeper(fixture, up)];
-    for (const keeper of [lost, ...others]) await keeper.ensure();
-    await down.stop();
-    const [live, deleted] = others;
-    for (const keeper of [lost, deleted]) await keeper?.deleteConfig();
-    await fixture.startWorker({ config: localServers });
-    await row(lost).toMatchObject({ errorCode: 'postgresql_unreachable', unwantedSince: expect.any(Date), level: null, seenAt: null });
-    if (live === undefined || deleted === undefined) throw new Error('no keepers');
-    await gone(deleted);
-    await row(live).toMatchObject({ errorCode: null, level: 'ok' });
-    expect(await live.slotsThere()).toEqual([live.slotName]);
+  test.skipIf(missingPostgres(major) !== null)(
+    `a PostgreSQL ${major} that is down holds up no other, and has its turn when it is back`,
+    async () => {
+      await using down = await startTestPostgres({ major });
+      await using up = await startTestPostgres({ major });
+      await using fixture = await openWorkerFixture('postgresql');
+      const silent = await listenSilently();
+      const [unanswered, lost] = [await openSlotKeeper(fixture, up), await openSlotKeeper(fixture, down)];
+      const [live, deleted] = [await openSlotKeeper(fixture, up), await openSlotKeeper(fixture, up)];
+      for (const keeper of [unanswered, lost, live, deleted]) await keeper.ensure();
+      const { client } = fixture.database.db;
+      const { baseConfigId: id, connection } = unanswered;
+      const moved = { server: `127.0.0.1:${silent.port}`, connection: { ...connection, port: silent.port }, sealedPassword: null };
+      await client.backupConfig.update({ where: { id }, data: { source: {} } });
+      await client.replicationSlot.updateMany({ where: { baseConfigId: id }, data: moved });
+      await down.stop();
+      for (const keeper of [lost, deleted]) await keeper.deleteConfig();
+      await fixture.startWorker({ config: localServers });
+      await gone(deleted);
+      await row(live).toMatchObject({ errorCode: null, level: 'ok' });
+      // It came first, and is still waited for.
+      expect(await unanswered.rows()).toMatchObject([{ checkedAt: null, errorCode: null }]);
+      await row(lost).toMatchObject({ errorCode: 'postgresql_unreachable', unwantedSince: expect.any(Date), level: null, seenAt: null });
+      expect(await up.query(`SELECT 1 FROM pg_replication_slots WHERE slot_name = '${live.slotName}'`)).toHaveLength(1);
 
-    await down.start();
-    await gone(lost);
-    expect(await lost.slotsThere()).toEqual([]);
-  });
+      await row(unanswered).toMatchObject({ errorCode: 'postgresql_unreachable' });
+      silent.close();
+      await down.start();
+      await gone(lost);
+      expect(await lost.slotsThere()).toEqual([]);
+    },
+  );
 
   test.skipIf(missingPostgres(major) !== null)(`a level that changes at a PostgreSQL ${major} is told once`, async () => {
     const settings = { max_wal_size: '2MB', min_wal_size: '2MB', wal_keep_size: '0' };
@@ -235,4 +251,18 @@ async function takePlace({ database: { db } }: WorkerFixture, keeper: SlotKeeper
   const { sealedSourcePassword } = await db.client.backupConfig.findUniqueOrThrow({ where: { id: baseConfigId } });
   const source = { type: 'postgresql', method: 'physical', connection: { ...connection } };
   await db.client.backupConfig.update({ where: { id: keeper.baseConfigId }, data: { source, sealedSourcePassword } });
+}
+
+/** A server that takes connections and never says a word. */
+async function listenSilently(): Promise<{ port: number; close: () => void }> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => void sockets.add(socket.on('error', () => undefined))).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port was given');
+  const close = (): void => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { port: address.port, close };
 }

@@ -12,7 +12,7 @@ import { connectionPlace, type ConnectionOptions } from '@holdfast/sources/postg
 import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
 import { formatLsn, parseLsn } from '@holdfast/sources/postgresql/lsn';
 import { endOfInserted } from '@holdfast/sources/postgresql/wal/insert-position';
-import { identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
+import { assertSameCluster, identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
 import { WalReceiver } from '@holdfast/sources/postgresql/wal/wal-receiver';
 import { walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
 import { parseSourceOptions, type WalSourceOptions } from '@holdfast/sources/source-options';
@@ -20,7 +20,7 @@ import type { BackupStoring } from '../backup-storing.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { factsPath, factsText } from './stored-facts.ts';
-import { ensureSlot } from './wal-slot.ts';
+import { ensureSlot, ownSlotName } from './wal-slot.ts';
 import { addFile, storeWal, walPaths } from './wal-store.ts';
 
 /** One run takes no more, so that what it holds up at the server is let go now and then; the next one goes on. */
@@ -41,6 +41,7 @@ export interface WalToStore {
 
 interface Reading {
   readonly connection: ConnectionOptions;
+  readonly baseConfigId: string;
   readonly slot: string;
   readonly systemIdentifier: string;
 }
@@ -68,7 +69,8 @@ export async function backUpWal(
   if (start === null) throw new HoldfastError('postgresql_wal_lost', `config ${base.id} has no backup yet that WAL could follow`, { hint });
   const reading = {
     connection: { ...source.connection, password, applicationName: 'holdfast backup' },
-    slot: options.slotName ?? `holdfast_${work.backupConfigId.toLowerCase()}`,
+    baseConfigId: base.id,
+    slot: options.slotName ?? ownSlotName(work.backupConfigId),
     systemIdentifier: start.systemIdentifier,
   };
   try {
@@ -86,15 +88,17 @@ async function storeFrom(
   run: RunInHand<'backup'>,
   work: BackupWork,
   storing: BackupStoring,
-  { connection, slot, systemIdentifier }: Reading,
+  { connection, baseConfigId, slot, systemIdentifier }: Reading,
   place: WalPlace,
 ): Promise<RunOutcome<'backup'>> {
   const { signal, context } = run;
   await using wire = await connectWire(connection, { mode: 'replication', signal });
   await using sql = await connectDatabase(connection, { signal });
-  await ensureSlot(context.database, { sql, wire }, { configId: work.backupConfigId, name: slot });
   const clock = await readClock(sql);
   const system = await identifySystem(wire);
+  assertSameCluster(system, systemIdentifier);
+  const slotPlace = { configId: work.backupConfigId, baseConfigId, connection, systemIdentifier, name: slot };
+  await ensureSlot(context, { sql, wire }, slotPlace);
   const segmentSizeBytes = system.walSegmentSizeBytes;
   const writtenLsn = clock.insertLsn === null ? null : endOfInserted(clock.insertLsn, { ...clock, segmentSizeBytes });
   const from = walSegmentStart(place.lsn, segmentSizeBytes);

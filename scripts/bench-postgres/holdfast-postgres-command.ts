@@ -3,10 +3,12 @@
 //   holdfast-postgres-command.ts physical REPOSITORY PORT
 //   holdfast-postgres-command.ts blocks REPOSITORY PORT       the server's incremental backup, on the newest snapshot
 //   holdfast-postgres-command.ts logical REPOSITORY PORT
+//   holdfast-postgres-command.ts wal REPOSITORY PORT SECONDS EVERY FILE   a run every so many seconds for so long, and a last one; FILE says what came of it
 //   holdfast-postgres-command.ts recover REPOSITORY FOLDER    the newest snapshot, by a server that is started and stopped again
 // The repository's password is in RESTIC_PASSWORD, the server's in PGPASSWORD. Exits 1 when anything was left out or not restored.
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
 import type { RunKind } from '../../libs/database/src/run-kinds.ts';
 import type { Repository } from '../../libs/engine/src/repository.ts';
@@ -37,6 +39,9 @@ switch (word) {
     break;
   case 'logical':
     await withRepository(backUpLogical);
+    break;
+  case 'wal':
+    await withRepository(archiveLog);
     break;
   case 'recover':
     await withRepository(recover);
@@ -118,6 +123,50 @@ async function backUpLogical(repository: Repository): Promise<void> {
   } finally {
     await source.close();
   }
+}
+
+/** As a WAL config does it with a schedule of seconds. */
+async function archiveLog(repository: Repository): Promise<void> {
+  const { connectDatabase, connectWire } = await import('../../libs/sources/src/postgresql/connect.ts');
+  const { formatLsn, parseLsn } = await import('../../libs/sources/src/postgresql/lsn.ts');
+  const { createSlot, dropSlot, readSlotPosition } = await import('../../libs/sources/src/postgresql/wal/replication-slot.ts');
+  const { archiveWal } = await import('../../apps/worker/src/postgresql/archive-wal.ts');
+  const [seconds = '', every = '', file = ''] = process.argv.slice(5);
+  const slot = 'holdfast_bench';
+  await using sql = await connectDatabase(connection());
+  const flushedLsn = async (): Promise<bigint> =>
+    parseLsn((await sql.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn() AS lsn'))[0]?.lsn ?? '');
+  const openWire = () => connectWire(connection(), { mode: 'replication' });
+  const start = await (async () => {
+    await using wire = await openWire();
+    await createSlot(wire, slot);
+    return await readSlotPosition(wire, slot);
+  })();
+  if (start === null) throw new Error('the slot is not there');
+  let place = { timeline: start.timeline, lsn: start.restartLsn };
+  const archive = async (): Promise<void> => {
+    await using wire = await openWire();
+    const storing = { repository, onProgress, ...owner };
+    const { facts } = await archiveWal({ storing, wire, sql, slot, place, nowMs: () => Date.now() });
+    const last = facts.pieces.at(-1);
+    if (last !== undefined) place = { timeline: last.timeline, lsn: last.toLsn };
+    await sql.query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [slot, formatLsn(place.lsn)]);
+  };
+  const startedAtMs = performance.now();
+  const endsAtMs = startedAtMs + Number(seconds) * 1000;
+  let runCount = 1;
+  for (let nextAtMs = startedAtMs; nextAtMs < endsAtMs; runCount++) {
+    await archive();
+    nextAtMs = Math.max(nextAtMs + Number(every) * 1000, performance.now());
+    await delay(Math.min(nextAtMs, endsAtMs) - performance.now());
+  }
+  const behindBytes = Number((await flushedLsn()) - place.lsn);
+  const lastBeganAtMs = performance.now();
+  await archive();
+  const catchUpMs = performance.now() - lastBeganAtMs;
+  await dropSlot(sql, slot);
+  const bytes = Number(place.lsn - start.restartLsn);
+  await writeFile(file, JSON.stringify({ runCount, bytes, behindBytes, catchUpMs }));
 }
 
 /** As a recovery job with `start` does it, without its row and without counting rows: whoever compares does that. */

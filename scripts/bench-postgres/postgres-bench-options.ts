@@ -8,6 +8,8 @@ export interface PostgresBenchOptions {
   readonly rounds: number;
   readonly contents: readonly Content[];
   readonly steps: readonly PostgresStep[];
+  /** Instead of the steps: pgbench for so long, with and without an archiver of WAL. */
+  readonly walSeconds: number | undefined;
   readonly peers: boolean;
   readonly dir: string | undefined;
   readonly json: string | undefined;
@@ -22,6 +24,7 @@ export const usage = `npm run bench:postgres -- [options]
   --rounds N         (3)
   --content A,B      compressibility: 2:1, 6:1 (both)
   --steps A,B        first full, second full, incremental, logical, restore and start (all)
+  --wal SECONDS      instead: pgbench for so long a round, alone and while WAL is archived by a run every 5 seconds
   --no-peers         ours alone
   --dir FOLDER       where servers, repositories and restored folders are; default: the memory file system when it has room
   --json FILE        everything that was measured
@@ -37,6 +40,7 @@ export function parsePostgresBenchOptions(args: readonly string[], folder: strin
       rounds: { type: 'string' },
       content: { type: 'string', default: contents.join(',') },
       steps: { type: 'string', default: postgresSteps.join(',') },
+      wal: { type: 'string' },
       'no-peers': { type: 'boolean', default: false },
       dir: { type: 'string' },
       json: { type: 'string' },
@@ -51,6 +55,7 @@ export function parsePostgresBenchOptions(args: readonly string[], folder: strin
     rounds: positive(values.rounds ?? (values.quick ? '1' : '3'), 'rounds'),
     contents: listed(values.content, contents, 'content'),
     steps: listed(values.steps, postgresSteps, 'step'),
+    walSeconds: values.wal === undefined ? undefined : positive(values.wal, 'wal'),
     peers: !values['no-peers'],
     dir: path(values.dir),
     json: path(values.json),

@@ -38,6 +38,15 @@ export class HoldfastPostgres {
   }
 
   /** Into a data folder in `folder`. */
+  archiveWal(
+    repository: string,
+    server: TestPostgres,
+    { seconds, every, file }: { readonly seconds: number; readonly every: number; readonly file: string },
+  ): Command {
+    const args = [...this.#flags, program, 'wal', repository, String(server.port), String(seconds), String(every), file];
+    return { program: process.execPath, args, env: { ...this.#env, PGPASSWORD: server.password } };
+  }
+
   recover(repository: string, folder: string): Command {
     return { program: process.execPath, args: [...this.#flags, program, 'recover', repository, folder], env: this.#env };
   }

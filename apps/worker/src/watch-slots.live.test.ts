@@ -74,7 +74,7 @@ for (const major of testMajors) {
       {
         const { connection, slotName } = keeper;
         const [place] = await server.query(`SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = '${slotName}'`);
-        await using wire = await connectWire({ ...connection, password: server.password }, { mode: 'replication' });
+        await using wire = await connectWire(connection, { mode: 'replication' });
         wire.begin(`START_REPLICATION SLOT "${slotName}" PHYSICAL ${place?.['restart_lsn']}`, 'reading_wal');
         expect((await wire.next()).kind).toBe('copy-both');
         await keeper.deleteConfig();
@@ -88,14 +88,18 @@ for (const major of testMajors) {
       expect((await keeper.slotEvents()).map(({ type }) => type)).toEqual(['config.slot_dropped']);
     });
 
-    test('that the config does not name any more go, whatever comes in their place', async () => {
+    test('that the config does not name any more go once there is what it names, or when it names none', async () => {
       const keeper = await openSlotKeeper(fixture, server, { wal: { slotName: 'first' } });
       await keeper.ensure();
       const { baseConfigId, walConfigId: id } = keeper;
       const { client } = fixture.database.db;
       const source = { type: 'postgresql_wal', method: 'wal', baseConfigId, slotName: 'second' };
       await client.backupConfig.update({ where: { id }, data: { source } });
-      await keeper.ensure('second');
+      // Until the next run it is this one that keeps the WAL.
+      await rounds(keeper, 3);
+      expect(await keeper.slotsThere()).toEqual(['first']);
+      expect(await keeper.rows()).toMatchObject([{ errorCode: null, unwantedSince: null, level: 'ok' }]);
+      await keeper.ensure({ name: 'second' });
       await expect.poll(() => keeper.slotsThere(), { timeout: waitMs }).toEqual(['second']);
       await expect.poll(async () => (await keeper.rows()).map(({ name }) => name), { timeout: waitMs }).toEqual(['second']);
 
@@ -108,33 +112,40 @@ for (const major of testMajors) {
       const keeper = await openSlotKeeper(fixture, server);
       await keeper.ensure();
       const { port } = server;
-      const [byName, byAddress] = [await openSlotKeeper(fixture, server, { host: 'localhost' }), await openSlotKeeper(fixture, server)];
-      await takePlace(fixture, keeper, byName);
-      await row(keeper).toMatchObject({ server: `localhost:${port}`, errorCode: null, unwantedSince: null });
-      await rounds(keeper, 2);
-      expect(await keeper.slotsThere()).toEqual([keeper.slotName]);
-      // A run that is before the watch finds a slot that is its own.
-      await takePlace(fixture, keeper, byAddress);
-      await keeper.ensure();
       const servers = async () => (await keeper.rows()).map((each) => each.server);
-      await expect.poll(servers, { timeout: waitMs }).toEqual([`127.0.0.1:${port}`]);
-      await rounds(keeper, 2);
-      expect(await keeper.slotsThere()).toEqual([keeper.slotName]);
+      for (const host of ['localhost', '127.0.0.1']) {
+        const other = await openSlotKeeper(fixture, server, { host });
+        await takePlace(fixture, keeper, other);
+        await keeper.ensure({ at: other });
+        await expect.poll(servers, { timeout: waitMs }).toEqual([`${host}:${port}`]);
+        await rounds(keeper, 2);
+        await row(keeper).toMatchObject({ errorCode: null, unwantedSince: null, level: 'ok' });
+        expect(await keeper.slotsThere()).toEqual([keeper.slotName]);
+      }
       expect(await keeper.slotEvents()).toEqual([]);
       await keeper.deleteConfig();
       await gone(keeper);
       expect(await keeper.slotsThere()).toEqual([]);
     });
 
-    test('are dropped where they were made when the base moves to another server, with the password of then', async () => {
+    test('are dropped where they were made once the config has one at another server, with the password of then', async () => {
       await using next = await startTestPostgres({ major });
       const keeper = await openSlotKeeper(fixture, server);
       await keeper.ensure();
       const other = await openSlotKeeper(fixture, next);
       await takePlace(fixture, keeper, other);
-      await gone(keeper);
-      expect(await keeper.slotsThere()).toEqual([]);
+      await rounds(keeper, 2);
+      expect(await keeper.slotsThere()).toEqual([keeper.slotName]);
+      await keeper.ensure({ at: other });
+      await expect.poll(() => keeper.slotsThere(), { timeout: waitMs }).toEqual([]);
+      await expect
+        .poll(() => keeper.rows(), { timeout: waitMs })
+        .toMatchObject([{ server: `127.0.0.1:${next.port}`, errorCode: null, unwantedSince: null }]);
+      await rounds(keeper, 2);
+      expect(await other.slotsThere()).toEqual([keeper.slotName]);
       expect((await keeper.slotEvents()).map(({ type }) => type)).toEqual(['config.slot_dropped']);
+      await keeper.deleteConfig();
+      await gone(keeper);
     });
 
     test('that cannot be dropped stay with their row, and it is told once why', async () => {
@@ -184,8 +195,9 @@ for (const major of testMajors) {
       const [live, deleted] = [await openSlotKeeper(fixture, up), await openSlotKeeper(fixture, up)];
       for (const keeper of [unanswered, lost, live, deleted]) await keeper.ensure();
       const { client } = fixture.database.db;
-      const { baseConfigId: id, connection } = unanswered;
-      const moved = { server: `127.0.0.1:${silent.port}`, connection: { ...connection, port: silent.port }, sealedPassword: null };
+      const { baseConfigId: id } = unanswered;
+      const connection = { host: '127.0.0.1', port: silent.port, user: 'postgres', database: 'postgres', tls: { mode: 'disable' } };
+      const moved = { server: `127.0.0.1:${silent.port}`, connection, sealedPassword: null };
       await client.backupConfig.update({ where: { id }, data: { source: {} } });
       await client.replicationSlot.updateMany({ where: { baseConfigId: id }, data: moved });
       await down.stop();
@@ -247,10 +259,9 @@ for (const major of testMajors) {
 }
 
 /** The base of the one has the server, and the password, of the other's from now on. */
-async function takePlace({ database: { db } }: WorkerFixture, keeper: SlotKeeper, { connection, baseConfigId }: SlotKeeper): Promise<void> {
-  const { sealedSourcePassword } = await db.client.backupConfig.findUniqueOrThrow({ where: { id: baseConfigId } });
-  const source = { type: 'postgresql', method: 'physical', connection: { ...connection } };
-  await db.client.backupConfig.update({ where: { id: keeper.baseConfigId }, data: { source, sealedSourcePassword } });
+async function takePlace({ database: { db } }: WorkerFixture, keeper: SlotKeeper, other: SlotKeeper): Promise<void> {
+  const { source, sealedSourcePassword } = await db.client.backupConfig.findUniqueOrThrow({ where: { id: other.baseConfigId } });
+  await db.client.backupConfig.update({ where: { id: keeper.baseConfigId }, data: { source: Object(source), sealedSourcePassword } });
 }
 
 /** A server that takes connections and never says a word. */

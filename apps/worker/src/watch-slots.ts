@@ -7,7 +7,7 @@ import { readSlotStatuses, type SlotStatus } from '@holdfast/sources/postgresql/
 import { assertSameCluster, readServerInstance } from '@holdfast/sources/postgresql/wal/system-identity';
 import { releaseSlot, type SlotPresence } from './postgresql/release-slot.ts';
 import { connectToSlots, serverKey, serverOf } from './postgresql/slot-server.ts';
-import { isWanted, wantedSlot } from './postgresql/wanted-slot.ts';
+import { isNeeded, wantedSlot } from './postgresql/wanted-slot.ts';
 import { rowError } from './record-run.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -57,7 +57,7 @@ async function watchServer(context: WorkerContext, slots: readonly WatchedSlot[]
     }
   } catch (error) {
     const failure = failureOf(error, first, stopping);
-    for (const slot of left) await record(context, slot, { isWanted: isKept(slot), seen: null, failure });
+    for (const slot of left) await record(context, slot, { isNeeded: isKept(slot), seen: null, failure });
   }
 }
 
@@ -67,10 +67,10 @@ async function lookAfter({ context, stopping, signal }: Round, slot: WatchedSlot
     assertSameCluster(presence.instance, slot.systemIdentifier);
     seen = seenOf(slot, presence.status, context.config.slotWarningBytes);
     const wanted = wantedSlot(slot);
-    if (!isWanted(slot, wanted)) return await releaseSlot(context, slot, presence, wanted, signal);
-    await record(context, slot, { isWanted: true, seen, failure: null });
+    if (!isNeeded(slot, wanted)) return await releaseSlot(context, slot, presence, wanted, signal);
+    await record(context, slot, { isNeeded: true, seen, failure: null });
   } catch (error) {
-    await record(context, slot, { isWanted: isKept(slot), seen, failure: failureOf(error, slot, stopping) });
+    await record(context, slot, { isNeeded: isKept(slot), seen, failure: failureOf(error, slot, stopping) });
   }
 }
 
@@ -83,7 +83,7 @@ function seenOf({ madeAt }: WatchedSlot, status: SlotStatus | null, warningBytes
 /** A slot of which nobody can say whether it is needed stays. */
 function isKept(slot: WatchedSlot): boolean {
   try {
-    return isWanted(slot, wantedSlot(slot));
+    return isNeeded(slot, wantedSlot(slot));
   } catch (error) {
     if (isHoldfastError(error, 'request_invalid')) return true;
     throw error;
@@ -102,7 +102,7 @@ function failureOf(error: unknown, { server }: WatchedSlot, stopping: AbortSigna
 async function record(
   { database, clock, logger }: WorkerContext,
   { id, name, server, backupConfigId }: WatchedSlot,
-  look: { readonly isWanted: boolean; readonly seen: SlotSeen | null; readonly failure: HoldfastError | null },
+  look: { readonly isNeeded: boolean; readonly seen: SlotSeen | null; readonly failure: HoldfastError | null },
 ): Promise<void> {
   const { failure } = look;
   const told = failure === null ? null : { ...rowError(failure), isLasting: failure.retry === 'never' };

@@ -69,13 +69,6 @@ export async function recordSlotMade(tx: Transaction, slot: NewSlot, masterKey: 
   await tx.replicationSlot.upsert({ where: keyOf(slot), update: { madeAt: now }, create, omit });
 }
 
-/** The server is reached as `slot` says now: its address has another name. A row that the config has of that address already stays. */
-export async function moveReplicationSlot(tx: Transaction, id: string, slot: NewSlot, masterKey: MasterKey): Promise<void> {
-  const there = await tx.replicationSlot.findUnique({ where: keyOf(slot), omit });
-  if (there !== null) return await releaseReplicationSlot(tx, id);
-  await tx.replicationSlot.updateMany({ where: { id }, data: { ...(await columnsOf(tx, slot, masterKey)), unwantedSince: null } });
-}
-
 /** There is no such slot any more. May be repeated. */
 export async function releaseReplicationSlot(rows: Transaction, id: string): Promise<void> {
   await rows.replicationSlot.deleteMany({ where: { id } });

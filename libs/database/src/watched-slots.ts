@@ -10,6 +10,8 @@ export interface WatchedSlot extends ReplicationSlotRow {
   readonly baseConfig: Pick<BackupConfig, 'id' | 'source'>;
   /** The config that the slot's config builds on now; null when it names none. */
   readonly wantedBase: Pick<BackupConfig, 'id' | 'source'> | null;
+  /** The config's slots that were made, this one too. */
+  readonly made: readonly Pick<ReplicationSlot, 'name' | 'server'>[];
 }
 
 const omit = { sealedPassword: true } as const;
@@ -27,10 +29,10 @@ export async function slotsToWatch(rows: Transaction, checkedBefore: Date, limit
     omit,
     include,
   });
-  return await Promise.all(slots.map((slot) => withWantedBase(rows, slot)));
+  return await Promise.all(slots.map((slot) => withPresent(rows, slot)));
 }
 
-/** Locks the slot against a claim, and the configs against changes that would make it wanted, until the transaction ends; null when it is gone. */
+/** Locks the slot against a claim, and the configs against changes that would make it needed, until the transaction ends; null when it is gone. */
 export async function lockSlot(tx: Transaction, id: string): Promise<WatchedSlot | null> {
   await tx.$executeRaw`SELECT 1 FROM "replication_slots" WHERE "id" = ${id} FOR UPDATE`;
   const row = await tx.replicationSlot.findUnique({ where: { id }, select: { backupConfigId: true } });
@@ -40,17 +42,18 @@ export async function lockSlot(tx: Transaction, id: string): Promise<WatchedSlot
   if (slot === null) return null;
   const baseConfigId = namedBase(slot.backupConfig.source);
   if (baseConfigId !== null) await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${baseConfigId} FOR SHARE`;
-  return await withWantedBase(tx, slot);
+  return await withPresent(tx, slot);
 }
 
-async function withWantedBase(rows: Transaction, slot: Omit<WatchedSlot, 'wantedBase'>): Promise<WatchedSlot> {
-  const id = namedBase(slot.backupConfig.source);
-  if (id === null) return { ...slot, wantedBase: null };
-  const { businessEntityId } = slot.backupConfig;
-  return {
-    ...slot,
-    wantedBase: await rows.backupConfig.findFirst({ where: { id, businessEntityId }, select: { id: true, source: true } }),
-  };
+async function withPresent(rows: Transaction, slot: Omit<WatchedSlot, 'wantedBase' | 'made'>): Promise<WatchedSlot> {
+  const { backupConfigId, backupConfig } = slot;
+  const { businessEntityId, source } = backupConfig;
+  const madeQuery = { where: { backupConfigId, madeAt: { not: null } }, select: { name: true, server: true } } as const;
+  const made = await rows.replicationSlot.findMany(madeQuery);
+  const id = namedBase(source);
+  if (id === null) return { ...slot, wantedBase: null, made };
+  const wantedBase = await rows.backupConfig.findFirst({ where: { id, businessEntityId }, select: { id: true, source: true } });
+  return { ...slot, wantedBase, made };
 }
 
 function namedBase(source: unknown): string | null {
@@ -61,7 +64,7 @@ function namedBase(source: unknown): string | null {
 export interface SlotLook {
   readonly now: Date;
   /** False when it is to be dropped. */
-  readonly isWanted: boolean;
+  readonly isNeeded: boolean;
   /** What the server said of it; null when it could not be asked. */
   readonly seen: SlotSeen | null;
   /** Why it could not be asked, or not be dropped. */
@@ -84,14 +87,14 @@ export interface SlotSeen {
 export async function recordSlotLook(
   tx: Transaction,
   id: string,
-  { now, isWanted, seen, failure }: SlotLook,
+  { now, isNeeded, seen, failure }: SlotLook,
 ): Promise<{ isNews: boolean }> {
   await tx.$executeRaw`SELECT 1 FROM "replication_slots" WHERE "id" = ${id} FOR UPDATE`;
   const before = await tx.replicationSlot.findUnique({ where: { id }, omit, include });
   if (before === null) return { isNews: false };
   const errorCode = failure?.code ?? null;
   const isNews = errorCode !== before.errorCode;
-  const unwantedSince = isWanted ? null : (before.unwantedSince ?? now);
+  const unwantedSince = isNeeded ? null : (before.unwantedSince ?? now);
   await tx.replicationSlot.update({
     where: { id },
     data: { checkedAt: now, errorCode, unwantedSince, ...(seen === null ? {} : seenColumns(seen, now)) },
@@ -101,8 +104,8 @@ export async function recordSlotLook(
     const { level, walStatus, retainedBytes, safeBytes } = seen;
     await appendEvent(tx, slotEvent(before, 'slot_level_changed', { before: before.level, level, walStatus, retainedBytes, safeBytes }));
   }
-  const isUnwantedSinceNow = !isWanted && before.unwantedSince === null;
-  if (!isWanted && failure?.isLasting === true && (isNews || isUnwantedSinceNow)) {
+  const isUnwantedSinceNow = !isNeeded && before.unwantedSince === null;
+  if (!isNeeded && failure?.isLasting === true && (isNews || isUnwantedSinceNow)) {
     await appendEvent(tx, slotEvent(before, 'slot_not_dropped', { code: failure.code, message: failure.message }));
   }
   return { isNews };

@@ -67,9 +67,9 @@ describe.for(testMajors)('PostgreSQL %i under load', (major) => {
     await server.run('pgbench', ['-i', '-q', '-s', '3', 'postgres']);
     const [{ lsn: begin } = { lsn: '' }] = await server.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn');
     const writers = await startWriters(server, writerCount);
-    let isLoaded = true;
+    const ending = new AbortController();
     const load = (async () => {
-      while (isLoaded) await server.run('pgbench', ['-n', '-c', '2', '-R', '400', '-T', '3', 'postgres']);
+      while (!ending.signal.aborted) await server.run('pgbench', ['-n', '-c', '2', '-R', '400', '-T', '3', 'postgres']);
     })();
     const facts: WalFacts[] = [];
     try {
@@ -80,7 +80,7 @@ describe.for(testMajors)('PostgreSQL %i under load', (major) => {
         facts.push((await chain.wal()).facts);
       }
     } finally {
-      isLoaded = false;
+      ending.abort();
       await load;
     }
     stored = facts;

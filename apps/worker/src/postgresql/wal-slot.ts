@@ -61,7 +61,7 @@ export async function ensureSlot(
 }
 
 /** As rows have it. */
-export function newSlot({ configId, baseConfigId, connection, systemIdentifier, name }: SlotPlace): NewSlot {
+function newSlot({ configId, baseConfigId, connection, systemIdentifier, name }: SlotPlace): NewSlot {
   const { host, port, user, password, database, tls } = connection;
   return {
     backupConfigId: configId,

@@ -27,9 +27,15 @@ export function wantedSlot({ backupConfig, backupConfigId, wantedBase }: Watched
   return { name: wal.data.slotName ?? ownSlotName(backupConfigId), baseConfigId: wantedBase.id, connection };
 }
 
-/** Whether `wanted` is this very slot. */
-export function isWanted({ name, server }: WatchedSlot, wanted: WantedSlot | null): wanted is WantedSlot {
-  return wanted !== null && wanted.name === name && serverPlace(wanted.connection) === server;
+/**
+ * Whether the slot stays: it is what its config wants, or what is wanted in its place is not made yet. Dropped before that, the server
+ * could forget WAL that nobody has stored.
+ */
+export function isNeeded({ name, server, made }: WatchedSlot, wanted: WantedSlot | null): boolean {
+  if (wanted === null) return false;
+  const place = { name: wanted.name, server: serverPlace(wanted.connection) };
+  if (place.name === name && place.server === server) return true;
+  return !made.some((other) => other.name === place.name && other.server === place.server);
 }
 
 /** How the server of a config with physical backups is reached; null for a config of another kind. Code: request_invalid. */

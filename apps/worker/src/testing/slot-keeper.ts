@@ -16,9 +16,10 @@ export interface SlotKeeper {
   readonly baseConfigId: string;
   readonly walConfigId: string;
   readonly slotName: string;
+  /** With the password. */
   readonly connection: ConnectionOptions;
-  /** As a run does it. */
-  ensure(name?: string): Promise<void>;
+  /** As a run does it, by another name, or at the server that another keeper's base has. */
+  ensure(options?: { name?: string; at?: SlotKeeper }): Promise<void>;
   /** Its slots at the server, whatever they are called. */
   slotsThere(): Promise<string[]>;
   rows(): Promise<ReplicationSlotRow[]>;
@@ -58,12 +59,13 @@ export async function openSlotKeeper(
     baseConfigId,
     walConfigId,
     slotName,
-    connection,
-    async ensure(name = slotName) {
-      await using wire = await connectWire({ ...connection, password }, { mode: 'replication' });
-      await using sql = await connectDatabase({ ...connection, password });
+    connection: { ...connection, password },
+    async ensure({ name = slotName, at } = {}) {
+      const reached = at?.connection ?? { ...connection, password };
+      await using wire = await connectWire(reached, { mode: 'replication' });
+      await using sql = await connectDatabase(reached);
       const { systemIdentifier } = await identifySystem(wire);
-      const place = { configId: walConfigId, baseConfigId, connection: { ...connection, password }, systemIdentifier, name };
+      const place = { configId: walConfigId, baseConfigId, connection: reached, systemIdentifier, name };
       await ensureSlot({ database: db, masterKey: fixture.config.masterKey, clock: systemClock }, { sql, wire }, place);
     },
     async slotsThere() {

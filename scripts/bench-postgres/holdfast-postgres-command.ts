@@ -143,14 +143,14 @@ async function archiveLog(repository: Repository): Promise<void> {
     return await readSlotPosition(wire, slot);
   })();
   if (start === null) throw new Error('the slot is not there');
-  let place = { timeline: start.timeline, lsn: start.restartLsn };
+  let end = { timeline: start.timeline, lsn: start.restartLsn };
   const archive = async (): Promise<void> => {
     await using wire = await openWire();
     const storing = { repository, onProgress, ...owner };
-    const { facts } = await archiveWal({ storing, wire, sql, slot, place, nowMs: () => Date.now() });
+    const { facts } = await archiveWal({ storing, wire, sql, slot, place: end, nowMs: () => Date.now() });
     const last = facts.pieces.at(-1);
-    if (last !== undefined) place = { timeline: last.timeline, lsn: last.toLsn };
-    await sql.query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [slot, formatLsn(place.lsn)]);
+    if (last !== undefined) end = { timeline: last.timeline, lsn: last.toLsn };
+    await sql.query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [slot, formatLsn(end.lsn)]);
   };
   const startedAtMs = performance.now();
   const endsAtMs = startedAtMs + Number(seconds) * 1000;
@@ -160,12 +160,12 @@ async function archiveLog(repository: Repository): Promise<void> {
     nextAtMs = Math.max(nextAtMs + Number(every) * 1000, performance.now());
     await delay(Math.min(nextAtMs, endsAtMs) - performance.now());
   }
-  const behindBytes = Number((await flushedLsn()) - place.lsn);
+  const behindBytes = Number((await flushedLsn()) - end.lsn);
   const lastBeganAtMs = performance.now();
   await archive();
   const catchUpMs = performance.now() - lastBeganAtMs;
   await dropSlot(sql, slot);
-  const bytes = Number(place.lsn - start.restartLsn);
+  const bytes = Number(end.lsn - start.restartLsn);
   await writeFile(file, JSON.stringify({ runCount, bytes, behindBytes, catchUpMs }));
 }
 

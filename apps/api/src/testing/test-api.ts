@@ -6,7 +6,9 @@ import { eventsChannel } from '@holdfast/database/events';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { listen } from '@holdfast/database/listen';
 import type { Database } from '@holdfast/database/open-database';
+import { claimReplicationSlot } from '@holdfast/database/replication-slots';
 import { claimRun, finishRun, type RunOutcome } from '@holdfast/database/runs';
+import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { createTestDatabase } from '@holdfast/database/testing/test-database';
 import { watchProgress } from '@holdfast/jobs/progress-events';
 import { createQueueBackend, type QueueBackend } from '@holdfast/jobs/queue-backend';
@@ -169,6 +171,7 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
   });
   const cleanup = await create('/maintenance/cleanup', { businessEntityId: entityId });
   const plan = await create('/dr-plans', { businessEntityId: entityId, name: 'fire', priority: 1, rto: 60, rpo: 30 });
+  await addReplicationSlot(api.database, config.id);
   return {
     entityId,
     configId: config.id,
@@ -180,6 +183,14 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
     cleanupId: (cleanup['items'] as { id: string }[])[0]?.id ?? '',
     planId: plan.id,
   };
+}
+
+/** As a worker would, for a config that takes WAL. */
+async function addReplicationSlot(database: Database, configId: string): Promise<void> {
+  const connection = { host: 'db.internal', port: 5432, user: 'streamer' };
+  const place = { server: 'db.internal:5432', systemIdentifier: '1', connection, place: 'streamer@db.internal:5432' };
+  const slot = { backupConfigId: configId, baseConfigId: configId, name: `of_${configId}`, ...place, password: `streams for ${configId}` };
+  await inTransaction(database, (tx) => claimReplicationSlot(tx, slot, parseMasterKey(masterKey)));
 }
 
 export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, timeoutMs = 10_000): Promise<T> {

@@ -73,6 +73,7 @@ const idFields: Record<string, keyof Tenant> = {
   '/maintenance/cleanup/:id/cancel': 'cleanupId',
   '/dr-plans/:id': 'planId',
   '/repositories/:id': 'repositoryId',
+  '/replication-slots/:id': 'slotId',
 };
 
 const nameOf = ({ method, path }: SweptRoute) => `${method} ${path}`;

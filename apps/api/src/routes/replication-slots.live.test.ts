@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readEvents } from '@holdfast/database/events';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { claimReplicationSlot } from '@holdfast/database/replication-slots';
 import { recordSlotLook, type SlotLook } from '@holdfast/database/watched-slots';
@@ -85,4 +86,22 @@ test('a slot stays to be seen when its config is deleted, and the list has pages
   const second = await list(`?limit=1&cursor=${first.nextCursor}`, token);
   expect(second).toMatchObject({ items: [{ name: 'one', backupConfigId }], nextCursor: null });
   expect((await api.send('GET', '/replication-slots?cursor=x')).json()).toMatchObject({ code: 'request_invalid' });
+});
+
+test('an operator forgets one that is to be dropped and cannot be, and no other', async () => {
+  const entityId = await api.addEntity('forgetful');
+  const failure = { code: 'postgresql_unreachable', message: 'away', isLasting: false };
+  await addSlot(entityId, 'needed', { failure });
+  const { backupConfigId } = await addSlot(entityId, 'left', { failure, isNeeded: false });
+  const token = api.token('operator', [entityId]);
+  const [left, needed] = (await list('', token)).items;
+  const forget = (id = '', by = token) => api.send('DELETE', `/replication-slots/${id}`, undefined, { token: by });
+  expect((await forget(left?.id, api.token('viewer', [entityId]))).json()).toMatchObject({ code: 'role_insufficient' });
+  expect((await forget(left?.id, api.token('operator', [mine]))).json()).toMatchObject({ code: 'not_found' });
+  expect((await forget(needed?.id)).json()).toMatchObject({ code: 'conflict', hint: expect.stringContaining('delete its config') });
+  expect((await forget(left?.id)).statusCode).toBe(204);
+  expect((await forget(left?.id)).json()).toMatchObject({ code: 'not_found' });
+  expect(await names('', token)).toEqual(['needed']);
+  const events = await readEvents(api.database.client, { after: 0n, entityIds: [entityId], subjectId: backupConfigId });
+  expect(events.at(-1)).toMatchObject({ type: 'config.slot_forgotten', data: { slot: 'left', server: 'db:5432' } });
 });

@@ -149,6 +149,7 @@ export interface Tenant {
   readonly recoveryId: string;
   readonly cleanupId: string;
   readonly planId: string;
+  readonly slotId: string;
 }
 
 export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
@@ -171,7 +172,7 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
   });
   const cleanup = await create('/maintenance/cleanup', { businessEntityId: entityId });
   const plan = await create('/dr-plans', { businessEntityId: entityId, name: 'fire', priority: 1, rto: 60, rpo: 30 });
-  await addReplicationSlot(api.database, config.id);
+  const slotId = await addReplicationSlot(api.database, config.id);
   return {
     entityId,
     configId: config.id,
@@ -182,15 +183,16 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
     recoveryId: recovery.id,
     cleanupId: (cleanup['items'] as { id: string }[])[0]?.id ?? '',
     planId: plan.id,
+    slotId,
   };
 }
 
 /** As a worker would, for a config that takes WAL. */
-async function addReplicationSlot(database: Database, configId: string): Promise<void> {
+async function addReplicationSlot(database: Database, configId: string): Promise<string> {
   const connection = { host: 'db.internal', port: 5432, user: 'streamer' };
   const place = { server: 'db.internal:5432', systemIdentifier: '1', connection, place: 'streamer@db.internal:5432' };
   const slot = { backupConfigId: configId, baseConfigId: configId, name: `of_${configId}`, ...place, password: `streams for ${configId}` };
-  await inTransaction(database, (tx) => claimReplicationSlot(tx, slot, parseMasterKey(masterKey)));
+  return (await inTransaction(database, (tx) => claimReplicationSlot(tx, slot, parseMasterKey(masterKey)))).id;
 }
 
 export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, timeoutMs = 10_000): Promise<T> {

@@ -73,6 +73,7 @@ const idFields: Record<string, keyof Tenant> = {
   '/maintenance/cleanup/:id/cancel': 'cleanupId',
   '/dr-plans/:id': 'planId',
   '/repositories/:id': 'repositoryId',
+  '/replication-slots/:id': 'slotId',
 };
 
 const nameOf = ({ method, path }: SweptRoute) => `${method} ${path}`;
@@ -230,7 +231,9 @@ describe('a secret', () => {
     ];
     expect([created, ...refused].map(({ statusCode }) => statusCode)).toEqual([201, 400, 400, 409, 400]);
     const sealed = await api.database.client.$queryRaw<{ text: string }[]>`
-      SELECT "sealedPassword" AS text FROM "repositories" UNION SELECT "encryptionKey" FROM "backup_configs" WHERE "encryptionKey" IS NOT NULL`;
+      SELECT "sealedPassword" AS text FROM "repositories"
+      UNION SELECT "encryptionKey" FROM "backup_configs" WHERE "encryptionKey" IS NOT NULL
+      UNION SELECT "sealedPassword" FROM "replication_slots" WHERE "sealedPassword" IS NOT NULL`;
     expect(sealed.length).toBeGreaterThan(3);
     const { id, repositoryId } = created.json<{ id: string; repositoryId: string }>();
     const reads = routes.filter((each) => each.method === 'GET' && answers(each));
@@ -238,7 +241,13 @@ describe('a secret', () => {
     const all = await Promise.all(reads.map((route) => api.send('GET', urlOf(route, tenant))));
     const logged = api.logLines.join('');
     const said = [created, ...refused, ...all].map(({ body }) => body).join('\n');
-    for (const text of [secret, 'key of mine', api.config.jwtSecret, ...sealed.map(({ text: each }) => each)]) {
+    for (const text of [
+      secret,
+      'key of mine',
+      `streams for ${mine.configId}`,
+      api.config.jwtSecret,
+      ...sealed.map(({ text: each }) => each),
+    ]) {
       expect(said.includes(text), text.slice(0, 12)).toBe(false);
       expect(logged.includes(text), text.slice(0, 12)).toBe(false);
     }

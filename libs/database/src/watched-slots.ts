@@ -1,7 +1,9 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { BackupConfig, ReplicationSlot, SlotLevel } from '../generated/client.ts';
 import { appendEvent, type NewEvent } from './events.ts';
 import type { Transaction } from './open-database.ts';
 import { releaseReplicationSlot, type ReplicationSlotRow } from './replication-slots.ts';
+import { found, inScope, type Scope } from './scope.ts';
 
 /** A slot with what the configs say now. */
 export interface WatchedSlot extends ReplicationSlotRow {
@@ -117,6 +119,24 @@ export async function recordSlotDropped(tx: Transaction, slot: WatchedSlot, wasT
   if (wasThere) await appendEvent(tx, slotEvent(slot, 'slot_dropped', {}));
 }
 
+/**
+ * Forgets a slot that is to be dropped but cannot be, for somebody who has seen to it or whose server is no more. Codes: not_found, conflict
+ * (as far as workers have found, it is needed).
+ */
+export async function forgetSlot(tx: Transaction, scope: Scope, id: string): Promise<void> {
+  await tx.$executeRaw`SELECT 1 FROM "replication_slots" WHERE "id" = ${id} FOR UPDATE`;
+  const where = { AND: [{ id }, { backupConfig: inScope(scope) }] };
+  const slot = found(await tx.replicationSlot.findFirst({ where, omit, include }), 'replication slot', id);
+  if (slot.unwantedSince === null) {
+    throw new HoldfastError('conflict', `the replication slot ${slot.name} is needed, as far as workers have found`, {
+      hint: 'delete its config first; a minute later, when the slot cannot be dropped, it can be forgotten',
+      context: { backupConfigId: slot.backupConfigId },
+    });
+  }
+  await releaseReplicationSlot(tx, id);
+  await appendEvent(tx, slotEvent(slot, 'slot_forgotten', {}));
+}
+
 function seenColumns({ level, walStatus, retainedBytes, safeBytes }: SlotSeen, now: Date) {
   return {
     level,
@@ -132,7 +152,7 @@ function isChange(before: SlotLevel | null, now: SlotLevel | null): boolean {
   return now !== null && now !== (before ?? 'ok');
 }
 
-type SlotEvent = 'slot_level_changed' | 'slot_not_dropped' | 'slot_dropped';
+type SlotEvent = 'slot_level_changed' | 'slot_not_dropped' | 'slot_dropped' | 'slot_forgotten';
 
 function slotEvent(
   {

@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { inTransaction } from '@holdfast/database/in-transaction';
 import { listReplicationSlots, type ListedSlot } from '@holdfast/database/replication-slots';
+import { forgetSlot } from '@holdfast/database/watched-slots';
 import { slotLevels } from '@holdfast/policy/slot-level';
 import { callerOrThrow } from '../plugins/authentication.ts';
-import { listQuerySchema, pageSchema } from '../schemas/primitives.ts';
-import { problemResponses } from '../schemas/responses.ts';
+import { idParamsSchema, listQuerySchema, pageSchema } from '../schemas/primitives.ts';
+import { noContentSchema, problemResponses } from '../schemas/responses.ts';
 import { count, iso } from '../schemas/run-view.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 
@@ -52,15 +54,16 @@ function slotView(row: ListedSlot) {
   };
 }
 
-/** Slots are made and dropped by workers; here they are only looked at. */
+const common = { tags: ['configs'], security: [{ bearer: [] }] };
+
+/** Slots are made and dropped by workers; here they are looked at, and forgotten at most. */
 export function addReplicationSlotRoutes(routes: Routes, { database }: ServerDeps): void {
   routes.get(
     '/replication-slots',
     {
       config: { access: 'viewer' },
       schema: {
-        tags: ['configs'],
-        security: [{ bearer: [] }],
+        ...common,
         summary: 'List the replication slots that configs keep at PostgreSQL servers',
         description: 'As workers last saw them, those of deleted configs too until they are dropped.',
         querystring: listQuerySchema.omit({ from: true, to: true }),
@@ -71,6 +74,24 @@ export function addReplicationSlotRoutes(routes: Routes, { database }: ServerDep
       const { limit, cursor, ...filter } = request.query;
       const { items, nextCursor } = await listReplicationSlots(database.client, callerOrThrow(request).scope, filter, { limit, cursor });
       return { items: items.map(slotView), nextCursor };
+    },
+  );
+
+  routes.delete(
+    '/replication-slots/:id',
+    {
+      config: { access: 'operator' },
+      schema: {
+        ...common,
+        summary: 'Forget a replication slot that cannot be dropped',
+        description: 'For one that somebody has dropped by hand, or whose server is no more. Nothing is done at the server.',
+        params: idParamsSchema,
+        response: { 204: noContentSchema, ...problemResponses('not_found', 'conflict') },
+      },
+    },
+    async (request, reply) => {
+      await inTransaction(database, (tx) => forgetSlot(tx, callerOrThrow(request).scope, request.params.id));
+      return reply.code(204).send();
     },
   );
 }

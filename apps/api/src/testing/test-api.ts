@@ -6,7 +6,9 @@ import { eventsChannel } from '@holdfast/database/events';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { listen } from '@holdfast/database/listen';
 import type { Database } from '@holdfast/database/open-database';
+import { claimReplicationSlot } from '@holdfast/database/replication-slots';
 import { claimRun, finishRun, type RunOutcome } from '@holdfast/database/runs';
+import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { createTestDatabase } from '@holdfast/database/testing/test-database';
 import { watchProgress } from '@holdfast/jobs/progress-events';
 import { createQueueBackend, type QueueBackend } from '@holdfast/jobs/queue-backend';
@@ -147,6 +149,7 @@ export interface Tenant {
   readonly recoveryId: string;
   readonly cleanupId: string;
   readonly planId: string;
+  readonly slotId: string;
 }
 
 export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
@@ -169,6 +172,7 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
   });
   const cleanup = await create('/maintenance/cleanup', { businessEntityId: entityId });
   const plan = await create('/dr-plans', { businessEntityId: entityId, name: 'fire', priority: 1, rto: 60, rpo: 30 });
+  const slotId = await addReplicationSlot(api.database, config.id);
   return {
     entityId,
     configId: config.id,
@@ -179,7 +183,16 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
     recoveryId: recovery.id,
     cleanupId: (cleanup['items'] as { id: string }[])[0]?.id ?? '',
     planId: plan.id,
+    slotId,
   };
+}
+
+/** As a worker would, for a config that takes WAL. */
+async function addReplicationSlot(database: Database, configId: string): Promise<string> {
+  const connection = { host: 'db.internal', port: 5432, user: 'streamer' };
+  const place = { server: 'db.internal:5432', systemIdentifier: '1', connection, place: 'streamer@db.internal:5432' };
+  const slot = { backupConfigId: configId, baseConfigId: configId, name: `of_${configId}`, ...place, password: `streams for ${configId}` };
+  return (await inTransaction(database, (tx) => claimReplicationSlot(tx, slot, parseMasterKey(masterKey)))).id;
 }
 
 export async function eventually<T>(probe: () => T | undefined | Promise<T | undefined>, timeoutMs = 10_000): Promise<T> {

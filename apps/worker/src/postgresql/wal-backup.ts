@@ -14,6 +14,7 @@ import { formatLsn, parseLsn } from '@holdfast/sources/postgresql/lsn';
 import { endOfInserted } from '@holdfast/sources/postgresql/wal/insert-position';
 import { identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
 import { WalReceiver } from '@holdfast/sources/postgresql/wal/wal-receiver';
+import { walReadme } from '@holdfast/sources/postgresql/wal/wal-readme';
 import { walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
 import { parseSourceOptions, type WalSourceOptions } from '@holdfast/sources/source-options';
 import type { BackupStoring } from '../backup-storing.ts';
@@ -43,6 +44,7 @@ interface Reading {
   readonly connection: ConnectionOptions;
   readonly slot: string;
   readonly systemIdentifier: string;
+  readonly baseConfigId: string;
 }
 
 /**
@@ -70,6 +72,7 @@ export async function backUpWal(
     connection: { ...source.connection, password, applicationName: 'holdfast backup' },
     slot: options.slotName ?? `holdfast_${work.backupConfigId.toLowerCase()}`,
     systemIdentifier: start.systemIdentifier,
+    baseConfigId: base.id,
   };
   try {
     return await storeFrom(run, work, storing, reading, start.place);
@@ -86,7 +89,7 @@ async function storeFrom(
   run: RunInHand<'backup'>,
   work: BackupWork,
   storing: BackupStoring,
-  { connection, slot, systemIdentifier }: Reading,
+  { connection, slot, systemIdentifier, baseConfigId }: Reading,
   place: WalPlace,
 ): Promise<RunOutcome<'backup'>> {
   const { signal, context } = run;
@@ -121,7 +124,8 @@ async function storeFrom(
       const isAll = last !== undefined && writtenLsn !== null && place.lsn <= writtenLsn && writtenLsn <= last.toLsn;
       if (isAll) last.complete = clock.nowUs;
       facts = { kind: 'wal', systemIdentifier, majorVersion, segmentSizeBytes, ...stored };
-      await addFile(sink, '/README.txt', [Buffer.from(readmeText)], madeAtNs);
+      const readme = walReadme({ place: connectionPlace(connection), majorVersion, configId: work.backupConfigId, baseConfigId });
+      await addFile(sink, '/README.txt', [Buffer.from(readme)], madeAtNs);
       await addFile(sink, factsPath, [Buffer.from(factsText(facts))], madeAtNs);
     },
     onProgress: run.onProgress,
@@ -146,10 +150,3 @@ async function letGo(run: RunInHand<'backup'>, sql: DatabaseConnection, slot: st
     run.logger.warn({ err: error, slot }, 'the slot was not moved; the next run does it');
   }
 }
-
-const readmeText = `WAL of a PostgreSQL server, as files of its pg_wal. It follows on the base backup and the WAL that were stored before it.
-Restore the base backup and all WAL since, lay the files of wal/ in one folder, set restore_command to copy from there, for example
-  restore_command = 'cp /path/to/wal/%f %p'
-make a file recovery.signal in the data folder, and start the server. backup.json says from where to where each file counts:
-a segment at the end of the log is full of zeros behind what the server had written.
-`;

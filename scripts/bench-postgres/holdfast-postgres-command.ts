@@ -147,7 +147,7 @@ async function archiveLog(repository: Repository): Promise<void> {
   const archive = async (): Promise<void> => {
     await using wire = await openWire();
     const storing = { repository, onProgress, ...owner };
-    const { facts } = await archiveWal({ storing, wire, sql, slot, place: end, nowMs: () => Date.now() });
+    const { facts } = await archiveWal({ storing, wire, sql, slot, place: end, readmeOf: () => '', nowMs: () => Date.now() });
     const last = facts.pieces.at(-1);
     if (last !== undefined) end = { timeline: last.timeline, lsn: last.toLsn };
     await sql.query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [slot, formatLsn(end.lsn)]);

@@ -31,6 +31,8 @@ export interface WalArchiving {
   readonly slot: string;
   /** Where what is stored ends. */
   readonly place: WalPlace;
+  /** README.txt for servers of this major version. */
+  readonly readmeOf: (majorVersion: number) => string;
   readonly nowMs: () => number;
 }
 
@@ -43,7 +45,7 @@ export interface ArchivedRun {
  * Stores the WAL from a place up to what the server had when it was asked, as a snapshot. Whoever calls lets the server forget it.
  * Codes: those of WalReceiver and of archiveStream.
  */
-export async function archiveWal({ storing, wire, sql, slot, place, nowMs }: WalArchiving): Promise<ArchivedRun> {
+export async function archiveWal({ storing, wire, sql, slot, place, readmeOf, nowMs }: WalArchiving): Promise<ArchivedRun> {
   const clock = await readClock(sql);
   const { systemIdentifier, flushLsn, walSegmentSizeBytes: segmentSizeBytes } = await identifySystem(wire);
   const writtenLsn = clock.insertLsn === null ? null : endOfInserted(clock.insertLsn, { ...clock, segmentSizeBytes });
@@ -64,7 +66,7 @@ export async function archiveWal({ storing, wire, sql, slot, place, nowMs }: Wal
       const isAll = last !== undefined && writtenLsn !== null && place.lsn <= writtenLsn && writtenLsn <= last.toLsn;
       if (isAll) last.complete = clock.nowUs;
       facts = { kind: 'wal', systemIdentifier, majorVersion, segmentSizeBytes, ...stored };
-      await addFile(sink, '/README.txt', [Buffer.from(readmeText)], madeAtNs);
+      await addFile(sink, '/README.txt', [Buffer.from(readmeOf(majorVersion))], madeAtNs);
       await addFile(sink, factsPath, [Buffer.from(factsText(facts))], madeAtNs);
     },
   });
@@ -77,10 +79,3 @@ async function readClock(sql: DatabaseConnection): Promise<{ nowUs: bigint; inse
   if (row === undefined) throw new HoldfastError('postgresql_failed', 'the server does not tell its time');
   return { nowUs: parseRecoveryTime(row.now), insertLsn: row.lsn === null ? null : parseLsn(row.lsn), pageBytes: Number(row.page) };
 }
-
-const readmeText = `WAL of a PostgreSQL server, as files of its pg_wal. It follows on the base backup and the WAL that were stored before it.
-Restore the base backup and all WAL since, lay the files of wal/ in one folder, set restore_command to copy from there, for example
-  restore_command = 'cp /path/to/wal/%f %p'
-make a file recovery.signal in the data folder, and start the server. backup.json says from where to where each file counts:
-a segment at the end of the log is full of zeros behind what the server had written.
-`;

@@ -1,3 +1,4 @@
+import { untoldFolder, type StreamNode } from '@holdfast/engine/archive-stream/received-folder';
 import type { StreamSink } from '@holdfast/engine/archive-stream/stream-tree';
 import type { WalFacts } from '@holdfast/policy/recovery-facts';
 import { parseTimelineHistory } from '@holdfast/sources/postgresql/wal/timeline-history';
@@ -27,6 +28,8 @@ export async function storeWal(
 ): Promise<StoredWal> {
   const taken: OpenPiece[] = [];
   const histories: WalFacts['histories'] = [];
+  // Also when nothing comes: whoever restores by hand looks there.
+  await sink.add('/wal', nodeOf('dir', madeAtNs));
   for await (const entry of entries) {
     if (entry.kind === 'end') {
       // Nothing new, at the end of a segment: that is said as well, so that it is known to be all.
@@ -61,9 +64,12 @@ function openPiece(timeline: number, fromLsn: bigint, toLsn: bigint): OpenPiece 
 }
 
 export async function addFile(sink: StreamSink, path: string, content: Iterable<Uint8Array>, madeAtNs: bigint): Promise<void> {
+  await sink.addFile(path, nodeOf('file', madeAtNs), piecewise(content));
+}
+
+function nodeOf(type: 'file' | 'dir', madeAtNs: bigint): StreamNode {
   const times = { modifiedNs: madeAtNs, accessedNs: madeAtNs, changedNs: madeAtNs };
-  const node = { type: 'file' as const, mode: 0o600, ...times, uid: 0, gid: 0, inode: 0n, deviceId: 0n, linkCount: 1n };
-  await sink.addFile(path, node, piecewise(content));
+  return { ...untoldFolder, type, mode: type === 'dir' ? 0o700 : 0o600, ...times };
 }
 
 /** A server reads whole segments only: behind the end of the log one is full of zeros, as it is when the server makes it. */

@@ -28,7 +28,8 @@ ${isIncremental ? combining : ''}2. Look whether everything came, if you like; t
 5. Hand the files over and start the server, which recovers by itself to the end of the backup:
      chmod 700 data && chown -R postgres: data
      pg_ctl -D data -l data/server.log start
-To go on to a later time, the WAL from there on is needed as well: set restore_command and recovery_target_time, and make data/recovery.signal.
+To go on to a later time, the WAL from there on is needed as well: do not start the server yet, and go on with the README.txt of a snapshot
+of WAL.
 `;
 }
 

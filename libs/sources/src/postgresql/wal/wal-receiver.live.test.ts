@@ -1,9 +1,10 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ConnectionOptions } from '../connection-options.ts';
 import { connectDatabase, connectWire } from '../connect.ts';
 import { parseLsn, type Lsn } from '../lsn.ts';
+import { promote } from '../testing/promote.ts';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '../testing/test-postgres.ts';
 import { walSegmentStart } from '../wal-segment.ts';
 import { createSlot, dropSlot, readSlotPosition, readSlotStatus } from './replication-slot.ts';
@@ -219,13 +220,4 @@ async function compareWithServer(server: TestPostgres, files: Received['files'])
     if (isComplete) completeCount++;
   }
   return completeCount;
-}
-
-/** As a standby is promoted when its primary is gone. */
-async function promote(server: TestPostgres): Promise<void> {
-  await server.stop();
-  await writeFile(join(server.dataDir, 'standby.signal'), '');
-  await server.start();
-  await server.query('SELECT pg_promote()');
-  await rm(join(server.dataDir, 'standby.signal'), { force: true });
 }

@@ -4,6 +4,7 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { noAttributesFound, type FoundAttributes } from '@holdfast/sources/extended-attributes';
 import type { Source, SourceFile } from '@holdfast/sources/source';
 import type { BlobSink } from './blob-sink.ts';
+import { FileCutter, recordKeyOf } from './file-cutter.ts';
 
 /**
  * Turns files into blobs: read → cut → hash → compress → seal → pack. The seam for threads: a call carries a path and gives ids,
@@ -52,12 +53,14 @@ const maxSmallBuffers = 16;
 /** Stores in this thread, `concurrency` files at a time; those that have to be cut take 9 MiB of memory each. */
 export function createFileStorer(options: { source: Pick<Source, 'openFile'>; sink: BlobSink; polynomial: bigint }): FileStorer {
   const lanes: Lane[] = [];
+  const recordKey = recordKeyOf(options.polynomial);
   const makeLane = (): Lane => ({
-    chunker: createChunker(options.polynomial),
+    cutter: new FileCutter(createChunker(options.polynomial)),
     buffer: new Uint8Array(maxChunkBytes + readBytes),
   });
   const cutWhole = async (file: SourceFile, { signal, onBytes }: StoreOptions): Promise<StoredFile> => {
     const lane = lanes.pop() ?? makeLane();
+    lane.cutter.begin(file.chosenEnds);
     try {
       return await cutAndSave(lane, file, options.sink, signal, onBytes);
     } finally {
@@ -67,7 +70,7 @@ export function createFileStorer(options: { source: Pick<Source, 'openFile'>; si
   return {
     async store(path, call) {
       try {
-        const file = await options.source.openFile(path);
+        const file = await options.source.openFile(path, { recordKey });
         try {
           const small = call.sizeBytes < minChunkBytes ? await saveSmall(file, options.sink, call) : null;
           return withAttributes(small ?? (await cutWhole(file, call)), file.readAttributes?.());
@@ -108,12 +111,12 @@ async function saveSmall(file: SourceFile, sink: BlobSink, { signal, onBytes }: 
 }
 
 interface Lane {
-  readonly chunker: ReturnType<typeof createChunker>;
+  readonly cutter: FileCutter;
   readonly buffer: Uint8Array;
 }
 
 async function cutAndSave(
-  { chunker, buffer }: Lane,
+  { cutter, buffer }: Lane,
   file: SourceFile,
   sink: BlobSink,
   signal: AbortSignal,
@@ -131,7 +134,7 @@ async function cutAndSave(
       sizeBytes += read;
     }
     let start = 0;
-    for (let length = chunker.cut(buffer, start, end, isLast); length > 0; length = chunker.cut(buffer, start, end, isLast)) {
+    for (let length = cutter.cut(buffer, start, end, isLast); length > 0; length = cutter.cut(buffer, start, end, isLast)) {
       signal.throwIfAborted();
       content.push((await sink.save('data', buffer.subarray(start, start + length))).id);
       onBytes(length);

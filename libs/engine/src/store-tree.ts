@@ -5,6 +5,7 @@ import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader } from './blob-loader.ts';
 import { createBlockingStorer } from './blocking-storer.ts';
 import type { Clock } from './clock.ts';
+import { recordKeyOf } from './file-cutter.ts';
 import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { createPacker, type PackerOptions } from './packer.ts';
 import type { CachedParent } from './stat-cache/cached-parent.ts';
@@ -89,7 +90,12 @@ async function openStorer(options: ArchiveOptions, { isLittle, ...rest }: Storer
     if (isThreaded(options)) return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close };
     const { StreamedFiles } = await import('./archive-threads/streamed-files.ts');
     const concurrentFiles = source.concurrentFiles ?? filesWithoutThreads;
-    return { sink: threads, storer: new StreamedFiles(source, threads.chunkStreamOptions), concurrentFiles, close };
+    return {
+      sink: threads,
+      storer: new StreamedFiles(source, threads.chunkStreamOptions, recordKeyOf(repository.chunkerPolynomial)),
+      concurrentFiles,
+      close,
+    };
   }
   const sink = createPacker({ repository, ...rest });
   const others = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });

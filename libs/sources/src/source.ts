@@ -32,13 +32,18 @@ export interface Source {
    * Opens a regular file; a source that makes its files up may allow each to be opened once and read in order, and then says at least
    * 1 MiB for its size. Throws path_not_found when it has vanished, path_not_readable when it is denied.
    */
-  openFile(path: string): Promise<SourceFile>;
+  openFile(path: string, options?: OpenFileOptions): Promise<SourceFile>;
 
   /** A quick count of the regular files and their bytes, for progress only: the tree may change before it is read. */
   estimate?(options?: { signal?: AbortSignal }): Promise<{ readonly files: number; readonly bytes: number }>;
 
   /** Ends what the source holds (connections, exported database snapshots). Calling it twice is no error. */
   close(): Promise<void>;
+}
+
+export interface OpenFileOptions {
+  /** A secret of the repository's, by which a source chooses the ends of records: see SourceFile.chosenEnds. */
+  readonly recordKey?: bigint;
 }
 
 export interface ReadDirectoryOptions {
@@ -121,6 +126,12 @@ export interface SkippedEntry {
 export interface SourceFile {
   /** Fills `into` from `positionBytes`; returns the bytes read, 0 at the end of the file. */
   read(into: Uint8Array, positionBytes: number): Promise<number>;
+  /**
+   * Present where the file is records of which the source knows the ends (rows of a table): positions in the file, ascending, of some of those
+   * ends in what has been read. Which ones, a keyed hash of the record decides, so that records that are the same in two versions of the file
+   * are chosen alike wherever they lie: one in 1 MiB on average, by the same measure in all files. Who cuts there takes out what it has passed.
+   */
+  readonly chosenEnds?: number[];
   /** Present where a listing may leave them unread. */
   readAttributes?(): FoundAttributes;
   close(): Promise<void>;

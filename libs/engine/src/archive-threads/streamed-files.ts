@@ -2,17 +2,20 @@ import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { FoundAttributes } from '@holdfast/sources/extended-attributes';
 import type { Source, SourceFile } from '@holdfast/sources/source';
 import { withAttributes, type FileStorer, type StoredFile, type StoreOptions } from '../file-storer.ts';
+import { FileCutter } from '../file-cutter.ts';
 import { ChunkStream, type ChunkStreamOptions, type StreamedFile } from './chunk-stream.ts';
 
 /** Stores files that only this thread can read, in order: it cuts them, the rest is the threads' work. */
 export class StreamedFiles implements FileStorer {
   readonly #source: Source;
   readonly #options: ChunkStreamOptions;
-  readonly #idle: ChunkStream[] = [];
+  readonly #recordKey: bigint;
+  readonly #idle: Lane[] = [];
 
-  constructor(source: Source, options: ChunkStreamOptions) {
+  constructor(source: Source, options: ChunkStreamOptions, recordKey: bigint) {
     this.#source = source;
     this.#options = options;
+    this.#recordKey = recordKey;
   }
 
   async store(path: string, { onBytes }: StoreOptions): Promise<StoredFile> {
@@ -28,7 +31,7 @@ export class StreamedFiles implements FileStorer {
 
   /** When it returns the file is closed: what it was read from may be needed for the next one. */
   async #readWhole(path: string, onBytes: (bytes: number) => void): Promise<StreamedFile & { attributes: FoundAttributes | undefined }> {
-    const file = await this.#source.openFile(path);
+    const file = await this.#source.openFile(path, { recordKey: this.#recordKey });
     try {
       return { ...(await this.#read(file, onBytes)), attributes: file.readAttributes?.() };
     } finally {
@@ -37,13 +40,26 @@ export class StreamedFiles implements FileStorer {
   }
 
   async #read(file: SourceFile, onBytes: (bytes: number) => void): Promise<StreamedFile> {
-    const stream = this.#idle.pop() ?? new ChunkStream(this.#options);
+    const lane = this.#idle.pop() ?? this.#openLane();
+    const { stream, cutter } = lane;
+    cutter.begin(file.chosenEnds);
     try {
       const streamed = await stream.add((into, positionBytes) => file.read(into, positionBytes), { onBytes });
       await stream.flush();
       return streamed;
     } finally {
-      this.#idle.push(stream);
+      this.#idle.push(lane);
     }
   }
+
+  #openLane(): Lane {
+    const cutter = new FileCutter(this.#options.chunker);
+    return { cutter, stream: new ChunkStream({ ...this.#options, chunker: cutter }) };
+  }
+}
+
+/** One file at a time. */
+interface Lane {
+  readonly stream: ChunkStream;
+  readonly cutter: FileCutter;
 }

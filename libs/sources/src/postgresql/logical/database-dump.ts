@@ -29,7 +29,8 @@ export interface DumpFile {
   /** Below the database's folder: `pre-data.sql`, `data/public.orders.sql`. */
   readonly path: string;
   readonly estimatedBytes: number;
-  readonly open: () => FileContent;
+  /** `recordKey`: see OpenFileOptions. */
+  readonly open: (recordKey: bigint) => FileContent;
 }
 
 /** The files of one database, all of one moment. Its connections are open until it is disposed of. */
@@ -54,11 +55,11 @@ export class DatabaseDump implements AsyncDisposable {
       smallFile('pre-data.sql', () => this.#section('pre-data')),
       smallFile('post-data.sql', () => this.#section('post-data')),
       smallFile('sequences.sql', () => this.#sequenceValues()),
-      smallFile('large-objects.sql', () => this.#largeObjects()),
+      smallFile('large-objects.sql', (key) => this.#largeObjects(key)),
       ...snapshot.list.tables.map((table) => ({
         path: `data/${tableFileName(table)}`,
         estimatedBytes: table.estimatedBytes,
-        open: () => this.#table(table),
+        open: (key: bigint) => this.#table(table, key),
       })),
     ];
     this.files = new Map(files.map((file) => [file.path, file]));
@@ -89,7 +90,7 @@ export class DatabaseDump implements AsyncDisposable {
     await this.#snapshot[Symbol.asyncDispose]();
   }
 
-  async *#table(table: TableFacts): FileContent {
+  async *#table(table: TableFacts, key: bigint): FileContent {
     const { pool } = this.#snapshot;
     const header = copyHeader(table, this.#encoding);
     const { schema, name, columns, condition, ancestors } = table;
@@ -97,7 +98,7 @@ export class DatabaseDump implements AsyncDisposable {
     const session = await pool.acquire();
     let rows: number;
     try {
-      rows = yield* session.copyOut(copyOutStatement(table, condition), `copying ${displayName(table)}`);
+      rows = yield* session.copyOut(copyOutStatement(table, condition), { action: `copying ${displayName(table)}`, key });
     } finally {
       pool.release(session);
     }
@@ -137,20 +138,20 @@ export class DatabaseDump implements AsyncDisposable {
   }
 
   /** They belong to no schema: as pg_dump does, they are left out when schemas are chosen. */
-  async *#largeObjects(): FileContent {
+  async *#largeObjects(key: bigint): FileContent {
     if (this.#options.choice.schemas !== undefined) return;
     const { pool } = this.#snapshot;
     const session = await pool.acquire();
     try {
       this.#largeObjectCount = await countLargeObjects(session);
-      yield* largeObjectContent(session, this.#options.facts.encoding);
+      yield* largeObjectContent(session, this.#options.facts.encoding, key);
     } finally {
       pool.release(session);
     }
   }
 }
 
-function smallFile(path: string, open: () => FileContent): DumpFile {
+function smallFile(path: string, open: DumpFile['open']): DumpFile {
   return { path, estimatedBytes: 0, open };
 }
 

@@ -25,14 +25,16 @@ const pagesSql = `
 
 const header = (encoding: string): string => `SET client_encoding = '${transferEncoding(encoding)}';\nSET search_path = '';\n`;
 
+const action = 'reading the large objects';
+
 /** Codes: postgresql_denied, with the right that is needed; those of Session. */
-export async function* largeObjectContent(session: Session, databaseEncoding: string): FileContent {
+export async function* largeObjectContent(session: Session, databaseEncoding: string, key: bigint): FileContent {
   yield Buffer.from(header(databaseEncoding));
   // Without objects nobody needs the right to read them.
   if ((await countLargeObjects(session)) === 0) return;
-  yield* session.copyOut(`COPY (${objectsSql}) TO STDOUT`, 'reading the large objects');
+  yield* session.copyOut(`COPY (${objectsSql}) TO STDOUT`, { action, key });
   try {
-    yield* session.copyOut(`COPY (${pagesSql}) TO STDOUT`, 'reading the large objects');
+    yield* session.copyOut(`COPY (${pagesSql}) TO STDOUT`, { action, key });
   } catch (error) {
     if (!isHoldfastError(error, 'postgresql_denied')) throw error;
     const role = quoteIdentifier(session.user);

@@ -1,4 +1,4 @@
-import type { SourceEntry } from '../../source.ts';
+import type { Source, SourceEntry } from '../../source.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeShop } from '../testing/sample-shop.ts';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '../testing/test-postgres.ts';
@@ -33,6 +33,19 @@ describe.skipIf(missingPostgres(15) !== null)('a PostgreSQL 15 server as a sourc
     });
   });
   afterAll(() => server?.[Symbol.asyncDispose]());
+
+  /** A table of 58 MB, and the ends of rows that were chosen in it. */
+  const readLarge = async (source: Source): Promise<{ bytes: Buffer; chosenEnds: readonly number[] }> => {
+    const file = await source.openFile('/databases/shop/data/shop.large.sql', { recordKey: 99n });
+    const parts: Buffer[] = [];
+    for (let position = 0, read = -1; read !== 0; position += read) {
+      const part = Buffer.alloc(100_000);
+      read = await file.read(part, position);
+      parts.push(part.subarray(0, read));
+    }
+    await file.close();
+    return { bytes: Buffer.concat(parts), chosenEnds: file.chosenEnds ?? [] };
+  };
 
   const sessions = () =>
     server.query("SELECT FROM pg_stat_activity WHERE application_name = 'holdfast' AND backend_type = 'client backend'");
@@ -119,6 +132,14 @@ describe.skipIf(missingPostgres(15) !== null)('a PostgreSQL 15 server as a sourc
     const buffer = new Uint8Array(1000);
     expect(Buffer.from(buffer.subarray(0, await dump.read(buffer, 0))).toString()).toContain('PostgreSQL database dump');
     await dump.close();
+    const plain = await openLogicalSource(optionsFor(server));
+    await plain.readDirectory('/databases/shop');
+    const [encrypted, expected] = await Promise.all([source, plain].map(readLarge));
+    expect(expected?.bytes.length).toBeGreaterThan(50_000_000);
+    expect(encrypted?.bytes.equals(expected?.bytes ?? Buffer.alloc(0))).toBe(true);
+    expect(encrypted?.chosenEnds).toEqual(expected?.chosenEnds);
+    expect(expected?.chosenEnds.every((end) => expected.bytes[end - 1] === 10)).toBe(true);
+    await plain.close();
     await source.close();
     for (const tls of [{ mode: 'verify-full' as const }, { mode: 'verify-full' as const, ca, serverName: 'elsewhere' }]) {
       await expect(openLogicalSource(optionsFor(server, { connection: { ...connection, tls } }))).rejects.toMatchObject({

@@ -1,5 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { SkippedEntry, Source, SourceEntry, SourceFile, SourceNode } from '../../source.ts';
+import type { OpenFileOptions, SkippedEntry, Source, SourceEntry, SourceFile, SourceNode } from '../../source.ts';
 import { connectionPlace, type ConnectionOptions } from '../connection-options.ts';
 import { listDatabases, serverVersion, type DatabaseFacts } from './catalog.ts';
 import { findClientTools, type ClientTools, type ToolPlaces } from './client-tools.ts';
@@ -119,7 +119,7 @@ class LogicalSource implements Source {
     return (data === undefined ? [...files, this.#folder('data', takenNs)] : files).toSorted(byName);
   }
 
-  async openFile(path: string): Promise<SourceFile> {
+  async openFile(path: string, { recordKey = 0n }: OpenFileOptions = {}): Promise<SourceFile> {
     const { server, tools, passwordsReadable } = this.#parts;
     const { connection, signal } = this.#options;
     if (path === '/README.txt') return plainFile(textContent(readmeText(server)));
@@ -132,7 +132,7 @@ class LogicalSource implements Source {
     const open = this.#dumps.get(folder);
     const file = open?.dump.files.get(names.join('/'));
     if (top !== 'databases' || open === undefined || file === undefined) throw notFound(path);
-    return new StreamFile(file.open(), { onClose: () => this.#fileClosed(folder, open) });
+    return new StreamFile(file.open(recordKey), { onClose: () => this.#fileClosed(folder, open) });
   }
 
   async estimate(): Promise<{ files: number; bytes: number }> {

@@ -3,10 +3,10 @@ import pg from 'pg';
 import type { Duplex } from 'node:stream';
 import { connectionPlace, type ConnectionOptions } from '../connection-options.ts';
 import { connecting, translateSessionError } from './session-error.ts';
-import { ByteQueue } from './byte-queue.ts';
 import { clientConfig } from './client-config.ts';
-import { CopyFrames } from './copy-frames.ts';
+import type { CopiedRows } from './copy-frames.ts';
 import { CopyInQuery } from './copy-in-query.ts';
+import { FramedSocket } from './framed-socket.ts';
 
 /** One row as the server's texts. */
 export type Row = readonly (string | null)[];
@@ -15,6 +15,13 @@ interface SessionFacts {
   readonly place: string;
   readonly user: string;
   readonly database: string;
+}
+
+export interface CopyOutOptions {
+  /** What is being done, for messages. */
+  readonly action: string;
+  /** Says which ends of rows are chosen: see CopiedRows. */
+  readonly key?: bigint;
 }
 
 /** How long a connection gets to say goodbye. */
@@ -29,19 +36,20 @@ export class Session implements AsyncDisposable {
   readonly user: string;
   readonly #database: string;
   readonly #client: pg.Client;
+  readonly #framed: FramedSocket;
   readonly #socket: Duplex;
-  #receiver: ByteQueue | undefined;
   #lost: unknown;
 
   /** Use openSession. */
-  constructor(client: pg.Client, socket: Duplex, { place, user, database }: SessionFacts) {
+  constructor(client: pg.Client, framed: FramedSocket, socket: Duplex, { place, user, database }: SessionFacts) {
     this.#client = client;
+    this.#framed = framed;
     this.#socket = socket;
     this.place = place;
     this.user = user;
     this.#database = database;
     client.on('error', (error) => (this.#lost ??= error));
-    this.#takeSocket();
+    framed.take(socket);
   }
 
   get isUsable(): boolean {
@@ -60,30 +68,25 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** What `COPY … TO STDOUT` sends, as it comes. Who stops reading before its end closes the connection. Returns the row count. */
-  async *copyOut(sql: string, action: string): AsyncGenerator<Buffer, number, undefined> {
-    const queue = new ByteQueue({ onPause: () => this.#socket.pause(), onResume: () => this.#socket.resume() });
-    this.#receiver = queue;
-    let isDone = false;
-    const copied = this.#client.query(sql).then(
-      ({ rowCount }) => {
-        isDone = true;
-        queue.end();
-        return rowCount ?? 0;
-      },
-      (error: unknown) => {
-        isDone = true;
-        queue.end({ error: this.#translate(error, action) });
-        return 0;
-      },
-    );
+  /**
+   * What `COPY … TO STDOUT` sends, as it comes; a piece is valid until the next one is asked for. Who stops reading before its end closes the
+   * connection. Returns the row count.
+   */
+  async *copyOut(sql: string, { action, key = 0n }: CopyOutOptions): AsyncGenerator<CopiedRows, number, undefined> {
+    const framed = this.#framed;
+    framed.beginRows(key);
+    const copied = this.#client.query(sql).finally(() => framed.endRows());
+    // Told when the rows are taken that came before.
+    copied.catch(() => undefined);
     try {
-      for (let bytes = await queue.pull(); bytes !== null; bytes = await queue.pull()) yield bytes;
-      return await copied;
+      for (let rows = await framed.nextRows(); rows !== null; rows = await framed.nextRows()) yield rows;
+      const { rowCount } = await copied;
+      return rowCount ?? 0;
+    } catch (error) {
+      throw this.#translate(error, action);
     } finally {
-      this.#receiver = undefined;
-      if (!isDone) this.destroy();
-      this.#socket.resume();
+      if (!framed.haveRowsEnded) this.destroy();
+      framed.dropRows();
     }
   }
 
@@ -121,26 +124,15 @@ export class Session implements AsyncDisposable {
   #translate(error: unknown, action: string): HoldfastError {
     return translateSessionError(error, { action, place: this.place, user: this.user, database: this.#database });
   }
-
-  /** From here on CopyData goes past `pg`, which gets everything else. */
-  #takeSocket(): void {
-    const listeners = this.#socket.listeners('data');
-    this.#socket.removeAllListeners('data');
-    const frames = new CopyFrames({
-      onOther: (bytes) => {
-        for (const listener of listeners) Reflect.apply(listener, this.#socket, [bytes]);
-      },
-      onData: (bytes) => this.#receiver?.push(bytes),
-    });
-    this.#socket.on('data', (chunk: Buffer) => frames.push(chunk));
-  }
 }
 
 /** Codes: postgresql_unreachable, postgresql_login_failed, postgresql_tls_failed. */
 export async function openSession(connection: ConnectionOptions, signal?: AbortSignal): Promise<Session> {
   const { user, database } = connection;
   const place = `${connectionPlace(connection)}/${database}`;
-  const client = new pg.Client(clientConfig(connection));
+  const framed = new FramedSocket();
+  const own = connection.tls.mode === 'disable' ? { stream: () => framed.openSocket() } : {};
+  const client = new pg.Client({ ...clientConfig(connection), ...own });
   const socketOf = (): Duplex => {
     // oxlint-disable-next-line no-unsafe-type-assertion -- `connection` is public in pg, but not in its declarations
     const { connection: wire } = client as unknown as { readonly connection: { readonly stream: Duplex } };
@@ -153,7 +145,7 @@ export async function openSession(connection: ConnectionOptions, signal?: AbortS
   try {
     signal?.throwIfAborted();
     await client.connect();
-    return new Session(client, socketOf(), { place, user, database });
+    return new Session(client, framed, socketOf(), { place, user, database });
   } catch (error) {
     socketOf().destroy();
     signal?.throwIfAborted();

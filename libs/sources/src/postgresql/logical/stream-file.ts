@@ -1,9 +1,10 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
 import type { SourceFile } from '../../source.ts';
+import type { CopiedRows } from './copy-frames.ts';
 
-/** What a file is made of: bytes in order, once. */
-export type FileContent = AsyncGenerator<Uint8Array, void, undefined>;
+/** What a file is made of: pieces in order, once. A piece is valid until the next one is asked for. */
+export type FileContent = AsyncGenerator<Uint8Array | CopiedRows, void, undefined>;
 
 export interface StreamFileOptions {
   /** Hears once of the end, whole or not, with the bytes that were read. */
@@ -12,6 +13,7 @@ export interface StreamFileOptions {
 
 /** A file of a Source that can be read forward only. Its read throws what its content throws. */
 export class StreamFile implements SourceFile {
+  readonly chosenEnds: number[] = [];
   readonly #content: FileContent;
   readonly #onClose: StreamFileOptions['onClose'];
   #part: Uint8Array = new Uint8Array();
@@ -33,13 +35,22 @@ export class StreamFile implements SourceFile {
         this.#isWhole = true;
         return 0;
       }
-      this.#part = next.value;
+      this.#take(next.value);
     }
     const taken = Math.min(this.#part.length, into.length);
     into.set(this.#part.subarray(0, taken));
     this.#part = this.#part.subarray(taken);
     this.#positionBytes += taken;
     return taken;
+  }
+
+  #take(piece: Uint8Array | CopiedRows): void {
+    if (piece instanceof Uint8Array) {
+      this.#part = piece;
+      return;
+    }
+    this.#part = piece.bytes;
+    for (const end of piece.chosenEnds) this.chosenEnds.push(this.#positionBytes + end);
   }
 
   async close(): Promise<void> {

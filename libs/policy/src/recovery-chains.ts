@@ -25,7 +25,7 @@ export interface StoredBase {
 export interface ArchivedWal {
   readonly timeline: number;
   readonly fromLsn: bigint;
-  /** The first byte that is not kept. */
+  /** The first byte that is not kept. As fromLsn when the server had nothing new. */
   readonly toLsn: bigint;
   /** The greatest time of a commit or abort in it; null when there is none, or nobody looked. */
   readonly lastCommitUs: TimeUs | null;
@@ -60,7 +60,10 @@ export interface WalPiece {
   readonly timeline: number;
   readonly fromLsn: bigint;
   readonly toLsn: bigint;
+  /** As of ArchivedWal; null also for one that the path leaves in the middle. */
   readonly lastCommitUs: TimeUs | null;
+  /** Of one that the path leaves in the middle: its commits are no later. */
+  readonly lastCommitAtMostUs: TimeUs | null;
   readonly completeUs: TimeUs | null;
 }
 
@@ -121,8 +124,14 @@ export function coveredStretches(chains: RecoveryChains, timeline: number): WalP
   let reached = -1n;
   for (const piece of piecesOnPath(chains, timeline)) {
     if (piece.fromLsn > reached) stretches.push([]);
-    else if (piece.toLsn <= reached) continue;
-    stretches.at(-1)?.push(piece);
+    const stretch = stretches.at(-1) ?? [];
+    const last = stretch.at(-1);
+    if (last !== undefined && piece.toLsn <= reached) {
+      // It holds nothing more, and says of a later time that there was no more: of an idle server that is all that comes.
+      stretch[stretch.length - 1] = { ...last, completeUs: later(last.completeUs, piece.completeUs) };
+      continue;
+    }
+    stretch.push(piece);
     reached = piece.toLsn;
   }
   return stretches;
@@ -151,12 +160,14 @@ function piecesOnPath(chains: RecoveryChains, timeline: number): WalPiece[] {
           fromLsn: wal.fromLsn < beginLsn ? beginLsn : wal.fromLsn,
           toLsn: isCut ? stretch.toLsn : wal.toLsn,
           lastCommitUs: isCut ? null : wal.lastCommitUs,
-          completeUs: isCut ? null : wal.completeUs,
+          lastCommitAtMostUs: isCut ? wal.lastCommitUs : null,
+          // A server that has nothing more where the path leaves it may have been left already.
+          completeUs: wal.toLsn >= stretch.toLsn ? null : wal.completeUs,
         };
       });
   });
   return pieces
-    .filter((piece) => piece.fromLsn < piece.toLsn)
+    .filter((piece) => piece.fromLsn < piece.toLsn || (piece.fromLsn === piece.toLsn && piece.completeUs !== null))
     .toSorted((a, b) => compare(a.fromLsn, b.fromLsn) || compare(b.toLsn, a.toLsn) || b.timeline - a.timeline);
 }
 
@@ -169,6 +180,10 @@ function pathTo({ histories }: RecoveryChains, timeline: number): Stretch[] {
   }
   path.push({ timeline, fromLsn, toLsn: endOfLog });
   return path;
+}
+
+function later(a: TimeUs | null, b: TimeUs | null): TimeUs | null {
+  return a === null || (b !== null && b > a) ? b : a;
 }
 
 function compare(a: bigint, b: bigint): number {

@@ -54,6 +54,40 @@ describe('windows', () => {
     expect(planRecovery(idle, { kind: 'time', timeUs: 6n }).stop).toEqual({ kind: 'time', timeUs: 6n, inclusive: true });
   });
 
+  test('it is covered for longer with each look at it, whether it lies idle within a segment or at the end of one', () => {
+    const within = wal(0, 6, { completeUs: 40n });
+    for (const second of [wal(4, 6, { completeUs: 44n }), wal(0, 6, { completeUs: 44n })]) {
+      const idle = chains([base('a', 1, 3)], [within, second]);
+      expect(recoveryWindows(idle)).toMatchObject([{ toUs: 44n, toLsn: 6n, gaps: [] }]);
+      expect(planRecovery(idle, { kind: 'time', timeUs: 43n }).stop).toEqual({ kind: 'end_of_wal', lsn: 6n });
+    }
+    const nothingNew = wal(8, 8, { lastCommitUs: null, completeUs: 44n });
+    const atEnd = chains([base('a', 1, 3)], [wal(0, 8), nothingNew]);
+    expect(recoveryWindows(atEnd)).toMatchObject([{ toUs: 44n, toLsn: 8n, gaps: [], parts: [{}] }]);
+    expect(planRecovery(atEnd, { kind: 'latest' }).wal).toEqual([{ timeline: 1, fromLsn: 0n, toLsn: 8n }]);
+  });
+
+  test('a window never becomes shorter by WAL without commits that follows an idle time', () => {
+    const since = wal(4, 9, { lastCommitUs: null });
+    expect(recoveryWindows(chains([base('a', 1, 3)], [wal(0, 6, { completeUs: 40n }), since]))[0]?.toUs).toBe(40n);
+    const again = wal(4, 7, { lastCommitUs: null });
+    expect(recoveryWindows(chains([base('a', 1, 3)], [wal(4, 6, { completeUs: 40n }), wal(0, 4), again]))[0]?.toUs).toBe(40n);
+  });
+
+  test('nothing new is nothing of its own: it neither bridges a gap nor counts for a history that was left just there', () => {
+    const nothingNew = wal(12, 12, { lastCommitUs: null, completeUs: 44n });
+    const [gap] = recoveryWindows(chains([base('a', 1, 3), base('b', 17, 19)], [wal(0, 8), nothingNew, wal(16, 20)]));
+    expect(gap?.gaps).toMatchObject([{ fromLsn: 8n, toLsn: 19n }]);
+    expect(gap?.parts).toHaveLength(2);
+    const left = chains([base('a', 1, 3)], [wal(0, 12), nothingNew, wal(12, 16, { timeline: 2 })], {
+      histories: new Map([[2, [{ timeline: 1, switchLsn: 12n }]]]),
+    });
+    expect(recoveryWindows(left).map(({ timeline, toUs }) => [timeline, toUs])).toEqual([
+      [1, 44n],
+      [2, 15n],
+    ]);
+  });
+
   test('what was written behind the place where a timeline was left is of another history', () => {
     const failover = chains([base('a', 1, 3)], [wal(0, 16), wal(8, 20, { timeline: 2 })], {
       histories: new Map([[2, [{ timeline: 1, switchLsn: 10n }]]]),
@@ -98,6 +132,15 @@ describe('targets', () => {
     expect(() => planRecovery(one, { kind: 'name', name: 'never' })).toThrow(
       /the restore point "never" on timeline 1 cannot be recovered/u,
     );
+  });
+
+  test('where a timeline was left in the middle of what one run stored, a server has to find out itself where to stop', () => {
+    const failover = chains([base('a', 1, 3)], [wal(0, 16), wal(8, 12, { timeline: 2, lastCommitUs: null, completeUs: 40n })], {
+      histories: new Map([[2, [{ timeline: 1, switchLsn: 10n }]]]),
+    });
+    expect(planRecovery(failover, { kind: 'time', timeUs: 5n }).stop).toEqual({ kind: 'time', timeUs: 5n, inclusive: true });
+    expect(planRecovery(failover, { kind: 'time', timeUs: 5n }).wal.at(-1)).toEqual({ timeline: 2, fromLsn: 8n, toLsn: 12n });
+    expect(planRecovery(failover, { kind: 'time', timeUs: 15n }).stop).toEqual({ kind: 'end_of_wal', lsn: 12n });
   });
 
   test('the time of the last commit itself: nothing is behind it that a server could stop at', () => {
@@ -220,13 +263,20 @@ describe('every world', () => {
         const used = plan.backups.at(-1);
         expect((used?.endTimeUs ?? 99n) <= timeUs).toBe(true);
         const end = plan.wal.reduce((latest, piece) => (piece.toLsn > latest ? piece.toLsn : latest), 0n);
-        const given = (byte: bigint): boolean => plan.wal.some((piece) => piece.fromLsn <= byte && byte < piece.toLsn);
-        expect(everyByte(used?.startLsn ?? 0n, end, given)).toBe(true);
+        const isGiven = (byte: bigint): boolean => plan.wal.some((piece) => piece.fromLsn <= byte && byte < piece.toLsn);
+        expect(everyByte(used?.startLsn ?? 0n, end, isGiven)).toBe(true);
         if (plan.stop.kind === 'time') {
           const behind = kept.wal.filter(
             ({ lastCommitUs }) => lastCommitUs !== null && (inclusive ? lastCommitUs > timeUs : lastCommitUs >= timeUs),
           );
-          expect(behind.some((piece) => plan.wal.some((each) => each.timeline === piece.timeline && each.toLsn >= piece.toLsn))).toBe(true);
+          // Of one that the path leaves in the middle, such a commit may lie behind that.
+          const given = ({ timeline: its, toLsn }: ArchivedWal): bigint => {
+            const leftAt = kept.histories.get(along)?.find((parent) => parent.timeline === its)?.switchLsn ?? toLsn;
+            return leftAt < toLsn ? leftAt : toLsn;
+          };
+          expect(behind.some((piece) => plan.wal.some((each) => each.timeline === piece.timeline && each.toLsn >= given(piece)))).toBe(
+            true,
+          );
         } else expect(plan.stop).toMatchObject({ kind: 'end_of_wal' });
       }),
       { numRuns: 3_000 },

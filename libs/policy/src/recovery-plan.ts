@@ -10,7 +10,6 @@ import {
   type RecoveryChains,
   type RestorePoint,
   type StoredBase,
-  type WalPiece,
 } from './recovery-chains.ts';
 import { formatRecoveryTime, type TimeUs } from './recovery-time.ts';
 import { recoveryWindows, usableParts, type RecoveryWindow, type UsablePart } from './recovery-window.ts';
@@ -102,10 +101,15 @@ function chooseByTime(part: UsablePart, timeUs: TimeUs, inclusive: boolean): Cho
   const base = part.bases.findLast((each) => each.endTimeUs <= timeUs);
   if (base === undefined) return null;
   // A server stops at the first commit behind the time; inclusive, one of that very time still counts.
-  const isBehind = ({ lastCommitUs }: WalPiece): boolean =>
-    lastCommitUs !== null && (inclusive ? lastCommitUs > timeUs : lastCommitUs >= timeUs);
-  const last = part.pieces.find((piece) => piece.toLsn > base.startLsn && isBehind(piece));
-  if (last === undefined) return endOf(part, base);
+  const isBehind = (commitUs: TimeUs | null): boolean => commitUs !== null && (inclusive ? commitUs > timeUs : commitUs >= timeUs);
+  const replayed = part.pieces.filter((piece) => piece.toLsn > base.startLsn);
+  const last = replayed.find((piece) => isBehind(piece.lastCommitUs));
+  if (last === undefined) {
+    if (!replayed.some((piece) => isBehind(piece.lastCommitAtMostUs))) return endOf(part, base);
+    // Perhaps there is such a commit before the place where a timeline was left. A server that finds none says so; replaying all of it
+    // might bring back more than was asked for, and nobody would be told.
+    return { base, part, stop: { kind: 'time', timeUs, inclusive }, endLsn: part.toLsn };
+  }
   return { base, part, stop: { kind: 'time', timeUs, inclusive }, endLsn: last.toLsn < base.endLsn ? base.endLsn : last.toLsn };
 }
 

@@ -59,7 +59,7 @@ export function usableParts(chains: RecoveryChains, timeline: number): UsablePar
 }
 
 function lastCoveredTime(pieces: readonly WalPiece[], fromUs: TimeUs): TimeUs {
-  const times = pieces.map((piece) => piece.lastCommitUs);
-  times.push(pieces.at(-1)?.completeUs ?? null);
+  // What was all at some time is all of that time also when more has come since.
+  const times = pieces.flatMap((piece) => [piece.lastCommitUs, piece.completeUs]);
   return times.reduce<TimeUs>((greatest, timeUs) => (timeUs !== null && timeUs > greatest ? timeUs : greatest), fromUs);
 }

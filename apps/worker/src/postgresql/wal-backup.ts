@@ -2,33 +2,21 @@ import { sourcePassword, type BackupConfigRow } from '@holdfast/database/backup-
 import type { BackupWork } from '@holdfast/database/backup-jobs';
 import type { ChainBackup } from '@holdfast/database/chain-backups';
 import type { RunOutcome } from '@holdfast/database/runs';
-import { archiveStream } from '@holdfast/engine/archive-stream';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { encodeFacts, type WalFacts } from '@holdfast/policy/recovery-facts';
-import { parseRecoveryTime } from '@holdfast/policy/recovery-time';
+import { encodeFacts } from '@holdfast/policy/recovery-facts';
 import { factsOfRows, walStart, type WalPlace } from '@holdfast/policy/wal-start';
 import { connectDatabase, connectWire, type DatabaseConnection } from '@holdfast/sources/postgresql/connect';
 import { connectionPlace, type ConnectionOptions } from '@holdfast/sources/postgresql/connection-options';
 import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
-import { formatLsn, parseLsn } from '@holdfast/sources/postgresql/lsn';
+import { formatLsn } from '@holdfast/sources/postgresql/lsn';
 import { assertSameCluster, identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
-import { WalReceiver } from '@holdfast/sources/postgresql/wal/wal-receiver';
 import { walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
 import { parseSourceOptions, type WalSourceOptions } from '@holdfast/sources/source-options';
 import type { BackupStoring } from '../backup-storing.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
-import { factsPath, factsText } from './stored-facts.ts';
+import { archiveWal } from './archive-wal.ts';
 import { ensureSlot, ownSlotName } from './wal-slot.ts';
-import { addFile, storeWal, walPaths } from './wal-store.ts';
-
-/** One run takes no more, so that what it holds up at the server is let go now and then; the next one goes on. */
-const maxRunBytes = 64n * 1024n ** 3n;
-const majorFactor = 10_000;
-
-/** Asked before the log is read: at this time there was no WAL beyond this place. */
-const clockSql = `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS now,
-  (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_insert_lsn() END)::text AS lsn`;
 
 export interface WalToStore {
   readonly options: WalSourceOptions;
@@ -93,49 +81,15 @@ async function storeFrom(
   const { signal, context } = run;
   await using wire = await connectWire(connection, { mode: 'replication', signal });
   await using sql = await connectDatabase(connection, { signal });
-  const clock = await readClock(sql);
-  const system = await identifySystem(wire);
-  assertSameCluster(system, systemIdentifier);
+  assertSameCluster(await identifySystem(wire), systemIdentifier);
   const slotPlace = { configId: work.backupConfigId, baseConfigId, connection, systemIdentifier, name: slot };
   await ensureSlot(context, { sql, wire }, slotPlace);
-  const segmentSizeBytes = system.walSegmentSizeBytes;
-  const from = walSegmentStart(place.lsn, segmentSizeBytes);
-  const stopLsn = system.flushLsn - from > maxRunBytes ? from + maxRunBytes : system.flushLsn;
-  const receiver = new WalReceiver(wire, {
-    slot,
-    timeline: place.timeline,
-    startLsn: place.lsn,
-    stopLsn,
-    systemIdentifier,
-    nowMs: () => context.clock.now().getTime(),
-  });
-  const majorVersion = Math.floor(wire.serverVersion / majorFactor);
-  const madeAtNs = clock.nowUs * 1000n;
-  let facts: WalFacts | undefined;
-  const result = await archiveStream({
-    ...storing.options,
-    paths: walPaths,
-    expected: { files: Number((stopLsn - from) / BigInt(segmentSizeBytes)) + 1, bytes: Number(stopLsn - from) },
-    receive: async (sink) => {
-      const stored = await storeWal(receiver.entries(), sink, { segmentSizeBytes, madeAtNs });
-      const last = stored.pieces.at(-1);
-      if (last !== undefined && clock.lsn <= last.toLsn) last.complete = clock.nowUs;
-      facts = { kind: 'wal', systemIdentifier, majorVersion, segmentSizeBytes, ...stored };
-      await addFile(sink, '/README.txt', [Buffer.from(readmeText)], madeAtNs);
-      await addFile(sink, factsPath, [Buffer.from(factsText(facts))], madeAtNs);
-    },
-    onProgress: run.onProgress,
-  });
-  if (facts === undefined) throw new HoldfastError('internal', 'WAL was stored without its facts');
+  const nowMs = (): number => context.clock.now().getTime();
+  const options = { ...storing.options, onProgress: run.onProgress };
+  const { result, facts } = await archiveWal({ storing: options, wire, sql, slot, place, nowMs });
   const end = facts.pieces.at(-1)?.toLsn;
-  if (end !== undefined) await letGo(run, sql, slot, walSegmentStart(end, segmentSizeBytes));
+  if (end !== undefined) await letGo(run, sql, slot, walSegmentStart(end, facts.segmentSizeBytes));
   return backupOutcome(storing.options.repository.storage.location, result, { hostname: context.hostname, postgresql: encodeFacts(facts) });
-}
-
-async function readClock(sql: DatabaseConnection): Promise<{ nowUs: bigint; lsn: bigint }> {
-  const [row] = await sql.query<{ now: string; lsn: string }>(clockSql);
-  if (row === undefined) throw new HoldfastError('postgresql_failed', 'the server does not tell its time');
-  return { nowUs: parseRecoveryTime(row.now), lsn: parseLsn(row.lsn) };
 }
 
 /** The snapshot is durable, and found again by another attempt. What the server keeps for too long is let go by the next run. */
@@ -146,10 +100,3 @@ async function letGo(run: RunInHand<'backup'>, sql: DatabaseConnection, slot: st
     run.logger.warn({ err: error, slot }, 'the slot was not moved; the next run does it');
   }
 }
-
-const readmeText = `WAL of a PostgreSQL server, as files of its pg_wal. It follows on the base backup and the WAL that were stored before it.
-Restore the base backup and all WAL since, lay the files of wal/ in one folder, set restore_command to copy from there, for example
-  restore_command = 'cp /path/to/wal/%f %p'
-make a file recovery.signal in the data folder, and start the server. backup.json says from where to where each file counts:
-a segment at the end of the log is full of zeros behind what the server had written.
-`;

@@ -28,7 +28,11 @@ export async function storeWal(
   const taken: OpenPiece[] = [];
   const histories: WalFacts['histories'] = [];
   for await (const entry of entries) {
-    if (entry.kind === 'end') break;
+    if (entry.kind === 'end') {
+      // Nothing new, at the end of a segment: that is said as well, so that it is known to be all.
+      if (taken.length === 0) taken.push(openPiece(entry.timeline, entry.lsn, entry.lsn));
+      break;
+    }
     if (entry.kind === 'history') {
       const parents = parseTimelineHistory(entry.bytes).map(({ timeline, endLsn }) => ({ timeline, switchLsn: endLsn }));
       histories.push({ timeline: entry.timeline, parents });
@@ -38,7 +42,7 @@ export async function storeWal(
     const { timeline, startLsn, endLsn, bytes } = entry;
     let last = taken.at(-1);
     if (last?.piece.timeline !== timeline) {
-      last = { piece: { timeline, fromLsn: startLsn, toLsn: endLsn, lastCommit: null, complete: null }, scanner: new WalScanner() };
+      last = openPiece(timeline, startLsn, endLsn);
       taken.push(last);
     }
     last.scanner.scan(startLsn, bytes);
@@ -50,6 +54,10 @@ export async function storeWal(
     histories,
     restorePoints: taken.flatMap(({ piece, scanner }) => scanner.restorePoints.map((point) => ({ ...point, timeline: piece.timeline }))),
   };
+}
+
+function openPiece(timeline: number, fromLsn: bigint, toLsn: bigint): OpenPiece {
+  return { piece: { timeline, fromLsn, toLsn, lastCommit: null, complete: null }, scanner: new WalScanner() };
 }
 
 export async function addFile(sink: StreamSink, path: string, content: Iterable<Uint8Array>, madeAtNs: bigint): Promise<void> {

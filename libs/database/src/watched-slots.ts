@@ -34,17 +34,19 @@ export async function slotsToWatch(rows: Transaction, checkedBefore: Date, limit
   return await Promise.all(slots.map((slot) => withPresent(rows, slot)));
 }
 
-/** Locks the slot against a claim, and the configs against changes that would make it needed, until the transaction ends; null when it is gone. */
+/**
+ * Locks the slot against a claim, and its configs against changes that would make it needed, until the transaction ends; null when it is
+ * gone. The base comes before the config, as for whoever changes a config that builds on one; a base that was named only just now is not
+ * locked.
+ */
 export async function lockSlot(tx: Transaction, id: string): Promise<WatchedSlot | null> {
   await tx.$executeRaw`SELECT 1 FROM "replication_slots" WHERE "id" = ${id} FOR UPDATE`;
-  const row = await tx.replicationSlot.findUnique({ where: { id }, select: { backupConfigId: true } });
-  if (row === null) return null;
-  await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${row.backupConfigId} FOR SHARE`;
-  const slot = await tx.replicationSlot.findUnique({ where: { id }, omit, include });
-  if (slot === null) return null;
-  const baseConfigId = namedBase(slot.backupConfig.source);
+  const before = await tx.replicationSlot.findUnique({ where: { id }, omit, include });
+  if (before === null) return null;
+  const baseConfigId = namedBase(before.backupConfig.source);
   if (baseConfigId !== null) await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${baseConfigId} FOR SHARE`;
-  return await withPresent(tx, slot);
+  await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${before.backupConfigId} FOR SHARE`;
+  return await withPresent(tx, await tx.replicationSlot.findUniqueOrThrow({ where: { id }, omit, include }));
 }
 
 async function withPresent(rows: Transaction, slot: Omit<WatchedSlot, 'wantedBase' | 'made'>): Promise<WatchedSlot> {

@@ -36,6 +36,7 @@ export async function releaseSlot(
   const isWantedOne = wanted?.name === slot.name && (await isAt(context, wanted, instance, signal));
   const isDropped = await runTransaction(database, dropLimitMs, async (tx) => {
     const now = await lockSlot(tx, slot.id);
+    // Changed meanwhile: the next round sees it as it is then.
     if (now === null || isNeeded(now, wantedSlot(now)) || !isDeepStrictEqual(wantedSlot(now), wanted)) return null;
     const isOurs = now.madeAt !== null || now.name === ownSlotName(now.backupConfigId);
     if (status !== null && !isOurs)

@@ -3,13 +3,17 @@
 //   holdfast-postgres-command.ts physical REPOSITORY PORT
 //   holdfast-postgres-command.ts blocks REPOSITORY PORT       the server's incremental backup, on the newest snapshot
 //   holdfast-postgres-command.ts logical REPOSITORY PORT
-//   holdfast-postgres-command.ts recover REPOSITORY FOLDER    the newest snapshot, to a server that is started and stopped again
+//   holdfast-postgres-command.ts wal REPOSITORY PORT SECONDS EVERY FILE   a run every so many seconds for so long, and a last one; FILE says what came of it
+//   holdfast-postgres-command.ts recover REPOSITORY FOLDER    the newest snapshot, by a server that is started and stopped again
 // The repository's password is in RESTIC_PASSWORD, the server's in PGPASSWORD. Exits 1 when anything was left out or not restored.
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
+import type { RunKind } from '../../libs/database/src/run-kinds.ts';
 import type { Repository } from '../../libs/engine/src/repository.ts';
 import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+import type { RunInHand } from '../../apps/worker/src/run-with-claim.ts';
 
 const password = process.env['RESTIC_PASSWORD'] ?? '';
 const owner = { hostname: hostname(), username: userInfo().username };
@@ -18,7 +22,8 @@ const [word = '', repositoryPath = '', place = ''] = process.argv.slice(2);
 const onProgress = (): void => {};
 /** Of a recovery, and of a connection. */
 const limitMs = 600_000;
-const majorOf = (serverVersion: number): number => Math.floor(serverVersion / 10_000);
+/** A row would have it. */
+const jobId = 'bench';
 
 switch (word) {
   case 'init': {
@@ -34,6 +39,9 @@ switch (word) {
     break;
   case 'logical':
     await withRepository(backUpLogical);
+    break;
+  case 'wal':
+    await withRepository(archiveLog);
     break;
   case 'recover':
     await withRepository(recover);
@@ -66,35 +74,35 @@ async function newestSnapshot(repository: Repository) {
 
 async function backUpBase(repository: Repository, isIncremental: boolean): Promise<void> {
   const { archiveStream } = await import('../../libs/engine/src/archive-stream.ts');
-  const { receiveBaseBackup } = await import('../../libs/sources/src/postgresql/base-backup/base-backup.ts');
-  const { connectWire } = await import('../../libs/sources/src/postgresql/connect.ts');
-  const { keepWalMeanwhile } = await import('../../libs/sources/src/postgresql/wal/replication-slot.ts');
-  const { identifySystem } = await import('../../libs/sources/src/postgresql/wal/system-identity.ts');
-  const { addText, baseBackupPaths, storeBaseBackup } = await import('../../apps/worker/src/postgresql/base-store.ts');
+  const {
+    baseBackupPaths,
+    baseChunkBytes: fixedChunkBytes,
+    baseInspection: inspection,
+  } = await import('../../apps/worker/src/postgresql/base-store.ts');
+  const { receiveBase } = await import('../../apps/worker/src/postgresql/receive-base.ts');
   const parent = await newestSnapshot(repository);
-  const incrementalFrom = isIncremental ? await manifestOf(repository, parent?.id ?? '') : undefined;
-  const receive: Parameters<typeof archiveStream>[0]['receive'] = async (sink, signal) => {
-    await using wire = await connectWire(connection(), { mode: 'replication', signal });
-    const { walSegmentSizeBytes: segmentSizeBytes } = await identifySystem(wire);
-    await keepWalMeanwhile(wire);
-    const entries = receiveBaseBackup(wire, { label: 'bench', checkpoint: 'fast', incrementalFrom, ownWal: { segmentSizeBytes } });
-    const { end } = await storeBaseBackup(entries, sink, () => {});
-    if (end.badPageCount > 0) throw new Error(`${end.badPageCount} bad pages`);
-    await addText(sink, '/backup.json', JSON.stringify({ majorVersion: majorOf(wire.serverVersion) }), 0);
+  const predecessor = isIncremental ? { jobId, manifest: await manifestOf(repository, parent?.id ?? '') } : null;
+  const receiving = {
+    connection: connection(),
+    label: jobId,
+    maxRateKiB: undefined,
+    predecessor,
+    onEstimate() {},
+    onSuperuserUnknown() {},
   };
-  const options = { repository, paths: baseBackupPaths, receive, onProgress, ...owner };
+  const receive: Parameters<typeof archiveStream>[0]['receive'] = async (sink, signal) => {
+    const { badPageCount } = await receiveBase(receiving, sink, signal);
+    if (badPageCount > 0) throw new Error(`${badPageCount} bad pages`);
+  };
+  const options = { repository, paths: baseBackupPaths, fixedChunkBytes, inspection, receive, onProgress, ...owner };
   finish(await archiveStream(parent === undefined ? options : { ...options, parent }));
 }
 
 async function manifestOf(repository: Repository, snapshotId: string): Promise<Buffer> {
-  return await readFile(repository, snapshotId, '/data/backup_manifest');
-}
-
-async function readFile(repository: Repository, snapshotId: string, path: string): Promise<Buffer> {
   const { withSnapshotFiles } = await import('../../libs/engine/src/snapshot-files.ts');
   return await withSnapshotFiles({ repository, snapshotId }, async (files) => {
     const pieces: Uint8Array[] = [];
-    for await (const piece of files.read(path)) pieces.push(piece);
+    for await (const piece of files.read('/data/backup_manifest')) pieces.push(piece);
     return Buffer.concat(pieces);
   });
 }
@@ -117,42 +125,88 @@ async function backUpLogical(repository: Repository): Promise<void> {
   }
 }
 
+/** As a WAL config does it with a schedule of seconds. */
+async function archiveLog(repository: Repository): Promise<void> {
+  const { connectDatabase, connectWire } = await import('../../libs/sources/src/postgresql/connect.ts');
+  const { formatLsn, parseLsn } = await import('../../libs/sources/src/postgresql/lsn.ts');
+  const { createSlot, dropSlot, readSlotPosition } = await import('../../libs/sources/src/postgresql/wal/replication-slot.ts');
+  const { archiveWal } = await import('../../apps/worker/src/postgresql/archive-wal.ts');
+  const [seconds = '', every = '', file = ''] = process.argv.slice(5);
+  const slot = 'holdfast_bench';
+  const about = { place: slot, configId: slot, baseConfigId: slot };
+  await using sql = await connectDatabase(connection());
+  const flushedLsn = async (): Promise<bigint> =>
+    parseLsn((await sql.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn() AS lsn'))[0]?.lsn ?? '');
+  const openWire = () => connectWire(connection(), { mode: 'replication' });
+  const start = await (async () => {
+    await using wire = await openWire();
+    await createSlot(wire, slot);
+    return await readSlotPosition(wire, slot);
+  })();
+  if (start === null) throw new Error('the slot is not there');
+  let end = { timeline: start.timeline, lsn: start.restartLsn };
+  const archive = async (): Promise<void> => {
+    await using wire = await openWire();
+    const storing = { repository, onProgress, ...owner };
+    const { facts } = await archiveWal({ storing, wire, sql, slot, place: end, about, nowMs: () => Date.now() });
+    const last = facts.pieces.at(-1);
+    if (last !== undefined) end = { timeline: last.timeline, lsn: last.toLsn };
+    await sql.query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [slot, formatLsn(end.lsn)]);
+  };
+  const startedAtMs = performance.now();
+  const endsAtMs = startedAtMs + Number(seconds) * 1000;
+  let runCount = 1;
+  for (let nextAtMs = startedAtMs; nextAtMs < endsAtMs; runCount++) {
+    await archive();
+    nextAtMs = Math.max(nextAtMs + Number(every) * 1000, performance.now());
+    await delay(Math.min(nextAtMs, endsAtMs) - performance.now());
+  }
+  const behindBytes = Number((await flushedLsn()) - end.lsn);
+  const lastBeganAtMs = performance.now();
+  await archive();
+  const catchUpMs = performance.now() - lastBeganAtMs;
+  await dropSlot(sql, slot);
+  const bytes = Number(end.lsn - start.restartLsn);
+  await writeFile(file, JSON.stringify({ runCount, bytes, behindBytes, catchUpMs }));
+}
+
+/** As a recovery job with `start` does it, without its row and without counting rows: whoever compares does that. */
 async function recover(repository: Repository): Promise<void> {
-  const { restore } = await import('../../libs/engine/src/restorer.ts');
-  const { openFileSystemTarget } = await import('../../libs/sources/src/file-system-target.ts');
+  const { loadStoredFacts } = await import('../../apps/worker/src/postgresql/stored-facts.ts');
+  const { layCluster } = await import('../../apps/worker/src/postgresql/lay-cluster.ts');
+  const { openReading } = await import('../../libs/engine/src/repository-reading.ts');
+  const { planJobRecovery } = await import('../../libs/policy/src/recovery-request.ts');
   const { finishPhysicalTarget, preparePhysicalTarget } = await import('../../libs/sources/src/postgresql/recovery/physical-target.ts');
   const { startRecoveryServer } = await import('../../libs/sources/src/postgresql/recovery/recovery-server.ts');
   const { serverAccount } = await import('../../libs/sources/src/postgresql/recovery/server-account.ts');
   const { findServerPrograms } = await import('../../libs/sources/src/postgresql/recovery/server-programs.ts');
   const snapshotId = (await newestSnapshot(repository))?.id ?? '';
-  const facts = JSON.parse((await readFile(repository, snapshotId, '/backup.json')).toString()) as { majorVersion: number };
-  const [dataDir, walDir] = [join(place, 'data'), join(place, 'wal')];
-  await mkdir(walDir, { recursive: true });
-  // The backup has the WAL that it needs.
-  const stop = { kind: 'immediate' } as const;
-  const target = await preparePhysicalTarget({
-    dataDir,
-    walDir,
-    roots: [place],
-    stop,
-    timeline: 1,
-    action: 'promote',
-    owner: serverAccount(),
-  });
-  const folder = openFileSystemTarget({ path: place, roots: [place], overwrite: true });
-  const result = await restore({ repository, snapshotId, target: folder, select: { paths: ['/data'] }, onProgress });
-  if (result.failedCount > 0) throw new Error(`${result.failedCount} files were not restored`);
+  const facts = await loadStoredFacts({ repository, snapshotId });
+  const plan = planJobRecovery([{ jobId, facts }], jobId, null);
+  const { majorVersion, superuser, endLsn } = plan.base;
+  const programs = await findServerPrograms({ majorVersion });
+  const [dataDir, walDir, roots] = [join(place, 'data'), join(place, 'data-wal'), [place]];
+  await mkdir(walDir);
+  const { stop, timeline } = plan;
+  const target = await preparePhysicalTarget({ dataDir, walDir, roots, stop, timeline, action: 'promote', owner: serverAccount() });
+  const { signal } = new AbortController();
+  {
+    await using reading = await openReading({ repository });
+    const snapshots = { of: async () => ({ repository, snapshotId, reading }) };
+    await layCluster({ run: runInHand(signal), snapshots, plan, dataDir, walDir, roots });
+  }
   await finishPhysicalTarget(target);
-  await using server = await startRecoveryServer({
-    dataDir,
-    scratchRoot: join(place, 'scratch'),
-    programs: await findServerPrograms(facts),
-    superuser: 'postgres',
-    signal: new AbortController().signal,
-    recoveryTimeoutMs: limitMs,
-    isScratch: true,
-  });
-  console.log(JSON.stringify({ recoveredMs: server.recovered.durationMs }));
+  const scratchRoot = join(place, 'scratch');
+  const server = { dataDir, scratchRoot, programs, superuser, signal, recoveryTimeoutMs: limitMs, leastLsn: endLsn, isScratch: false };
+  await using started = await startRecoveryServer(server);
+  console.log(JSON.stringify({ recoveredMs: started.recovered.durationMs }));
+}
+
+/** What laying a cluster takes of a run. */
+function runInHand(signal: AbortSignal): RunInHand<RunKind> {
+  const ignore = (): void => {};
+  const context = { timing: { lockWaitMs: 0 }, clock: undefined };
+  return { context, signal, onProgress, logger: { info: ignore, warn: ignore } } as unknown as RunInHand<RunKind>;
 }
 
 function finish(result: { readonly skippedCount: number; readonly warnings: readonly string[] }): void {

@@ -1,11 +1,15 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { contents, type Content } from './made-data.ts';
+import { postgresSteps, type PostgresStep } from './postgres-bars.ts';
 
 export interface PostgresBenchOptions {
   readonly sizeBytes: number;
   readonly rounds: number;
   readonly contents: readonly Content[];
+  readonly steps: readonly PostgresStep[];
+  /** Instead of the steps: pgbench for so long, with and without an archiver of WAL. */
+  readonly walSeconds: number | undefined;
   readonly peers: boolean;
   readonly dir: string | undefined;
   readonly json: string | undefined;
@@ -19,6 +23,8 @@ export const usage = `npm run bench:postgres -- [options]
   --quick            as --size 100 --rounds 1, for trying
   --rounds N         (3)
   --content A,B      compressibility: 2:1, 6:1 (both)
+  --steps A,B        first full, second full, incremental, logical, restore and start (all)
+  --wal SECONDS      instead: pgbench for so long a round, alone and while WAL is archived by a run every 5 seconds
   --no-peers         ours alone
   --dir FOLDER       where servers, repositories and restored folders are; default: the memory file system when it has room
   --json FILE        everything that was measured
@@ -33,6 +39,8 @@ export function parsePostgresBenchOptions(args: readonly string[], folder: strin
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       content: { type: 'string', default: contents.join(',') },
+      steps: { type: 'string', default: postgresSteps.join(',') },
+      wal: { type: 'string' },
       'no-peers': { type: 'boolean', default: false },
       dir: { type: 'string' },
       json: { type: 'string' },
@@ -45,16 +53,22 @@ export function parsePostgresBenchOptions(args: readonly string[], folder: strin
   return {
     sizeBytes: sizeMb * 1e6,
     rounds: positive(values.rounds ?? (values.quick ? '1' : '3'), 'rounds'),
-    contents: values.content.split(',').map((name) => {
-      const found = contents.find((content) => content === name);
-      if (found === undefined) throw new Error(`there is no content ${name}: say ${contents.join(', ')}`);
-      return found;
-    }),
+    contents: listed(values.content, contents, 'content'),
+    steps: listed(values.steps, postgresSteps, 'step'),
+    walSeconds: values.wal === undefined ? undefined : positive(values.wal, 'wal'),
     peers: !values['no-peers'],
     dir: path(values.dir),
     json: path(values.json),
     profile: path(values['cpu-prof']),
   };
+}
+
+function listed<T extends string>(value: string, known: readonly T[], what: string): T[] {
+  return value.split(',').map((name) => {
+    const found = known.find((each) => each === name);
+    if (found === undefined) throw new Error(`there is no ${what} ${name}: say ${known.join(', ')}`);
+    return found;
+  });
 }
 
 function positive(value: string, what: string): number {

@@ -37,8 +37,22 @@ export class HoldfastPostgres {
     return { program: process.execPath, args, env: { ...this.#env, PGPASSWORD: server.password } };
   }
 
+  /** Into a data folder in `folder`. */
+  archiveWal(
+    repository: string,
+    server: TestPostgres,
+    { seconds, every, file }: { readonly seconds: number; readonly every: number; readonly file: string },
+  ): Command {
+    const args = [...this.#flags, program, 'wal', repository, String(server.port), String(seconds), String(every), file];
+    return { program: process.execPath, args, env: { ...this.#env, PGPASSWORD: server.password } };
+  }
+
   recover(repository: string, folder: string): Command {
     return { program: process.execPath, args: [...this.#flags, program, 'recover', repository, folder], env: this.#env };
+  }
+
+  dataDirOf(folder: string): string {
+    return join(folder, 'data');
   }
 }
 

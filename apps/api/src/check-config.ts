@@ -66,7 +66,8 @@ export function checkConfig(config: CheckedConfig, settings: Pick<ApiConfig, 'so
     mismatches.push({ field: 'encryptionKey', message: 'is given while encryptionEnabled is false; leave it out, or turn encryption on' });
   }
   if (config.source.type !== 'postgresql' && typeof config.sourcePassword === 'string') {
-    mismatches.push({ field: 'sourcePassword', message: 'is for a source that is a server; leave it out' });
+    const reason = config.source.type === 'postgresql_wal' ? 'is that of the base config' : 'is for a source that is a server';
+    mismatches.push({ field: 'sourcePassword', message: `${reason}; leave it out` });
   }
   if (isCompressionContradictory(config.compressionEnabled, config.options)) {
     mismatches.push({ field: 'options.compression', message: 'must be off or left out while compressionEnabled is false' });
@@ -79,6 +80,8 @@ export function checkConfig(config: CheckedConfig, settings: Pick<ApiConfig, 'so
 
 function checkSource(source: SourceOptions, { sourceRoots, databaseHosts }: Pick<ApiConfig, 'sourceRoots' | 'databaseHosts'>): void {
   if (source.type === 'postgresql') return checkDatabaseHost('source.connection.host', source.connection, { databaseHosts });
+  // Its server is that of the base config.
+  if (source.type === 'postgresql_wal') return;
   const setting = 'HOLDFAST_SOURCE_ROOTS';
   refuse('path_outside_roots', [
     ...source.paths.flatMap((path, index) => outside(`source.paths.${index}`, path, sourceRoots, setting)),

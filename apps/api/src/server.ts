@@ -19,6 +19,7 @@ import { addMetricsRoutes } from './routes/metrics.ts';
 import { addPlanRoutes } from './routes/dr-plans.ts';
 import { addRecoveryWindowRoute } from './routes/recovery-window.ts';
 import { addRecoveryRoutes } from './routes/recovery.ts';
+import { addReplicationSlotRoutes } from './routes/replication-slots.ts';
 import { addRepositoryRoutes } from './routes/repositories.ts';
 import { addServiceRoutes } from './routes/service.ts';
 import { addStatusRoutes } from './routes/status.ts';
@@ -81,6 +82,7 @@ function addApiRoutes(routes: Routes, deps: ServerDeps): void {
   addMaintenanceRoutes(routes, deps);
   addPlanRoutes(routes, deps);
   addRepositoryRoutes(routes, deps);
+  addReplicationSlotRoutes(routes, deps);
   addEventRoutes(routes, deps);
   addMetricsRoutes(routes, deps);
   addStatusRoutes(routes, deps);

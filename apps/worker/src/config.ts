@@ -37,6 +37,8 @@ export interface WorkerConfig {
   /** Runs at a time of each queue. */
   readonly concurrency: number;
   readonly shutdownGraceMs: number;
+  /** What a replication slot may make its server keep before it counts as a warning. */
+  readonly slotWarningBytes: number;
   /** Cron expression, UTC. */
   readonly cleanupSchedule: string;
   readonly logLevel: z.output<typeof logLevelSetting>;
@@ -45,6 +47,8 @@ export interface WorkerConfig {
 
 /** A worker is one process with a bounded memory; more work at a time is what more workers are for. */
 const maxConcurrency = 32;
+/** 8 GiB: much for what was written since the last run, and little of most servers' disks. */
+const defaultSlotWarningBytes = 8 * 1024 ** 3;
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
 const databaseHosts = databaseHostsSetting.transform(readWith(parseDatabaseHosts, databaseHostsMessage));
 
@@ -60,6 +64,7 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
   HOLDFAST_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(maxConcurrency).default(2),
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
+  HOLDFAST_SLOT_WARNING_BYTES: z.coerce.number().int().min(1).default(defaultSlotWarningBytes),
   HOLDFAST_CLEANUP_SCHEDULE: z.string().default('0 3 * * *').refine(isSchedule, 'must be a cron expression of five or six fields'),
   LOG_LEVEL: logLevelSetting,
   HOLDFAST_LOG_PRETTY: z.stringbool().default(false),
@@ -80,6 +85,7 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     scratchDir: settings.HOLDFAST_SCRATCH_DIR ?? join(tmpdir(), 'holdfast-scratch'),
     concurrency: settings.HOLDFAST_WORKER_CONCURRENCY,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
+    slotWarningBytes: settings.HOLDFAST_SLOT_WARNING_BYTES,
     cleanupSchedule: settings.HOLDFAST_CLEANUP_SCHEDULE,
     logLevel: settings.LOG_LEVEL,
     logPretty: settings.HOLDFAST_LOG_PRETTY,

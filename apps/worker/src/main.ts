@@ -2,6 +2,7 @@ import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { join } from 'node:path';
 import { readWorkerConfig } from './config.ts';
 import { keepCompiledCode } from './keep-compiled-code.ts';
+import { makeScratchDir } from './scratch-folder.ts';
 import { createLogger } from './logger.ts';
 import { startWorkers } from './start-workers.ts';
 
@@ -15,6 +16,7 @@ async function main(): Promise<void> {
     process.exit(1);
   });
 
+  await makeScratchDir(config.scratchDir);
   const isKept = await keepCompiledCode(join(config.scratchDir, 'compiled'));
   if (!isKept) logger.warn({ scratchDir: config.scratchDir }, 'the threads of each run compile their code anew: it cannot be kept here');
   const starting = startWorkers(config, logger);

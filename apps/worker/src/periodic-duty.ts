@@ -2,7 +2,7 @@ import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { Logger } from 'pino';
 
 export interface PeriodicDuty {
-  /** Waits for the round under way, then ends. */
+  /** Tells the round under way, waits for it, then ends. */
   stop(): Promise<void>;
 }
 
@@ -10,7 +10,8 @@ export interface PeriodicDutyOptions {
   readonly name: string;
   readonly intervalMs: number;
   readonly logger: Logger;
-  readonly run: () => Promise<unknown>;
+  /** `stopping` aborts when the worker stops; what ends for that reason has not failed. */
+  readonly run: (stopping: AbortSignal) => Promise<unknown>;
 }
 
 /** Share of an interval that is drawn by lot, so that workers that started together do not all ask at once. */
@@ -23,10 +24,11 @@ export function startPeriodicDuty({ name, intervalMs, logger, run }: PeriodicDut
 
   const round = async (): Promise<void> => {
     try {
-      await run();
+      await run(stopping.signal);
       if (failedCount > 0) logger.info({ duty: name, failedCount }, 'goes again');
       failedCount = 0;
     } catch (error) {
+      if (stopping.signal.aborted) return;
       failedCount++;
       const { code, message } = asHoldfastError(error);
       // An outage is told once, not every few seconds.

@@ -54,7 +54,7 @@ export async function recoverDatabase(run: RunInHand<'recovery'>, recovery: Data
       signal,
     };
     const { schemas, tables, content } = target;
-    if (work.recoveryType === 'selective') return await restoreTables({ ...common, schemas, tables, content });
+    if (work.recoveryType === 'selective') return await restoreTables({ ...common, schemas, tables, content, id: claim.id });
     const remember = (oid: string): Promise<void> =>
       commitUnderFence(context.database, claim, (tx) => writeResult(tx, 'recovery', claim.id, { metadata: { target: { location, oid } } }));
     return await restoreDatabase({

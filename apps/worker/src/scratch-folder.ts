@@ -13,11 +13,21 @@ export interface ScratchFolder extends AsyncDisposable {
   readonly path: string;
 }
 
+/**
+ * Others may pass it, not list it: a restore test's server runs as an account without rights when the worker is root. What is in it is
+ * closed, each by itself.
+ */
+const scratchDirMode = 0o711;
+
+export async function makeScratchDir(scratchDir: string): Promise<void> {
+  await mkdir(scratchDir, { recursive: true, mode: scratchDirMode });
+}
+
 const folderPattern = /^(?<id>[a-z0-9]{1,64})-(?<fence>\d{1,19})$/u;
 
 export async function makeScratchFolder(scratchDir: string, claim: Claim, logger: Logger): Promise<ScratchFolder> {
   const path = join(scratchDir, `${claim.id}-${claim.fencingNumber}`);
-  await mkdir(scratchDir, { recursive: true, mode: 0o700 });
+  await makeScratchDir(scratchDir);
   await mkdir(path, { mode: 0o700 });
   return {
     path,

@@ -23,7 +23,7 @@ import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
 import { endStalledRun } from './end-stalled-run.ts';
 import { heartbeat } from './heartbeat.ts';
-import { startPeriodicDuty, type PeriodicDuty } from './periodic-duty.ts';
+import { startPeriodicDuty, type PeriodicDuty, type PeriodicDutyOptions } from './periodic-duty.ts';
 import { probeStorages } from './probe-storages.ts';
 import { processBackup } from './processors/backup.ts';
 import { processCleanup } from './processors/cleanup.ts';
@@ -37,6 +37,7 @@ import { createRunsInHand } from './runs-in-hand.ts';
 import { sweepScratchFolders } from './scratch-folder.ts';
 import { shutDown } from './shutdown.ts';
 import { productionTiming, type WorkerTiming } from './timing.ts';
+import { watchSlots } from './watch-slots.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 export interface RunningWorker {
@@ -55,8 +56,8 @@ const runWorks: RunWorks = { backup: processBackup, verify: processVerify, recov
 
 /** Deliveries of a job whose worker died, before it counts as the one that kills its workers. */
 const maxStalledCount = 10;
-/** Connections to PostgreSQL: a few for each run's rows and commit, two for duties under a lock and what they read. */
-const spareConnections = 4;
+/** Connections to PostgreSQL: a few for each run's rows and commit, three for duties under a lock and as many for their rows. */
+const spareConnections = 6;
 
 /**
  * Opens database and queues and begins to take jobs. Redis may be away: jobs are taken once it is back.
@@ -139,12 +140,15 @@ function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBack
 
 function startDuties(context: WorkerContext): PeriodicDuty[] {
   const { database, timing, logger, config } = context;
-  const duty = (name: string, intervalMs: number, run: () => Promise<unknown>): PeriodicDuty =>
+  const duty = (name: string, intervalMs: number, run: PeriodicDutyOptions['run']): PeriodicDuty =>
     startPeriodicDuty({ name, intervalMs, logger, run });
   return [
     duty('heartbeat', timing.heartbeatMs, () => heartbeat(context)),
     duty('reconcile', timing.reconcileMs, () => withAdvisoryLock(database, 'reconcile', () => reconcile(context))),
     duty('probe', timing.probeMs, () => withAdvisoryLock(database, 'probeStorages', () => probeStorages(context))),
+    duty('slots', timing.slotsMs, (stopping) =>
+      withAdvisoryLock(database, 'watchSlots', (lost) => watchSlots(context, AbortSignal.any([stopping, lost]))),
+    ),
     duty('sweep', timing.sweepMs, async () => {
       await sweepScratchFolders(config.scratchDir, database);
       await endOrphanServers(config.scratchDir);

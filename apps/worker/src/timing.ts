@@ -10,6 +10,7 @@ export interface WorkerTiming {
   readonly heartbeatMs: number;
   readonly reconcileMs: number;
   readonly probeMs: number;
+  readonly slotsMs: number;
   readonly sweepMs: number;
   readonly lockDurationMs: number;
   readonly lockRenewMs: number;
@@ -31,6 +32,7 @@ export const productionTiming: WorkerTiming = {
   heartbeatMs: 5_000,
   reconcileMs: 10_000,
   probeMs: 30_000,
+  slotsMs: 60_000,
   sweepMs: 600_000,
   lockDurationMs: 30_000,
   lockRenewMs: 10_000,

@@ -11,6 +11,7 @@ export const advisoryLocks = {
   reconcile: 72_707_371,
   probeStorages: 72_707_372,
   placeRepository: 72_707_373,
+  watchSlots: 72_707_374,
 } as const;
 
 /**

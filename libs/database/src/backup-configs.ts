@@ -66,7 +66,7 @@ export async function updateBackupConfig(
   input: Omit<BackupConfigInput, 'businessEntityId'>,
   masterKey: MasterKey,
 ): Promise<BackupConfigRow> {
-  const { businessEntityId } = await findLiveConfig(tx, scope, id);
+  const { businessEntityId } = await lockLiveConfig(tx, scope, id);
   const data = await columns(tx, { ...input, businessEntityId }, masterKey);
   const config = await tx.backupConfig.update({ where: { id }, data, omit });
   await appendConfigEvent(tx, config, 'updated');
@@ -89,7 +89,7 @@ function sourceSecretContext(businessEntityId: string, place: string): string {
 
 /** Takes the config out of use; its jobs and backups stay. Code: not_found, also for one that is deleted already. */
 export async function deleteBackupConfig(tx: Transaction, scope: Scope, id: string, now: Date): Promise<void> {
-  await findLiveConfig(tx, scope, id);
+  await lockLiveConfig(tx, scope, id);
   const config = await tx.backupConfig.update({ where: { id }, data: { deletedAt: now, isActive: false }, omit });
   await appendConfigEvent(tx, config, 'deleted');
 }
@@ -97,6 +97,13 @@ export async function deleteBackupConfig(tx: Transaction, scope: Scope, id: stri
 /** Deleted ones too: their jobs refer to them. Code: not_found. */
 export async function findBackupConfig(rows: Transaction, scope: Scope, id: string): Promise<BackupConfigRow> {
   return found(await rows.backupConfig.findFirst({ where: { AND: [{ id }, inScope(scope)] }, omit }), 'backup config', id);
+}
+
+/** Neither changed nor deleted by others until the transaction ends. Code: not_found, also for one that is deleted. */
+export async function lockLiveConfig(tx: Transaction, scope: Scope, id: string): Promise<BackupConfigRow> {
+  await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${id} FOR NO KEY UPDATE`;
+  const where = { AND: [{ id, deletedAt: null }, inScope(scope)] };
+  return found(await tx.backupConfig.findFirst({ where, omit }), 'backup config', id);
 }
 
 export interface BackupConfigFilter {
@@ -135,13 +142,6 @@ export async function activeSchedules(rows: Transaction): Promise<ConfigSchedule
   const where = { isActive: true, deletedAt: null, schedule: { not: null } };
   const configs = await rows.backupConfig.findMany({ where, select: { id: true, schedule: true, timeZone: true }, orderBy: { id: 'asc' } });
   return configs.flatMap(({ id, schedule, timeZone }) => (schedule === null ? [] : [{ id, schedule, timeZone }]));
-}
-
-/** Locks the config against changes until the transaction ends. */
-async function findLiveConfig(tx: Transaction, scope: Scope, id: string): Promise<{ businessEntityId: string }> {
-  await tx.$executeRaw`SELECT 1 FROM "backup_configs" WHERE "id" = ${id} FOR NO KEY UPDATE`;
-  const where = { AND: [{ id, deletedAt: null }, inScope(scope)] };
-  return found(await tx.backupConfig.findFirst({ where, select: { businessEntityId: true } }), 'backup config', id);
 }
 
 async function columns(

@@ -19,6 +19,12 @@ function buildingOn(baseConfigId: string): Prisma.BackupConfigWhereInput {
   return { source: { path: ['baseConfigId'], equals: baseConfigId } };
 }
 
+/** The configs that build on the base config and are not deleted, by name. */
+export async function liveConfigsOn(rows: Transaction, baseConfigId: string): Promise<{ id: string; name: string }[]> {
+  const where = { AND: [buildingOn(baseConfigId), { deletedAt: null }] };
+  return await rows.backupConfig.findMany({ where, select: { id: true, name: true }, orderBy: [{ name: 'asc' }, { id: 'asc' }] });
+}
+
 /** The base config of a chain that the config belongs to: the one that its source names, or itself. Code: not_found. */
 export async function findBaseConfigId(rows: Transaction, scope: Scope, configId: string): Promise<string> {
   const { source } = await findBackupConfig(rows, scope, configId);

@@ -5,7 +5,7 @@ import { randomFillSync } from 'node:crypto';
 import { afterAll, describe, expect, it } from 'vitest';
 import { archiveStream, type ArchiveStreamOptions } from './archive-stream.ts';
 import type { StreamNode } from './archive-stream/received-folder.ts';
-import type { StreamSink } from './archive-stream/stream-tree.ts';
+import type { InspectedContent, StreamSink } from './archive-stream/stream-tree.ts';
 import { check } from './checker.ts';
 import { listSnapshots } from './snapshots.ts';
 import { openMemorySource, type MemoryFolder } from './testing/memory-source.ts';
@@ -19,6 +19,7 @@ import {
   restoredContents,
   restoreTree,
 } from './testing/test-repository.ts';
+import { sumInspectorModule } from './testing/sum-inspector.ts';
 import { openThreadPool } from './threads/thread-pool.ts';
 
 const pool = openThreadPool({ concurrency: 2 });
@@ -150,6 +151,68 @@ describe.each([
     const restored = await restoreTree(await openTestRepository(storage), snapshotId);
     expect(restored.entries.get('/pg/relation')?.bytes).toEqual(bytes);
     await expectClean(storage);
+  });
+});
+
+describe.each([
+  ['threads', {}],
+  ['no threads', { concurrency: 0 }],
+])('a stream that is inspected by %s', (_name, how) => {
+  const options = { ...how, fixedChunkBytes: 500_000, inspection: { module: sumInspectorModule } };
+  const contentOf = (bytes: Uint8Array, subject: number, onInspected: InspectedContent['onInspected']): InspectedContent => {
+    let at = 0;
+    const read = async (into: Uint8Array): Promise<number> => {
+      const part = bytes.subarray(at, at + into.length);
+      into.set(part);
+      at += part.length;
+      return part.length;
+    };
+    return { read, subject: Uint32Array.of(subject), onInspected };
+  };
+
+  it('has told of every chunk when it is settled, be it known or not', async () => {
+    const storage = await newStorage();
+    const bytes = noise(20_200_000, 3);
+    const [{ node }] = (await sentOf(server)).filter((sent) => sent.bytes !== undefined) as [Sent];
+    const sums = Array.from({ length: 41 }, (_, nth) => [
+      7,
+      bytes.subarray(nth * 500_000, (nth + 1) * 500_000).reduce((sum, byte) => sum + byte, 0),
+    ]);
+    let told: Record<string, number[][]> = {};
+    const receive = async (sink: StreamSink): Promise<void> => {
+      const found: typeof told = {};
+      const telling = (name: string): InspectedContent['onInspected'] => {
+        return (chunks) => (found[name] = chunks.map(({ report }) => [...report]));
+      };
+      await sink.addFile('/pg/relation', node, contentOf(bytes, 7, telling('relation')));
+      await sink.addFile('/pg/other', node, inPieces(Buffer.from('not inspected')));
+      await sink.addFile('/pg/small', node, contentOf(Uint8Array.of(1, 2, 3), 8, telling('small')));
+      await sink.addFile('/pg/empty', node, contentOf(new Uint8Array(), 9, telling('empty')));
+      await sink.settle();
+      told = { ...found };
+    };
+    const expected = { relation: sums, small: [[8, 6]], empty: [] };
+    const { snapshotId } = await run(storage, { ...options, receive });
+    expect(told).toEqual(expected);
+    const restored = await restoreTree(await openTestRepository(storage), snapshotId);
+    expect(restored.entries.get('/pg/relation')?.bytes).toEqual(bytes);
+    told = {};
+    expect((await run(storage, { ...options, receive })).summary).toMatchObject({ dataBlobs: 0 });
+    expect(told).toEqual(expected);
+  });
+
+  it('fails with what the inspector throws, and with what its sender does', async () => {
+    const [{ node }] = (await sentOf(server)).filter((sent) => sent.bytes !== undefined) as [Sent];
+    const receiveAs = (subject: number) => async (sink: StreamSink) => {
+      const onInspected = (): void => {
+        throw new Error('the sum is wrong');
+      };
+      await sink.addFile('/pg/relation', node, contentOf(noise(2_000_000, 1), subject, onInspected));
+      await sink.settle();
+    };
+    await expect(run(await newStorage(), { ...options, receive: receiveAs(13) })).rejects.toThrow('13 is not inspected');
+    await expect(run(await newStorage(), { ...options, receive: receiveAs(1) })).rejects.toThrow('the sum is wrong');
+    await expect(run(await newStorage(), { ...how, receive: receiveAs(1) })).rejects.toMatchObject({ code: 'internal' });
   });
 });
 

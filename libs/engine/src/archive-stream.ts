@@ -3,11 +3,12 @@ import { createChunker, createFixedChunker, maxChunkBytes } from '@holdfast/rest
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
+import { inspectChunk, loadChunkInspector, type ChunkInspection, type ChunkInspector } from './archive-stream/chunk-inspection.ts';
 import { StreamTree, type StreamSink } from './archive-stream/stream-tree.ts';
 import { ArchiveTally } from './archive-tally.ts';
 import { ArchiveThreads } from './archive-threads/archive-threads.ts';
 import { ChunkBuffers } from './archive-threads/chunk-buffers.ts';
-import type { ChunkStreamOptions } from './archive-threads/chunk-stream.ts';
+import type { ChunksToStore, ChunkStreamOptions, StoredChunks } from './archive-threads/chunk-stream.ts';
 import type { ArchiveResult } from './archiver.ts';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader } from './blob-loader.ts';
@@ -38,6 +39,8 @@ export interface ArchiveStreamOptions extends LockOptions, ThreadOptions, Snapsh
    * part moves.
    */
   readonly fixedChunkBytes?: number;
+  /** Looks at the chunks of each InspectedContent. */
+  readonly inspection?: ChunkInspection;
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
   readonly lock?: Lock;
   readonly onProgress?: OnProgress;
@@ -121,35 +124,48 @@ const noSource = {
   },
 };
 
-function openStreamStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): OpenedStreamStore {
+async function openStreamStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): Promise<OpenedStreamStore> {
   const { fixedChunkBytes } = options;
-  const opened = openCuttingStore(options, packing);
+  const opened = await openCuttingStore(options, packing);
   if (fixedChunkBytes === undefined) return opened;
   invariant(fixedChunkBytes > 0 && fixedChunkBytes <= maxChunkBytes, `${fixedChunkBytes} is no length of a chunk`);
   return { ...opened, chunks: { ...opened.chunks, chunker: createFixedChunker(fixedChunkBytes) } };
 }
 
 /** Which cuts by content. */
-function openCuttingStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): OpenedStreamStore {
+async function openCuttingStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): Promise<OpenedStreamStore> {
+  const { inspection } = options;
   if (options.concurrency === 0) {
     const sink = createPacker(packing);
-    return { sink, chunks: storingHere(sink, packing), close: async () => {} };
+    const inspector = inspection === undefined ? null : await loadChunkInspector(inspection.module.href);
+    return { sink, chunks: storingHere(sink, inspector, packing), close: async () => {} };
   }
   const borrowed = borrowPool(options);
-  const threads = new ArchiveThreads({ source: noSource, pool: borrowed.pool, ...packing });
+  const threads = new ArchiveThreads({ source: noSource, pool: borrowed.pool, inspection, ...packing });
   return { sink: threads, chunks: threads.chunkStreamOptions, close: async () => borrowed[Symbol.asyncDispose]() };
 }
 
-function storingHere(sink: BlobSink, { repository, signal }: PackerOptions): ChunkStreamOptions {
+function storingHere(sink: BlobSink, inspector: ChunkInspector | null, { repository, signal }: PackerOptions): ChunkStreamOptions {
   return {
     chunker: createChunker(repository.chunkerPolynomial),
     buffers: new ChunkBuffers(1, signal),
-    async store(buffer, lengths) {
-      const ids: ObjectId[] = [];
-      let at = 0;
-      for (const length of lengths) ids.push((await sink.save('data', buffer.subarray(at, (at += length)))).id);
-      return { ids, buffer };
-    },
+    store: (chunks) => storeHere(chunks, sink, inspector),
     signal,
   };
+}
+
+async function storeHere(
+  { buffer, lengths, subjects }: ChunksToStore,
+  sink: BlobSink,
+  inspector: ChunkInspector | null,
+): Promise<StoredChunks> {
+  const ids: ObjectId[] = [];
+  const reports: (Uint32Array | null)[] = [];
+  let at = 0;
+  for (const [nth, length] of lengths.entries()) {
+    const chunk = buffer.subarray(at, (at += length));
+    if (subjects !== null) reports.push(inspectChunk(inspector, chunk, subjects[nth] ?? null));
+    ids.push((await sink.save('data', chunk)).id);
+  }
+  return { ids, buffer, reports };
 }

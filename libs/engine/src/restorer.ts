@@ -6,11 +6,11 @@ import { openThreadTarget } from '@holdfast/sources/thread-target';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import { DryWriter, openDryRestorer } from './dry-restore.ts';
-import { loadIndex } from './load-index.ts';
-import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
+import { withSharedLock, type LockOptions } from './lock.ts';
 import type { OverwritePolicy } from './overwrite-policy.ts';
 import { selectPaths, type PathSelection } from './path-selection.ts';
 import type { OnProgress } from './progress.ts';
+import { indexOf, lockOf, type RepositoryReading } from './repository-reading.ts';
 import type { Repository } from './repository.ts';
 import { RestoreInto } from './restore-into.ts';
 import { openInlineRestorer, openThreadedRestorer, restoreModule, type PackRestorer } from './restore-packs.ts';
@@ -38,8 +38,8 @@ export interface RestoreOptions extends LockOptions, ThreadOptions {
   readonly isDryRun?: boolean;
   /** Leaves holes in files where there are blocks of zeros. Default: zeros are written. */
   readonly isSparse?: boolean;
-  /** A lock that the caller holds already; by default a shared one is taken for the call. */
-  readonly lock?: Lock;
+  /** Of a caller who reads several snapshots; by default a shared lock is taken and the index read for the call. */
+  readonly reading?: RepositoryReading;
   readonly onProgress?: OnProgress;
 }
 
@@ -76,7 +76,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
     // Such a storage is mostly one with something in it: the threads are up when the snapshot is read.
     if (repository.storage.threadOptions !== undefined) warmRestore(borrowed.pool);
     const snapshot = await loadSnapshot(repository, snapshotId, { signal });
-    const { index } = await loadIndex(repository, { signal });
+    const index = await indexOf(repository, options.reading, signal);
     const loader = createBlobLoader(repository, index);
     const treeId = await folderTree(loader, snapshot.tree, options.folder ?? '', signal);
     const selection = selectPaths(options.select);
@@ -86,7 +86,9 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
     if (options.target.preview !== undefined) steps.goAhead(treeId, signal);
     return { snapshot, treeId, index, loader, selection, steps, pool: borrowed.pool };
   };
-  return await withSharedLock(options, prepare, (prepared, signal) => restoreLocked(options, prepared, signal));
+  return await withSharedLock({ ...options, ...lockOf(options.reading) }, prepare, (prepared, signal) =>
+    restoreLocked(options, prepared, signal),
+  );
 }
 
 /** Starts the threads of a pool for a recovery that comes soon, while the repository is opened perhaps. */

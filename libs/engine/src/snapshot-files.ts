@@ -4,8 +4,8 @@ import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
-import { withSharedLock, type Lock, type LockOptions } from './lock.ts';
-import { loadIndex } from './load-index.ts';
+import { withSharedLock, type LockOptions } from './lock.ts';
+import { indexOf, lockOf, type RepositoryReading } from './repository-reading.ts';
 import type { Repository } from './repository.ts';
 import { loadSnapshot } from './snapshots.ts';
 
@@ -38,7 +38,8 @@ export interface SnapshotFileFacts {
 export interface SnapshotFilesOptions extends LockOptions {
   readonly repository: Repository;
   readonly snapshotId: ObjectId;
-  readonly lock?: Lock;
+  /** Of a caller who reads several snapshots; by default a shared lock is taken and the index read for the call. */
+  readonly reading?: RepositoryReading;
 }
 
 /** Gives the files to `use`, under a shared lock that is held until it returns. Codes: snapshot_missing, repository_locked. */
@@ -46,12 +47,12 @@ export async function withSnapshotFiles<T>(
   options: SnapshotFilesOptions,
   use: (files: SnapshotFiles, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const { repository, snapshotId } = options;
+  const { repository, snapshotId, reading } = options;
   const prepare = async (signal: AbortSignal) => ({
     snapshot: await loadSnapshot(repository, snapshotId, { signal }),
-    index: (await loadIndex(repository, { signal })).index,
+    index: await indexOf(repository, reading, signal),
   });
-  return await withSharedLock(options, prepare, ({ snapshot, index }, signal) => {
+  return await withSharedLock({ ...options, ...lockOf(reading) }, prepare, ({ snapshot, index }, signal) => {
     return use(new OpenedSnapshot(index, createBlobLoader(repository, index), snapshot.tree, signal), signal);
   });
 }

@@ -23,6 +23,8 @@ const maxNameLength = 255;
 const maxDatabaseCount = 64;
 const maxSchemaCount = 256;
 const maxTableCount = 1024;
+/** Longer than any id that the database makes. */
+const maxConfigIdLength = 64;
 /** Each is a backend of the server, and a few MiB of the worker. */
 const maxConnectionCount = 16;
 const maxStatementTimeoutSeconds = 7 * 24 * 3600;
@@ -147,28 +149,43 @@ const physicalSourceOptionsSchema = z.strictObject({
   maxRateKiB: maxRateSchema.optional().describe('KiB a second that the server sends at most. Default no limit'),
 });
 
+const baseConfigIdSchema = z
+  .string()
+  .max(maxConfigIdLength)
+  .regex(/^[A-Za-z0-9_-]+$/u, 'is not an id')
+  .describe('The config of the physical backups that these build on; the server and its password are those of that config');
+
+const walSourceOptionsSchema = z.strictObject({
+  type: z.literal('postgresql_wal'),
+  method: z.literal('wal').describe('All WAL since the last backup of the chain: recoverable is every moment of it'),
+  baseConfigId: baseConfigIdSchema,
+  slotName: z
+    .string()
+    .regex(/^[a-z0-9_]{1,63}$/u, 'must be 1 to 63 lower-case letters, digits and underscores')
+    .optional()
+    .describe('The replication slot that keeps the WAL at the server until it is stored. Default holdfast_ and the id of the config'),
+});
+
+const blocksSourceOptionsSchema = z.strictObject({
+  type: z.literal('postgresql_wal'),
+  method: z.literal('blocks').describe('The blocks that changed since the newest base backup; PostgreSQL 17 and newer'),
+  baseConfigId: baseConfigIdSchema,
+});
+
 export const sourceOptionsSchema = z.discriminatedUnion('type', [
   fileSystemSourceOptionsSchema,
   z.discriminatedUnion('method', [logicalSourceOptionsSchema, physicalSourceOptionsSchema]),
+  z.discriminatedUnion('method', [walSourceOptionsSchema, blocksSourceOptionsSchema]),
 ]);
-export const sourceTypes = ['file_system', 'postgresql'] as const satisfies readonly SourceOptions['type'][];
+export const sourceTypes = ['file_system', 'postgresql', 'postgresql_wal'] as const satisfies readonly SourceOptions['type'][];
 
-/** What an incremental config reads; the connection and the password are those of its base config. */
-export const walSourceOptionsSchema = z.strictObject({
-  type: z.literal('postgresql_wal'),
-  baseConfigId: z.string().min(1),
-  method: z.enum(['wal', 'blocks']),
-  slotName: z
-    .string()
-    .regex(/^[a-z0-9_]{1,63}$/u)
-    .optional(),
-});
-
-export type WalSourceOptions = z.infer<typeof walSourceOptionsSchema>;
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
 export type FileSystemSourceOptions = z.infer<typeof fileSystemSourceOptionsSchema>;
 export type LogicalSourceOptions = z.infer<typeof logicalSourceOptionsSchema>;
 export type PhysicalSourceOptions = z.infer<typeof physicalSourceOptionsSchema>;
+export type WalSourceOptions = z.infer<typeof walSourceOptionsSchema>;
+/** What an incremental config reads. */
+export type IncrementalSourceOptions = WalSourceOptions | z.infer<typeof blocksSourceOptionsSchema>;
 
 /**
  * Checks options that came from outside.

@@ -152,7 +152,7 @@ describe('bad input', () => {
     ['a NUL in the name', { name: 'a\0b' }, 400, 'request_invalid', 'name'],
     ['half a surrogate pair', { name: '\ud800' }, 400, 'request_invalid', 'name'],
     ['an unknown backup type', { backupType: 'everything' }, 400, 'request_invalid', 'backupType'],
-    ['a backup type that is not built', { backupType: 'database_incremental' }, 422, 'type_not_supported', 'backupType'],
+    ['a backup type that is not built', { backupType: 'logs' }, 422, 'type_not_supported', 'backupType'],
     [
       'a storage that is not built',
       { storageLocation: 's3', storageOptions: { type: 's3', bucket: 'b' } },

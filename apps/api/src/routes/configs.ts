@@ -15,6 +15,7 @@ import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
 import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
 import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
 import { locationKey, storageOptionsSchema } from '@holdfast/storage/storage-options';
+import { lockBase, refuseDeletionOfBase, refuseLossOfBase, refuseOtherRepository } from '../base-config.ts';
 import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
@@ -208,7 +209,10 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       const { scope } = callerOrThrow(request);
       const row = await inTransaction(database, async (tx) => {
         await refusePlace(tx, input);
-        return createBackupConfig(tx, scope, input, settings.masterKey);
+        const base = await lockBase(tx, input.businessEntityId, input.source);
+        const created = await createBackupConfig(tx, scope, input, settings.masterKey);
+        refuseOtherRepository(created, base);
+        return created;
       });
       await syncScheduler(queues, request.log, row);
       return reply.code(201).send(configView(row));
@@ -242,7 +246,11 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         const sourcePassword = keptPassword(sourceOptionsSchema.parse(before.source), input.source, input.sourcePassword);
         const changed = { ...input, sourcePassword, locationKey: locationKey(input.storageOptions) };
         await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });
-        return updateBackupConfig(tx, scope, id, changed, settings.masterKey);
+        const base = await lockBase(tx, before.businessEntityId, input.source);
+        const updated = await updateBackupConfig(tx, scope, id, changed, settings.masterKey);
+        refuseOtherRepository(updated, base);
+        await refuseLossOfBase(tx, before, updated);
+        return updated;
       });
       await syncScheduler(queues, request.log, row);
       return configView(row);
@@ -258,14 +266,19 @@ function addConfigDeletion(routes: Routes, { database, queues, now }: ServerDeps
       schema: {
         ...common,
         summary: 'Delete a config; its jobs and backups stay',
+        description: 'One that others build on is deleted after them.',
         params: idParamsSchema,
-        response: { 204: noContentSchema, ...problemResponses('not_found') },
+        response: { 204: noContentSchema, ...problemResponses('not_found', 'conflict') },
       },
     },
     async (request, reply) => {
       const { id } = request.params;
       const deletedAt = now();
-      await inTransaction(database, (tx) => deleteBackupConfig(tx, callerOrThrow(request).scope, id, deletedAt));
+      const { scope } = callerOrThrow(request);
+      await inTransaction(database, async (tx) => {
+        await deleteBackupConfig(tx, scope, id, deletedAt);
+        await refuseDeletionOfBase(tx, id);
+      });
       await syncScheduler(queues, request.log, { id, schedule: null, timeZone: 'UTC', isActive: false, deletedAt });
       return reply.code(204).send();
     },

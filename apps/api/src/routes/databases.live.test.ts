@@ -79,7 +79,7 @@ describe('a config of a database', () => {
     ['files as database_full', { source: files, sourcePassword: undefined }, 400, 'request_invalid', 'source.type'],
     ['a database as file_system', { backupType: 'file_system' }, 400, 'request_invalid', 'source.type'],
     ['a password for files', { backupType: 'file_system', source: files }, 400, 'request_invalid', 'sourcePassword'],
-    ['an incremental backup', { backupType: 'database_incremental' }, 422, 'type_not_supported', 'backupType'],
+    ['a database as database_incremental', { backupType: 'database_incremental' }, 400, 'request_invalid', 'source.type'],
     [
       'a password within the source',
       { source: { ...source, connection: { ...connection, password: secret } } },

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '@holdfast/database/embedded-postgres';
@@ -55,7 +55,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     string,
     string,
   ];
-  for (const path of [sources, repositories, targets, scratch]) await mkdir(path);
+  for (const path of [sources, repositories, targets]) await mkdir(path);
+  // A server over recovered data runs as an account without rights when a worker is root, and has to pass here.
+  if (process.getuid?.() === 0) await chmod(folder, 0o711);
   const cleanups: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
   const stop = async () => {
     for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();

@@ -1,7 +1,9 @@
+import type { ChunkInspection } from '@holdfast/engine/archive-stream/chunk-inspection';
 import { untoldFolder, type StreamNode } from '@holdfast/engine/archive-stream/received-folder';
 import type { StreamSink } from '@holdfast/engine/archive-stream/stream-tree';
 import { invariant } from '@holdfast/errors/invariant';
 import type { BaseBackupEntry } from '@holdfast/sources/postgresql/base-backup/base-backup';
+import { pieceInspectorModule } from '@holdfast/sources/postgresql/base-backup/piece-inspector';
 
 /**
  * A base backup as a snapshot has it: plain files, so that stock restic and the server's own programs can restore it.
@@ -12,6 +14,10 @@ import type { BaseBackupEntry } from '@holdfast/sources/postgresql/base-backup/b
  *     /backup.json            the facts of the row, so that it can be made again from the repository alone
  */
 export const baseBackupPaths = ['/README.txt', '/backup.json', '/data'];
+/** Relation files change a page here and there: see docs/decisions/pages-at-fixed-places.md. */
+export const baseChunkBytes = 256 * 1024;
+/** Checksums of files and pages are made where the chunks are stored: by one thread they would take longer than all else by two. */
+export const baseInspection: ChunkInspection = { module: pieceInspectorModule };
 
 type Entry<K extends BaseBackupEntry['kind']> = Extract<BaseBackupEntry, { kind: K }>;
 
@@ -51,6 +57,8 @@ export async function storeBaseBackup(
         break;
       case 'manifest':
         await addText(sink, '/data/backup_manifest', entry.bytes, latestS);
+        // What threads found in the files is compared with it next.
+        await sink.settle();
         break;
       case 'end':
         invariant(start !== undefined, 'a base backup begins with its start');

@@ -2,9 +2,11 @@ import type { BackupJobRow } from '@holdfast/database/backup-jobs';
 import { findBaseConfigId, listChainBackups, type ChainBackup } from '@holdfast/database/chain-backups';
 import type { Transaction } from '@holdfast/database/open-database';
 import type { Repository } from '@holdfast/engine/repository';
+import { openReading, type RepositoryReading } from '@holdfast/engine/repository-reading';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf, type BackupFacts } from '@holdfast/policy/recovery-facts';
 import type { RunKind } from '@holdfast/database/run-kinds';
+import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 
@@ -24,34 +26,62 @@ export async function chainOfJob(rows: Transaction, { backupConfigId }: Pick<Bac
   return { facts, backups: new Map(backups.map((backup) => [backup.jobId, backup])) };
 }
 
-/** Snapshots of a chain, whose configs may have changed their storage meanwhile: each repository is opened once. */
-export class ChainSnapshots implements AsyncDisposable {
+/** Where a snapshot is, and the one lock and index with which it is read. */
+export interface ChainSnapshot {
+  readonly repository: Repository;
+  readonly snapshotId: string;
+  readonly reading: RepositoryReading;
+}
+
+export interface ChainSnapshots {
+  /** Codes: backup_not_usable, those of openRepositoryOf and openReading. */
+  of(jobId: string): Promise<ChainSnapshot>;
+}
+
+/**
+ * Snapshots of a chain, which can be thousands of WAL: each repository is opened, locked and its index read once, until `use` has ended.
+ * Configs may have changed their storage meanwhile, so there may be several.
+ */
+export async function withChainSnapshots<T>(
+  run: RunInHand<RunKind>,
+  chain: JobChain,
+  use: (snapshots: ChainSnapshots) => Promise<T>,
+): Promise<T> {
+  await using snapshots = new OpenedSnapshots(run, chain);
+  return await use(snapshots);
+}
+
+class OpenedSnapshots implements ChainSnapshots, AsyncDisposable {
   readonly #run: RunInHand<RunKind>;
   readonly #backups: ReadonlyMap<string, ChainBackup>;
-  readonly #opened = new Map<string, Repository>();
+  readonly #opened = new Map<string, Omit<ChainSnapshot, 'snapshotId'>>();
+  readonly #closing = new AsyncDisposableStack();
 
   constructor(run: RunInHand<RunKind>, { backups }: JobChain) {
     this.#run = run;
     this.#backups = backups;
   }
 
-  /** Codes: backup_not_usable, those of openRepositoryOf. */
-  async of(jobId: string): Promise<{ readonly repository: Repository; readonly snapshotId: string }> {
+  async of(jobId: string): Promise<ChainSnapshot> {
     const backup = this.#backups.get(jobId);
     if (backup === undefined) throw new HoldfastError('backup_not_usable', `backup job ${jobId} has no snapshot any more`);
     const { repositoryId, snapshotId } = backup;
-    const known = this.#opened.get(repositoryId);
-    if (known !== undefined) return { repository: known, snapshotId };
+    const opened = this.#opened.get(repositoryId) ?? (await this.#open(repositoryId));
+    this.#opened.set(repositoryId, opened);
+    return { ...opened, snapshotId };
+  }
+
+  async #open(repositoryId: string): Promise<Omit<ChainSnapshot, 'snapshotId'>> {
     const row = await this.#run.context.database.client.repository.findUniqueOrThrow({
       where: { id: repositoryId },
       omit: { sealedPassword: true },
     });
-    const repository = await openRepositoryOf(this.#run, row, { create: false, warm: false });
-    this.#opened.set(repositoryId, repository);
-    return { repository, snapshotId };
+    const repository = this.#closing.use(await openRepositoryOf(this.#run, row, { create: false, warm: false }));
+    const reading = this.#closing.use(await openReading({ ...lockOptionsOf(this.#run), repository }));
+    return { repository, reading };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const repository of this.#opened.values()) await repository.close();
+    await this.#closing.disposeAsync();
   }
 }

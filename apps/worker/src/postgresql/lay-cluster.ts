@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { RunKind } from '@holdfast/database/run-kinds';
 import { restore, type RestoreResult } from '@holdfast/engine/restorer';
 import { withSnapshotFiles, type SnapshotFiles } from '@holdfast/engine/snapshot-files';
+import { openThreadPool, type ThreadPool } from '@holdfast/engine/threads/thread-pool';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { JobPlan } from '@holdfast/policy/recovery-request';
@@ -20,7 +21,7 @@ import type { ChainSnapshots } from './chain-of-job.ts';
  */
 export interface LayOptions {
   readonly run: RunInHand<RunKind>;
-  readonly snapshots: ChainSnapshots;
+  readonly snapshots: Pick<ChainSnapshots, 'of'>;
   readonly plan: JobPlan;
   /** Both are there and empty. */
   readonly dataDir: string;
@@ -40,19 +41,26 @@ const walFolder = '/wal';
 const ownWalFolder = '/data/pg_wal';
 const nsPerMs = 1_000_000n;
 
-/** Codes: repository_damaged, postgresql_chain_broken, postgresql_wal_missing, disk_full, those of the repository and the target. */
-export async function layCluster(options: LayOptions): Promise<Laid> {
-  const base = options.plan.backups.length > 1 ? await layCombined(options) : await layWhole(options);
-  return await layWal(options, base);
+interface Laying extends LayOptions {
+  /** For all of its restores. */
+  readonly pool: ThreadPool;
 }
 
-async function layWhole(options: LayOptions): Promise<Laid> {
+/** Codes: repository_damaged, postgresql_chain_broken, postgresql_wal_missing, disk_full, those of the repository and the target. */
+export async function layCluster(options: LayOptions): Promise<Laid> {
+  await using pool = openThreadPool();
+  const laying = { ...options, pool };
+  const base = options.plan.backups.length > 1 ? await layCombined(laying) : await layWhole(laying);
+  return await layWal(laying, base);
+}
+
+async function layWhole(options: Laying): Promise<Laid> {
   const { plan, dataDir } = options;
   const result = await restoreFolder(options, plan.backups[0]?.id ?? '', { folder: dataFolder, path: dataDir, before: nothing });
   return { fileCount: result.filesRestored, bytes: result.bytesRestored };
 }
 
-async function layCombined({ run, snapshots, plan, dataDir }: LayOptions): Promise<Laid> {
+async function layCombined({ run, snapshots, plan, dataDir }: Laying): Promise<Laid> {
   const withChain = async (readers: readonly ListedBackupReader[], signal: AbortSignal): Promise<Laid> => {
     const next = plan.backups[readers.length];
     if (next === undefined) {
@@ -89,7 +97,7 @@ async function* listFolder(files: SnapshotFiles, folder: string): AsyncGenerator
   }
 }
 
-async function layWal(options: LayOptions, base: Laid): Promise<Laid> {
+async function layWal(options: Laying, base: Laid): Promise<Laid> {
   const { plan, walDir } = options;
   const { segmentSizeBytes } = plan;
   const files = [
@@ -116,7 +124,7 @@ async function layWal(options: LayOptions, base: Laid): Promise<Laid> {
 const nothing: Laid = { fileCount: 0, bytes: 0 };
 
 async function restoreFolder(
-  { run, snapshots, roots }: LayOptions,
+  { run, snapshots, pool, roots }: Laying,
   jobId: string,
   how: { readonly folder: string; readonly path: string; readonly before: Laid; readonly select?: { readonly paths: string[] } },
 ): Promise<RestoreResult> {
@@ -124,6 +132,7 @@ async function restoreFolder(
   const result = await restore({
     ...lockOptionsOf(run),
     ...(await snapshots.of(jobId)),
+    pool,
     folder,
     ...(select === undefined ? {} : { select }),
     // The folder of WAL is filled out of several snapshots.

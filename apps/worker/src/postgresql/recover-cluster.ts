@@ -17,7 +17,7 @@ import { endOrphanServers } from '@holdfast/sources/postgresql/recovery/server-f
 import { findServerPrograms, type ServerPrograms } from '@holdfast/sources/postgresql/recovery/server-programs';
 import type { RecoveryOptions } from '@holdfast/sources/recovery-options';
 import type { RunInHand } from '../run-with-claim.ts';
-import { chainOfJob, ChainSnapshots } from './chain-of-job.ts';
+import { chainOfJob, withChainSnapshots } from './chain-of-job.ts';
 import { layCluster, type Laid } from './lay-cluster.ts';
 import { takeFolders } from './owned-folders.ts';
 
@@ -66,8 +66,7 @@ export async function recoverCluster(
     ...(start ? { owner: serverAccount() } : {}),
   });
 
-  await using snapshots = new ChainSnapshots(run, chain);
-  const laid = await layCluster({ run, snapshots, plan, dataDir, walDir, roots });
+  const laid = await withChainSnapshots(run, chain, (snapshots) => layCluster({ run, snapshots, plan, dataDir, walDir, roots }));
   const finished = await finishPhysicalTarget(prepared);
   const details = { path: dataDir, walDir, resumed, ...describe(plan, laid, finished) };
   if (programs === null && process.getuid?.() === 0)

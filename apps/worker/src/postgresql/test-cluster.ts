@@ -7,7 +7,7 @@ import { runRestoreTest, type RestoreTestResult } from '@holdfast/sources/postgr
 import { verificationOptionsSchema } from '@holdfast/sources/recovery-options';
 import type { RunInHand } from '../run-with-claim.ts';
 import { damaged } from '../run-outcomes.ts';
-import { chainOfJob, ChainSnapshots } from './chain-of-job.ts';
+import { chainOfJob, withChainSnapshots } from './chain-of-job.ts';
 import { layCluster } from './lay-cluster.ts';
 import { recoveryTimeoutMs } from './recover-cluster.ts';
 
@@ -36,7 +36,6 @@ export async function testCluster(run: RunInHand<'verify'>, work: VerificationWo
   const { context, signal } = run;
   const { assertions } = verificationOptionsSchema.parse(work.options ?? {});
   const chain = await chainOfJob(context.database.client, work.backupJob);
-  await using snapshots = new ChainSnapshots(run, chain);
   const { scratchDir, postgresqlBinFolders: programFolders } = context.config;
   try {
     const plan = planJobRecovery(chain.facts, work.backupJob.id, null);
@@ -48,7 +47,10 @@ export async function testCluster(run: RunInHand<'verify'>, work: VerificationWo
       timeline: plan.timeline,
       leastLsn: plan.base.endLsn,
       superuser: plan.base.superuser,
-      lay: async ({ dataDir, walDir }) => (await layCluster({ run, snapshots, plan, dataDir, walDir, roots: [scratchDir] })).bytes,
+      lay: async ({ dataDir, walDir }) => {
+        const laying = { run, plan, dataDir, walDir, roots: [scratchDir] };
+        return (await withChainSnapshots(run, chain, (snapshots) => layCluster({ ...laying, snapshots }))).bytes;
+      },
       recoveryTimeoutMs,
       inspection: { exactRowLimit, statementTimeoutMs, totalTimeoutMs, assertions },
       signal,

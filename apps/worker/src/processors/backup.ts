@@ -8,7 +8,7 @@ import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { parseBackupOptions } from '@holdfast/jobs/backup-options';
 import { encodeFacts } from '@holdfast/policy/recovery-facts';
-import { parseSourceOptions, walSourceOptionsSchema } from '@holdfast/sources/source-options';
+import { parseSourceOptions } from '@holdfast/sources/source-options';
 import { backupStoring, tagsOf } from '../backup-storing.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
@@ -37,9 +37,8 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   if (adopted !== undefined) return await adopt(run, repository, adopted);
 
   const storing = backupStoring(run, work, { repository, snapshots });
-  const walOptions = walSourceOptionsSchema.safeParse(work.backupConfig.source);
-  if (walOptions.success) return await backUpIncrement(run, work, walOptions.data, storing);
   const options = parseSourceOptions(work.backupConfig.source);
+  if (options.type === 'postgresql_wal') return await backUpIncrement(run, work, options, storing);
   if (options.type === 'postgresql' && options.method === 'physical') return await backUpBase(run, work, options, storing);
 
   const { source, excludes } = await openSource(context, work.backupConfig, options, signal);

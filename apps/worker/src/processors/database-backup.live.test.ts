@@ -47,9 +47,9 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
   const recover = async (
     backupJobId: string,
     database: object,
-    more: { type?: 'full' | 'selective'; overwrite?: boolean; ownOid?: string } = {},
+    more: { type?: 'full' | 'selective'; overwrite?: boolean; ownOid?: string; onAccepted?: (id: string) => Promise<void> } = {},
   ) => {
-    const { type = 'full', overwrite = false, ownOid } = more;
+    const { type = 'full', overwrite = false, ownOid, onAccepted } = more;
     const target = { connection: connection({ user: server.user }), database: 'restored', ...database };
     const targetLocation = `postgresql://${connectionPlace(target.connection)}/${target.database}`;
     const targetPassword = { password: server.password, masterKey: parseMasterKey(fixture.environment['HOLDFAST_MASTER_KEY'] ?? '') };
@@ -64,6 +64,7 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
     const { id } = await inTransaction(fixture.database.db, (tx) => createRecoveryJob(tx, '*', input));
     const metadata = { target: { location: targetLocation, oid: ownOid } };
     if (ownOid !== undefined) await fixture.database.db.client.recoveryJob.update({ where: { id }, data: { metadata } });
+    await onAccepted?.(id);
     await fixture.queues.enqueueRun('recovery', id);
     const row = await fixture.eventually('recovery', id, isFinal, 60_000);
     return { ...row, job: await fixture.database.db.client.recoveryJob.findUniqueOrThrow({ where: { id } }) };
@@ -164,6 +165,18 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
       expect(
         await server.query("SELECT FROM pg_indexes WHERE schemaname = 'shop' AND tablename = 'orders'", { database: 'live' }),
       ).toHaveLength(2);
+      expect(await server.query("SELECT FROM pg_database WHERE datname LIKE 'holdfast_scratch%'")).toHaveLength(0);
+    });
+
+    test('is made anew by the attempt after one that was killed, whose scratch database goes too', async () => {
+      await server.query('DROP TABLE shop.wide CASCADE', { database: 'live' });
+      const onAccepted = async (id: string): Promise<void> => {
+        await server.query(`CREATE DATABASE holdfast_scratch_${id}`);
+        await server.query('CREATE SCHEMA shop', { database: `holdfast_scratch_${id}` });
+      };
+      const target = { database: 'live', tables: ['shop.wide'] };
+      const done = await recover(job, target, { type: 'selective', onAccepted });
+      expect(done).toMatchObject({ status: 'completed', errorMessage: null, job: { recoveredRecords: 4000n } });
       expect(await server.query("SELECT FROM pg_database WHERE datname LIKE 'holdfast_scratch%'")).toHaveLength(0);
     });
 

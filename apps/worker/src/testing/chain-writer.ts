@@ -16,6 +16,7 @@ import { WalReceiver } from '@holdfast/sources/postgresql/wal/wal-receiver';
 import { WalScanner } from '@holdfast/sources/postgresql/wal/wal-scanner';
 import { walSegmentName, walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
 import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { baseChunkBytes, baseInspection } from '../postgresql/base-store.ts';
 import type { WorkerFixture } from './worker-fixture.ts';
 
 /** Makes the backups of a chain, rows and snapshots, without the processors that make them in production. */
@@ -65,7 +66,15 @@ export async function openChainWriter(fixture: WorkerFixture, server: TestPostgr
     const who = { hostname: 'test', username: 'test', clock: systemClock };
     await using repository = await openOrCreateRepository({ ...who, storage, password });
     const tags = ['holdfast', `job:${id}`, `config:${configId}`];
-    const { snapshotId, treeId } = await archiveStream({ ...who, repository, paths: [path], tags, receive });
+    const { snapshotId, treeId } = await archiveStream({
+      ...who,
+      repository,
+      paths: [path],
+      tags,
+      receive,
+      fixedChunkBytes: baseChunkBytes,
+      inspection: baseInspection,
+    });
     const claim = await claimRun(fixture.database.db, 'backup', id, { workerId: 'test' });
     if (claim === null) throw new Error('the backup was not claimed');
     const metadata = { postgresql: encodeFacts(factsOf()) };
@@ -93,6 +102,7 @@ export async function openChainWriter(fixture: WorkerFixture, server: TestPostgr
           } else if (entry.kind === 'manifest') {
             manifest = entry.bytes;
             await sink.addFile('/data/backup_manifest', nodeOf('file', 0o600, 0), once(entry.bytes));
+            await sink.settle();
           } else if (entry.kind === 'end') {
             const { endLsn, timeline, checkedPageCount, badPageCount } = entry;
             const size = identity.segmentSizeBytes;

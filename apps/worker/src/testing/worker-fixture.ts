@@ -57,6 +57,7 @@ export const fastTiming: Partial<WorkerTiming> = {
   heartbeatMs: 300,
   reconcileMs: 400,
   probeMs: 500,
+  slotsMs: 300,
   lockDurationMs: 3_000,
   lockRenewMs: 1_000,
   stalledIntervalMs: 1_000,

@@ -4,7 +4,13 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeNodeText, type NamedNodeText } from '@holdfast/restic-format/tree-text';
 import { setImmediate } from 'node:timers/promises';
 import type { ArchiveTally } from '../archive-tally.ts';
-import { ChunkStream, type ChunkStreamOptions, type ReadStream, type StreamedFile } from '../archive-threads/chunk-stream.ts';
+import {
+  ChunkStream,
+  type ChunkStreamOptions,
+  type FileInspection,
+  type ReadStream,
+  type StreamedFile,
+} from '../archive-threads/chunk-stream.ts';
 import type { BlobLoader } from '../blob-loader.ts';
 import type { BlobSink } from '../blob-sink.ts';
 import { loadParentFolder, treeBytesOf, type ParentFolder } from '../parent.ts';
@@ -20,7 +26,15 @@ export interface StreamSink {
    * Takes the content to its end and returns when it is read, which may be before it is stored; waits while there is enough in hand. A piece is
    * not needed any more when the next one is asked for. Throws what the content throws, and what storing failed with.
    */
-  addFile(path: string, node: StreamNode, content: AsyncIterable<Uint8Array>): Promise<void>;
+  addFile(path: string, node: StreamNode, content: AsyncIterable<Uint8Array> | InspectedContent): Promise<void>;
+  /** Returns when all that came is stored, and whoever wants to hear of it has. Throws what storing failed with. */
+  settle(): Promise<void>;
+}
+
+/** A content that is read into place, and inspected there as the stream's `inspection` does it. */
+export interface InspectedContent extends FileInspection {
+  /** Fills `into`; returns the bytes, fewer than that only where the content ends, and 0 at its end. */
+  read(into: Uint8Array): Promise<number>;
 }
 
 export interface StreamTreeOptions {
@@ -61,21 +75,16 @@ export class StreamTree implements StreamSink {
     else this.#note(this.#folders.at(folder), name, node);
   }
 
-  async addFile(path: string, node: StreamNode, content: AsyncIterable<Uint8Array>): Promise<void> {
+  async addFile(path: string, node: StreamNode, content: AsyncIterable<Uint8Array> | InspectedContent): Promise<void> {
     this.#throwIfFailed();
     invariant(node.type === 'file', 'what has content is a file');
     invariant(!this.#isReading, 'the files of a stream came at the same time');
     // Before anything of it is read.
     splitPath(path);
-    const { tally } = this.#options;
-    const pieces = content[Symbol.asyncIterator]();
     this.#isReading = true;
     try {
-      const file = await this.#stream.add(readingFrom(pieces), (bytes) => tally.addBytes(bytes));
+      const file = await this.#read(content);
       this.#wait(this.#noteStored(path, node, file));
-    } catch (error) {
-      await pieces.return?.();
-      throw error;
     } finally {
       this.#isReading = false;
     }
@@ -83,11 +92,15 @@ export class StreamTree implements StreamSink {
     this.#throwIfFailed();
   }
 
-  /** Nothing more comes: stores what is left and the trees, and returns the id of the top one. */
-  async finish(): Promise<ObjectId> {
+  async settle(): Promise<void> {
     await this.#stream.flush();
     await this.#settle();
     this.#throwIfFailed();
+  }
+
+  /** Nothing more comes: stores what is left and the trees, and returns the id of the top one. */
+  async finish(): Promise<ObjectId> {
+    await this.settle();
     return await this.#save(this.#folders.top, '/', this.#options.parentTreeId);
   }
 
@@ -95,6 +108,18 @@ export class StreamTree implements StreamSink {
   async giveUp(reason: unknown): Promise<void> {
     this.#stream.giveUp(reason);
     await this.#settle();
+  }
+
+  async #read(content: AsyncIterable<Uint8Array> | InspectedContent): Promise<StreamedFile> {
+    const onBytes = (bytes: number): void => this.#options.tally.addBytes(bytes);
+    if ('read' in content) return await this.#stream.add((into) => content.read(into), { onBytes, inspection: content });
+    const pieces = content[Symbol.asyncIterator]();
+    try {
+      return await this.#stream.add(readingFrom(pieces), { onBytes });
+    } catch (error) {
+      await pieces.return?.();
+      throw error;
+    }
   }
 
   async #settle(): Promise<void> {

@@ -2,6 +2,7 @@ import type { MasterKeys } from '@holdfast/restic-format/cipher';
 import type { CompressionMode } from '@holdfast/restic-format/compression';
 import type { FoundAttributes } from '@holdfast/sources/extended-attributes';
 import type { ThreadStorageOptions } from '@holdfast/storage/storage';
+import type { InspectionSubject } from '../archive-stream/chunk-inspection.ts';
 import type { SharedBlobIndex } from '../blob-index.ts';
 import type { SharedClaims } from '../threads/blob-claims.ts';
 
@@ -15,6 +16,8 @@ export interface ArchiveThreadData {
   /** Where a thread writes packs by itself; null when it hands them over. */
   readonly storage: ThreadStorageOptions | null;
   readonly counters: SharedArrayBuffer;
+  /** URL of what inspects chunks that come in buffers; null for nothing. */
+  readonly inspector: string | null;
 }
 
 /** Int32 counters that all threads see. */
@@ -36,7 +39,13 @@ export type ArchiveCall =
   /** The file's groups are stored: it can be closed. By its number, since its descriptor may be another file's by the time a thread hears of it. */
   | { readonly kind: 'release'; readonly file: number }
   /** Stores chunks of files that only the leading thread can read: they lie one behind the other in the buffer, which goes there and back. */
-  | { readonly kind: 'chunks'; readonly buffer: Uint8Array<ArrayBuffer>; readonly lengths: Uint32Array }
+  | {
+      readonly kind: 'chunks';
+      readonly buffer: Uint8Array<ArrayBuffer>;
+      readonly lengths: Uint32Array;
+      /** See ChunksToStore. */
+      readonly subjects: readonly (InspectionSubject | null)[] | null;
+    }
   /** Stores trees: their bytes one behind the other. */
   | { readonly kind: 'trees'; readonly bytes: Uint8Array; readonly lengths: Uint32Array; readonly ids: Uint8Array }
   /** Ends all packs. */
@@ -81,6 +90,7 @@ export interface GroupAnswer {
 export interface ChunksAnswer {
   readonly ids: Uint8Array;
   readonly buffer: Uint8Array<ArrayBuffer>;
+  readonly reports: readonly (Uint32Array | null)[];
 }
 
 /** What was not yet worth a write: the leading thread puts the rests of all threads together. */

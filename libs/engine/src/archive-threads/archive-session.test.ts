@@ -25,11 +25,11 @@ it('a file that is done with leaves open the file of another thread that has got
     claims: makeSharedClaims(),
     storage: null,
     counters: shared,
+    inspector: null,
   };
   // Both in this process, as threads are: descriptors are the process's.
-  const open = (threadNumber: number): ThreadSession<ArchiveCall> =>
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- this session opens at once
-    openThreadSession(data, { threadNumber, throwIfAborted: () => {}, emit: () => {} }) as ThreadSession<ArchiveCall>;
+  const open = async (threadNumber: number): Promise<ThreadSession<ArchiveCall>> =>
+    await openThreadSession(data, { threadNumber, throwIfAborted: () => {}, emit: () => {} });
   const store = async (session: ThreadSession<ArchiveCall>, file: number, name: string): Promise<FileAnswer> => {
     Atomics.store(new Int32Array(shared), counters.wantedGroups, 1);
     Atomics.store(new Int32Array(shared), counters.uploadPlaces, 100);
@@ -38,7 +38,7 @@ it('a file that is done with leaves open the file of another thread that has got
     return output as FileAnswer;
   };
 
-  const [one, other] = [open(0), open(1)];
+  const [one, other] = [await open(0), await open(1)];
   const first = await store(one, 1, 'first');
   // Every thread is told, the one that has the file at once, the other when it has ended what it had in hand: another file.
   await one.handle({ kind: 'release', file: 1 });

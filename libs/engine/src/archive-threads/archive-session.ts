@@ -2,12 +2,13 @@ import { openArena } from '@holdfast/restic-format/arena';
 import { objectIdBytes } from '@holdfast/restic-format/object-id';
 import { createSha256Lanes } from '@holdfast/restic-format/sha256-lanes';
 import { closeSync } from 'node:fs';
+import { loadChunkInspector, type ChunkInspector } from '../archive-stream/chunk-inspection.ts';
 import { openSharedIndex } from '../blob-index.ts';
 import { openBlobClaims } from '../threads/blob-claims.ts';
 import type { Answer, OpenThreadSession, SessionContext, ThreadSession } from '../threads/thread-session.ts';
 import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData } from './archive-calls.ts';
 import { handingOutput, writingOutput } from './pack-output.ts';
-import { storeChunks } from './thread-chunks.ts';
+import { storeChunks, type ChunkStoring } from './thread-chunks.ts';
 import { readRegionBytes, ThreadFiles } from './thread-files.ts';
 import { ThreadPacker, threadPackerBytes } from './thread-packer.ts';
 
@@ -17,7 +18,10 @@ import { ThreadPacker, threadPackerBytes } from './thread-packer.ts';
  *
  * @public loaded by thread-main.ts, by its URL
  */
-export const openThreadSession: OpenThreadSession<ArchiveThreadData, ArchiveCall> = (data, context) => new ArchiveSession(data, context);
+export const openThreadSession: OpenThreadSession<ArchiveThreadData, ArchiveCall> = async (data, context) => {
+  const inspector = data.inspector === null ? null : await loadChunkInspector(data.inspector);
+  return new ArchiveSession(data, context, inspector);
+};
 
 class ArchiveSession implements ThreadSession<ArchiveCall> {
   readonly #context: SessionContext;
@@ -26,6 +30,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
   readonly #lanes = createSha256Lanes(this.#arena.memory);
   readonly #files: ThreadFiles;
   readonly #packer: ThreadPacker;
+  readonly #chunkStoring: ChunkStoring;
   readonly #isNew: (id: Uint8Array) => boolean;
   /** Of files that other threads read from, by the files' numbers. */
   readonly #descriptors = new Map<number, number>();
@@ -36,6 +41,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
   constructor(
     { masterKeys, chunkerPolynomial, compression, index, claims, storage, counters: shared }: ArchiveThreadData,
     context: SessionContext,
+    inspector: ChunkInspector | null,
   ) {
     this.#context = context;
     this.#counters = new Int32Array(shared);
@@ -49,18 +55,19 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
       compression,
       openOutput: storage === null ? handingOutput(context, shared) : writingOutput(storage, context),
     });
+    const save = (pieces: Uint32Array, count: number, ids: Uint8Array): Promise<void> => this.#save(pieces, count, ids);
+    this.#chunkStoring = { arena, address: arena.firstAddress, save, inspector };
     this.#files = new ThreadFiles({
       arena,
       address: arena.firstAddress,
       polynomial: chunkerPolynomial,
-      save: (pieces, count, ids) => this.#save(pieces, count, ids),
+      save,
       throwIfAborted: () => context.throwIfAborted(),
     });
   }
 
   async handle(call: ArchiveCall): Promise<Answer> {
-    if (call.kind === 'chunks')
-      return await storeChunks(call, this.#arena, this.#arena.firstAddress, (pieces, count, ids) => this.#save(pieces, count, ids));
+    if (call.kind === 'chunks') return await storeChunks(call, this.#chunkStoring);
     return { output: await this.#answer(call) };
   }
 

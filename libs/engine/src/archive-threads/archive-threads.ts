@@ -8,6 +8,7 @@ import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { decodePackHeader, type BlobType } from '@holdfast/restic-format/pack';
 import type { Source } from '@holdfast/sources/source';
 import { posix } from 'node:path';
+import type { ChunkInspection } from '../archive-stream/chunk-inspection.ts';
 import type { BlobIndex } from '../blob-index.ts';
 import { createBlockingStorer } from '../blocking-storer.ts';
 import type { BlobCounts, BlobSink, SavedBlob } from '../blob-sink.ts';
@@ -23,7 +24,7 @@ import type { ThreadPool } from '../threads/thread-pool.ts';
 import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData, type PackRest } from './archive-calls.ts';
 import { CallQueue } from './call-queue.ts';
 import { ChunkBuffers } from './chunk-buffers.ts';
-import type { ChunkStreamOptions, StoredChunks } from './chunk-stream.ts';
+import type { ChunkStreamOptions, ChunksToStore, StoredChunks } from './chunk-stream.ts';
 import { FileBatch, idsOf, type BatchRun } from './file-batches.ts';
 import { LargeFiles } from './large-files.ts';
 import { TreeBatches } from './tree-batches.ts';
@@ -36,6 +37,8 @@ export interface ArchiveThreadsOptions {
   readonly compression: CompressionMode;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Of chunks that come in buffers. */
+  readonly inspection?: ChunkInspection | undefined;
 }
 
 /** Larger files are read by a thread of their own. */
@@ -118,22 +121,23 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     return {
       chunker: createChunker(repository.chunkerPolynomial),
       buffers: new ChunkBuffers(pool.concurrency, signal),
-      store: (buffer, lengths) => this.#storeChunks(buffer, lengths),
+      store: (chunks) => this.#storeChunks(chunks),
       signal,
     };
   }
 
-  async #storeChunks(buffer: Uint8Array<ArrayBuffer>, lengths: Uint32Array): Promise<StoredChunks> {
+  async #storeChunks(chunks: ChunksToStore): Promise<StoredChunks> {
     this.#throwIfFailed();
-    if (this.#threads === undefined && this.#mayStayHere(lengths)) {
+    const { buffer, lengths, subjects } = chunks;
+    if (this.#threads === undefined && subjects === null && this.#mayStayHere(lengths)) {
       const stored = this.#storeChunksHere(buffer, lengths);
       this.#storedHere = Promise.allSettled([this.#storedHere, stored]);
-      return { ids: await stored, buffer };
+      return { ids: await stored, buffer, reports: [] };
     }
     // What is stored here is to be known when the threads begin.
     await this.#storedHere;
-    const answer = await this.#open().queue.call('chunks', { kind: 'chunks', buffer, lengths }, [buffer.buffer]);
-    return { ids: idsOf(answer.ids), buffer: answer.buffer };
+    const answer = await this.#open().queue.call('chunks', { kind: 'chunks', ...chunks }, [buffer.buffer]);
+    return { ids: idsOf(answer.ids), buffer: answer.buffer, reports: answer.reports };
   }
 
   async save(type: BlobType, plain: Uint8Array): Promise<SavedBlob> {
@@ -172,7 +176,7 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   }
 
   #openGroup(): { group: ThreadGroup; queue: CallQueue; large: LargeFiles } {
-    const { pool, repository, index, compression, signal } = this.#options;
+    const { pool, repository, index, compression, signal, inspection } = this.#options;
     const data: ArchiveThreadData = {
       masterKeys: repository.masterKeys,
       chunkerPolynomial: repository.chunkerPolynomial,
@@ -181,6 +185,7 @@ export class ArchiveThreads implements FileStorer, BlobSink {
       claims: this.#claims(),
       storage: repository.storage.threadOptions ?? null,
       counters: this.#counters.buffer,
+      inspector: inspection?.module.href ?? null,
     };
     const module = new URL('archive-session.ts', import.meta.url);
     const group = pool.openGroup<ArchiveEvent>({ module, data, signal, onEvent: (event) => this.#onEvent(event) });

@@ -1,20 +1,23 @@
-import { createChunker } from '@holdfast/restic-format/chunker';
+import { createChunker, createFixedChunker } from '@holdfast/restic-format/chunker';
 import { hashOf, type ObjectId } from '@holdfast/restic-format/object-id';
 import { expect, it } from 'vitest';
+import type { InspectedChunk } from '../archive-stream/chunk-inspection.ts';
 import { createFileStorer } from '../file-storer.ts';
 import { noise } from '../testing/test-repository.ts';
 import { ChunkBuffers } from './chunk-buffers.ts';
-import { ChunkStream, type ChunkStreamOptions, type ReadStream, type StoredChunks } from './chunk-stream.ts';
+import { ChunkStream, type ChunkStreamOptions, type ChunksToStore, type ReadStream, type StoredChunks } from './chunk-stream.ts';
 
 const polynomial = 0x3da3358b4dc173n;
+const onBytes = (): void => {};
 
 /** Hashes chunks in no hurry. */
-async function hashChunks(buffer: Uint8Array<ArrayBuffer>, lengths: Uint32Array): Promise<StoredChunks> {
+async function hashChunks({ buffer, lengths, subjects }: ChunksToStore): Promise<StoredChunks> {
   const ids: ObjectId[] = [];
   let at = 0;
   for (const length of lengths) ids.push(hashOf(buffer.subarray(at, (at += length))));
+  const reports = subjects?.map((subject, nth) => subject && Uint32Array.of(...subject, lengths[nth] ?? 0)) ?? [];
   // What comes back is not what went.
-  return { ids, buffer: new Uint8Array(buffer.length) };
+  return { ids, buffer: new Uint8Array(buffer.length), reports };
 }
 
 function optionsFor(store: ChunkStreamOptions['store'] = hashChunks, signal = new AbortController().signal): ChunkStreamOptions {
@@ -53,7 +56,7 @@ it('cuts files that lie side by side as one who has each for itself', async () =
   const stream = new ChunkStream(optionsFor());
   let heard = 0;
   const streamed = [];
-  for (const bytes of files) streamed.push(await stream.add(reading(bytes), (count) => (heard += count)));
+  for (const bytes of files) streamed.push(await stream.add(reading(bytes), { onBytes: (count) => (heard += count) }));
   await stream.flush();
   for (const [nth, bytes] of files.entries()) {
     expect(streamed[nth]?.sizeBytes).toBe(bytes.length);
@@ -62,16 +65,34 @@ it('cuts files that lie side by side as one who has each for itself', async () =
   expect(heard).toBe(files.reduce((sum, { length }) => sum + length, 0));
 });
 
+it('tells what was found in the chunks of each file that is inspected, in their order', async () => {
+  const stream = new ChunkStream({ ...optionsFor(), chunker: createFixedChunker(1_000_000) });
+  const told: (readonly [string, number, readonly number[]])[] = [];
+  const add = async (name: string, bytes: Uint8Array, subject: number): Promise<void> => {
+    const onInspected = (chunks: readonly InspectedChunk[]): void => {
+      told.push(...chunks.map(({ sizeBytes, report }) => [name, sizeBytes, [...report]] as const));
+    };
+    await stream.add(reading(bytes), { onBytes, inspection: { subject: Uint32Array.of(subject), onInspected } });
+  };
+  await add('small', new Uint8Array(10), 1);
+  await stream.add(reading(new Uint8Array(20)), { onBytes });
+  await add('empty', new Uint8Array(), 2);
+  await add('large', noise(9_500_000, 7), 3);
+  await stream.flush();
+  const parts = Array.from({ length: 9 }, () => ['large', 1_000_000, [3, 1_000_000]]);
+  await expect.poll(() => told).toEqual([['small', 10, [1, 10]], ...parts, ['large', 500_000, [3, 500_000]]]);
+});
+
 it('goes on after a file that could not be read to its end', async () => {
   const stream = new ChunkStream(optionsFor());
-  const before = await stream.add(reading(Buffer.from('before')), () => {});
+  const before = await stream.add(reading(Buffer.from('before')), { onBytes });
   const beginning = reading(noise(10_000_000, 4));
   const failing: ReadStream = async (into, positionBytes) => {
     if (positionBytes > 9_000_000) throw new Error('broken');
     return await beginning(into, positionBytes);
   };
-  await expect(stream.add(failing, () => {})).rejects.toThrow('broken');
-  const after = await stream.add(reading(Buffer.from('after')), () => {});
+  await expect(stream.add(failing, { onBytes })).rejects.toThrow('broken');
+  const after = await stream.add(reading(Buffer.from('after')), { onBytes });
   await stream.flush();
   expect(await before.content).toEqual([hashOf(Buffer.from('before'))]);
   expect(await after.content).toEqual([hashOf(Buffer.from('after'))]);
@@ -80,9 +101,9 @@ it('goes on after a file that could not be read to its end', async () => {
 it('reads no further than the places on the way allow, and goes on when one arrives', async () => {
   const arrivals: (() => void)[] = [];
   const stream = new ChunkStream(
-    optionsFor(async (buffer, lengths) => {
+    optionsFor(async (chunks) => {
       await new Promise<void>((resolve) => arrivals.push(resolve));
-      return await hashChunks(buffer, lengths);
+      return await hashChunks(chunks);
     }),
   );
   const bytes = noise(100_000_000, 5);
@@ -93,7 +114,7 @@ it('reads no further than the places on the way allow, and goes on when one arri
       readBytes += count;
       return count;
     },
-    () => {},
+    { onBytes },
   );
   await expect.poll(() => arrivals.length).toBe(4);
   await new Promise((resolve) => setTimeout(resolve, 20));
@@ -115,7 +136,7 @@ it('who waits for a place hears of an abort', async () => {
   const { promise, reject } = Promise.withResolvers<StoredChunks>();
   abort.signal.addEventListener('abort', () => reject(abort.signal.reason));
   const stream = new ChunkStream(optionsFor(() => promise, abort.signal));
-  const added = stream.add(reading(noise(60_000_000, 6)), () => {});
+  const added = stream.add(reading(noise(60_000_000, 6)), { onBytes });
   setTimeout(() => abort.abort(new Error('enough')), 50);
   await expect(added).rejects.toThrow('enough');
 });

@@ -1,23 +1,45 @@
 import type { Chunker } from '@holdfast/restic-format/chunker';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import type { InspectedChunk, InspectionSubject } from '../archive-stream/chunk-inspection.ts';
 import { groupBytes, type ChunkBuffers } from './chunk-buffers.ts';
 
 export interface ChunkStreamOptions {
   readonly chunker: Chunker;
   readonly buffers: ChunkBuffers;
   /** Stores chunks that lie one behind the other from the buffer's first byte on. The buffer is not the caller's any more. */
-  readonly store: (buffer: Uint8Array<ArrayBuffer>, lengths: Uint32Array) => Promise<StoredChunks>;
+  readonly store: (chunks: ChunksToStore) => Promise<StoredChunks>;
   readonly signal: AbortSignal;
+}
+
+export interface ChunksToStore {
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  readonly lengths: Uint32Array;
+  /** What each is to be inspected as, null for one that is not; null when none is. */
+  readonly subjects: readonly (InspectionSubject | null)[] | null;
 }
 
 export interface StoredChunks {
   readonly ids: readonly ObjectId[];
   /** The buffer back. */
   readonly buffer: Uint8Array<ArrayBuffer>;
+  /** Of each chunk; empty when none was inspected. */
+  readonly reports: readonly (Uint32Array | null)[];
 }
 
 /** Fills `into` from `positionBytes`; returns the bytes read, 0 at the end. */
 export type ReadStream = (into: Uint8Array, positionBytes: number) => Promise<number>;
+
+export interface StreamedFileOptions {
+  /** Hears of every stored part's size. */
+  readonly onBytes: (bytes: number) => void;
+  readonly inspection?: FileInspection | undefined;
+}
+
+export interface FileInspection {
+  readonly subject: InspectionSubject;
+  /** Called once all of the file is stored, with its chunks in their order. What it throws is what the file failed with. */
+  onInspected(chunks: readonly InspectedChunk[]): void;
+}
 
 /** A file that has been read to its end. */
 export interface StreamedFile {
@@ -35,12 +57,16 @@ const maxGroupChunks = 1024;
 interface Group {
   readonly buffer: Uint8Array<ArrayBuffer>;
   readonly lengths: number[];
+  /** Of each chunk. */
+  readonly subjects: (InspectionSubject | null)[];
   /** Of the buffer, that are chunks. */
   cutBytes: number;
   /** Of the buffer, that are read. */
   heldBytes: number;
-  readonly answer: PromiseWithResolvers<readonly ObjectId[]>;
+  readonly answer: PromiseWithResolvers<StoredParts>;
 }
+
+type StoredParts = Omit<StoredChunks, 'buffer'>;
 
 /** Chunks of one file in one group. */
 interface Run {
@@ -63,7 +89,7 @@ export class ChunkStream {
   }
 
   /** Returns when the file is read. Throws what `read` throws: the stream is as it was before the file then, and can go on. */
-  async add(read: ReadStream, onBytes: (bytes: number) => void): Promise<StreamedFile> {
+  async add(read: ReadStream, options: StreamedFileOptions): Promise<StreamedFile> {
     const runs: Run[] = [];
     let sizeBytes = 0;
     for (let isLast = false; !isLast;) {
@@ -85,12 +111,12 @@ export class ChunkStream {
         throw error;
       }
       const [first, start] = [lengths.length, group.cutBytes];
-      this.#cut(group, isLast);
+      this.#cut(group, isLast, options.inspection?.subject ?? null);
       if (lengths.length > first) runs.push({ group, first, count: lengths.length - first, bytes: group.cutBytes - start });
       const isFull = !isLast || group.heldBytes >= groupBytes || lengths.length >= maxGroupChunks;
       if (isFull && lengths.length > 0) await this.#send(group);
     }
-    const content = contentOf(runs, onBytes);
+    const content = contentOf(runs, options);
     content.catch(() => {});
     return { sizeBytes, content };
   }
@@ -107,22 +133,24 @@ export class ChunkStream {
   }
 
   #begin(): Group {
-    const answer = Promise.withResolvers<readonly ObjectId[]>();
+    const answer = Promise.withResolvers<StoredParts>();
     // Whoever waits for a file hears of a failure.
     answer.promise.catch(() => {});
-    return { buffer: this.#options.buffers.take(), lengths: [], cutBytes: 0, heldBytes: 0, answer };
+    return { buffer: this.#options.buffers.take(), lengths: [], subjects: [], cutBytes: 0, heldBytes: 0, answer };
   }
 
-  #cut(group: Group, isLast: boolean): void {
+  #cut(group: Group, isLast: boolean, subject: InspectionSubject | null): void {
     const { chunker } = this.#options;
     for (let length = -1; length !== 0; group.cutBytes += length) {
       length = chunker.cut(group.buffer, group.cutBytes, group.heldBytes, isLast);
-      if (length > 0) group.lengths.push(length);
+      if (length === 0) continue;
+      group.lengths.push(length);
+      group.subjects.push(subject);
     }
   }
 
   /** What is not cut yet begins the next group. */
-  async #send({ buffer, lengths, cutBytes, heldBytes, answer }: Group): Promise<void> {
+  async #send({ buffer, lengths, subjects, cutBytes, heldBytes, answer }: Group): Promise<void> {
     const { buffers } = this.#options;
     this.#group = undefined;
     if (lengths.length === 0) {
@@ -140,27 +168,35 @@ export class ChunkStream {
       this.#group.buffer.set(buffer.subarray(cutBytes, heldBytes));
       this.#group.heldBytes = heldBytes - cutBytes;
     }
-    void this.#store(buffer, lengths).then(answer.resolve, answer.reject);
+    const isInspected = subjects.some((subject) => subject !== null);
+    const chunks = { buffer, lengths: Uint32Array.from(lengths), subjects: isInspected ? subjects : null };
+    void this.#store(chunks).then(answer.resolve, answer.reject);
   }
 
-  async #store(buffer: Uint8Array<ArrayBuffer>, lengths: readonly number[]): Promise<readonly ObjectId[]> {
+  async #store(chunks: ChunksToStore): Promise<StoredParts> {
     const { buffers, store } = this.#options;
     try {
-      const stored = await store(buffer, Uint32Array.from(lengths));
-      buffers.giveBack(stored.buffer);
-      return stored.ids;
+      const { buffer, ids, reports } = await store(chunks);
+      buffers.giveBack(buffer);
+      return { ids, reports };
     } finally {
       buffers.arrive();
     }
   }
 }
 
-async function contentOf(runs: readonly Run[], onBytes: (bytes: number) => void): Promise<readonly ObjectId[]> {
+async function contentOf(runs: readonly Run[], { onBytes, inspection }: StreamedFileOptions): Promise<readonly ObjectId[]> {
   const content: ObjectId[] = [];
+  const inspected: InspectedChunk[] = [];
   for (const { group, first, count, bytes } of runs) {
-    const ids = await group.answer.promise;
-    for (let nth = first; nth < first + count; nth++) content.push(ids[nth] ?? '');
+    const { ids, reports } = await group.answer.promise;
+    for (let nth = first; nth < first + count; nth++) {
+      content.push(ids[nth] ?? '');
+      const report = reports[nth] ?? null;
+      if (report !== null) inspected.push({ sizeBytes: group.lengths[nth] ?? 0, report });
+    }
     onBytes(bytes);
   }
+  inspection?.onInspected(inspected);
   return content;
 }

@@ -39,7 +39,7 @@ export class StreamedFiles implements FileStorer {
   async #read(file: SourceFile, onBytes: (bytes: number) => void): Promise<StreamedFile> {
     const stream = this.#idle.pop() ?? new ChunkStream(this.#options);
     try {
-      const streamed = await stream.add((into, positionBytes) => file.read(into, positionBytes), onBytes);
+      const streamed = await stream.add((into, positionBytes) => file.read(into, positionBytes), { onBytes });
       await stream.flush();
       return streamed;
     } finally {

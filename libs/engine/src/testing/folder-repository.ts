@@ -22,12 +22,12 @@ export interface FolderRepositoryOptions {
   readonly chunkerPolynomial?: bigint;
 }
 
-export async function makeFolderRepository({ limits, ...options }: FolderRepositoryOptions = {}): Promise<FolderRepository> {
+export async function makeFolderRepository({ limits, ...making }: FolderRepositoryOptions = {}): Promise<FolderRepository> {
   const place = await mkdtemp(join(tmpdir(), 'holdfast-folder-'));
   const [source, path] = [join(place, 'source'), join(place, 'repository')];
   await mkdir(source);
   const local = await openLocalStorage({ path });
-  const repository = await createTestRepository(limits === undefined ? local : openLimitingStorage(local, limits), options);
+  const repository = await createTestRepository(limits === undefined ? local : openLimitingStorage(local, limits), making);
   return {
     source,
     path,

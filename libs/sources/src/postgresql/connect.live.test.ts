@@ -76,6 +76,7 @@ describe.for(testMajors)('PostgreSQL %i', (major) => {
 
   test.skipIf(missing !== null)('who may not come in is told why, each by its own code', async () => {
     const replication = (over: Partial<ConnectionOptions>) => connectWire(options(over), { mode: 'replication' });
+    await expect(connectDatabase(options({ user: 'plain', password: undefined }))).rejects.toThrow(withCode('postgresql_login_failed'));
     const wrong = { user: 'plain', password: 'wrong-password-4711' };
     const failure = await connectDatabase(options(wrong)).catch((error: unknown) => error);
     expect(failure).toEqual(withCode('postgresql_login_failed', { retry: 'never' }));

@@ -93,3 +93,9 @@ export const databasePasswordSchema = z
 export function connectionPlace({ host, port, user }: Pick<ConnectionOptions, 'host' | 'port' | 'user'>): string {
   return `${user}@${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
+
+/** The server alone, as slots are noted at it: `db.example.org:5432`. */
+export function serverPlace({ host, port }: Pick<ConnectionOptions, 'host' | 'port'>): string {
+  const name = host.toLowerCase().replace(/\.$/u, '');
+  return `${name.includes(':') ? `[${name}]` : name}:${port}`;
+}

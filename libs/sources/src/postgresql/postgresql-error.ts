@@ -136,8 +136,9 @@ function missingSetting({ sqlState, routine, message }: ServerComplaint, at: Err
 
 /** Names of OpenSSL's and Node's complaints about the other side's certificate. */
 const certificateCode = /CERT|SELF_SIGNED|UNABLE_TO|ERR_TLS|ERR_SSL|CRL|ISSUER|CHAIN/u;
-/** pg has no code for it. */
+/** pg has no code for them. */
 const withoutTls = /does not support SSL|establishing an SSL/u;
+const withoutPassword = /client password must be/u;
 
 /** Translates an error of the way to the server: names, sockets, TLS, timeouts; one of ours goes through as it is. */
 export function connectionError(error: unknown, at: ErrorPlace): HoldfastError {
@@ -155,6 +156,12 @@ export function connectionError(error: unknown, at: ErrorPlace): HoldfastError {
   }
   if (code !== undefined && certificateCode.test(code)) {
     return new HoldfastError('postgresql_tls_failed', `${at.place}: ${message}`, options);
+  }
+  if (withoutPassword.test(message)) {
+    return new HoldfastError('postgresql_login_failed', `${at.place} asks for a password, and none is given`, {
+      ...options,
+      hint: 'give the password of this role',
+    });
   }
   const isOpen = at.activity !== 'connecting';
   return new HoldfastError(isOpen ? 'postgresql_interrupted' : 'postgresql_unreachable', `${at.place}: ${message}`, options);

@@ -97,6 +97,20 @@ export class ArchiveStream implements SliceSource {
     }
   }
 
+  takeSlice(): Buffer | null {
+    for (;;) {
+      if (this.#isInMessage) {
+        const slice = this.#wire.takeSlice();
+        if (slice !== null) return slice;
+        if (this.#wire.leftBytes > 0) return null;
+        this.#isInMessage = false;
+      }
+      // Whatever else has come is for nextSlice to look at.
+      if (this.#next !== null || !this.#isFramed || !this.#wire.beginCopyData(framing.data)) return null;
+      this.#isInMessage = true;
+    }
+  }
+
   /** Takes the first byte off a message. Gives the first data that follow it, null when it was none. */
   async #unframe(): Promise<Buffer | null> {
     const first = await this.#wire.nextSlice();

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { parseLsn } from '../lsn.ts';
 import { copyDoneMessage, copyOutMessage, message, readyMessage, resultSet, startScriptedServer } from '../testing/scripted-server.ts';
@@ -6,6 +5,8 @@ import { tarArchive, type ArchivedFile } from '../testing/tar-archive.ts';
 import { formatBackupManifest } from './backup-manifest.ts';
 import { baseBackupCommand } from './base-backup-command.ts';
 import { receiveBaseBackup, type BaseBackupEntry } from './base-backup.ts';
+import { formatCrc32c } from './crc32c.ts';
+import { openChunkInspector, subjectOf } from './piece-inspector.ts';
 
 const damaged = expect.objectContaining({ code: 'postgresql_stream_damaged' });
 
@@ -27,8 +28,8 @@ const entries = (root: string, files: readonly ArchivedFile[]) =>
       path: root + name,
       sizeBytes: content.length,
       lastModified: '2026-11-25 18:00:00 GMT',
-      checksumAlgorithm: 'SHA256',
-      checksum: createHash('sha256').update(content).digest('hex'),
+      checksumAlgorithm: 'CRC32C',
+      checksum: checksumOf(content),
     }));
 
 const manifest = formatBackupManifest({
@@ -142,13 +143,13 @@ test('a content that was not taken is a defect of the taker', async () => {
 test('the command of each version', () => {
   const options = { label: "it's", checkpoint: 'fast', isIncremental: false, includesWal: false } as const;
   expect(baseBackupCommand(140_023, { ...options, maxRateKibPerS: 64 })).toBe(
-    "BASE_BACKUP LABEL 'it''s' PROGRESS FAST NOWAIT MAX_RATE 64 TABLESPACE_MAP NOVERIFY_CHECKSUMS MANIFEST 'yes' MANIFEST_CHECKSUMS 'SHA256'",
+    "BASE_BACKUP LABEL 'it''s' PROGRESS FAST NOWAIT MAX_RATE 64 TABLESPACE_MAP NOVERIFY_CHECKSUMS MANIFEST 'yes' MANIFEST_CHECKSUMS 'CRC32C'",
   );
   expect(baseBackupCommand(140_023, { ...options, checkpoint: 'spread' })).not.toContain('FAST');
   expect(baseBackupCommand(140_023, { ...options, includesWal: true })).toContain(' FAST WAL NOWAIT ');
   expect(baseBackupCommand(180_004, { ...options, includesWal: true })).toContain(", CHECKPOINT 'fast', WAL, WAIT 0, ");
   expect(baseBackupCommand(180_004, { ...options, checkpoint: 'spread', isIncremental: true, maxRateKibPerS: 64 })).toBe(
-    "BASE_BACKUP (LABEL 'it''s', PROGRESS, CHECKPOINT 'spread', WAIT 0, TABLESPACE_MAP, MAX_RATE 64, VERIFY_CHECKSUMS 0, MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256', INCREMENTAL)",
+    "BASE_BACKUP (LABEL 'it''s', PROGRESS, CHECKPOINT 'spread', WAIT 0, TABLESPACE_MAP, MAX_RATE 64, VERIFY_CHECKSUMS 0, MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C', INCREMENTAL)",
   );
 });
 
@@ -176,6 +177,11 @@ function startServer(copies: Buffer, version = '15.18'): ReturnType<typeof start
     (sql) => (shown[sql] === undefined ? [start, spaces, copies, end, readyMessage] : [resultSet(['value'], [[shown[sql]]]), readyMessage]),
     { version },
   );
+}
+
+/** As the server writes it. */
+function checksumOf(content: Uint8Array): string {
+  return formatCrc32c(openChunkInspector().inspect(content, subjectOf(false, 0n))[0] ?? 0);
 }
 
 /** Something that says it was written long ago. */

@@ -1,4 +1,3 @@
-import { createHash, type Hash } from 'node:crypto';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { invariant } from '@holdfast/errors/invariant';
 import type { Lsn } from '../lsn.ts';
@@ -6,11 +5,13 @@ import type { WireConnection } from '../wire/wire-connection.ts';
 import { ArchiveStream, type BackupStart } from './archive-stream.ts';
 import { parseBackupManifest, type BackupManifest } from './backup-manifest.ts';
 import { baseBackupCommand, type BaseBackupOptions } from './base-backup-command.ts';
+import { emptyCrc32c, formatCrc32c } from './crc32c.ts';
+import { FileCheck, type BadPage, type CheckedFile } from './file-check.ts';
+import { FileContent } from './file-content.ts';
 import { manifestDifferences, type SeenFile } from './manifest-differences.ts';
 import { assertOwnWal, ownWalEndS } from './own-wal.ts';
 import { pageSizeBytes } from './page-checksum.ts';
-import { pageVerifierFor, type BadPage } from './page-verifier.ts';
-import { TarReader, type TarEntry } from './tar-reader.ts';
+import { TarReader } from './tar-reader.ts';
 import { uploadManifest } from './upload-manifest.ts';
 
 /**
@@ -27,8 +28,8 @@ export type BaseBackupEntry =
   | (EntryPlace & {
       readonly kind: 'file';
       readonly sizeBytes: number;
-      /** Pieces as they arrived, valid until the next is taken. Must be taken to the end before the next entry. */
-      readonly content: AsyncIterable<Uint8Array>;
+      /** Must be taken to the end before the next entry. */
+      readonly content: FileContent;
     })
   | { readonly kind: 'manifest'; readonly bytes: Buffer }
   | {
@@ -75,7 +76,8 @@ const maxNamedCount = 5;
 /**
  * Takes a base backup over `wire`, a replication connection of its own, which is closed when the taker stops early or something fails;
  * the server then ends its backup. Pages are checked where the cluster has checksums, and every file against the manifest: bad pages
- * are findings in `end`; files that are not what the manifest says, and WAL of its own that is not whole, make it fail before `end`.
+ * are findings in `end`; files that are not what the manifest says, and WAL of its own that is not whole, make it fail in place of `end`.
+ * Who inspects contents elsewhere has to be told of all before `end` is asked for.
  *
  * Codes: postgresql_denied, postgresql_setting_missing, postgresql_version_unsupported (incremental), postgresql_interrupted,
  * postgresql_wal_lost (incremental: the server has no summaries from there on; take a full one), postgresql_disk_full,
@@ -99,6 +101,7 @@ class BaseBackup {
   hasEnded = false;
   readonly #stream: ArchiveStream;
   readonly #ownWal: ReceiveOptions['ownWal'];
+  readonly #filePaths: string[] = [];
   readonly #seen = new Map<string, SeenFile>();
   readonly #badPages: BadPage[] = [];
   #badPageCount = 0;
@@ -141,13 +144,13 @@ class BaseBackup {
         case 'manifest': {
           const bytes = await this.#manifestBytes();
           manifest = parseBackupManifest(bytes);
-          this.#verify(manifest);
           yield { kind: 'manifest', bytes };
           break;
         }
         case 'end': {
           this.hasEnded = true;
           if (manifest === null) throw new HoldfastError('postgresql_stream_damaged', 'the base backup ended without its manifest');
+          this.#verify(manifest);
           if (this.#ownWal !== undefined) {
             assertOwnWal(this.#seen, manifest.walRanges, { ...this.#ownWal, start: this.start, end: part });
           }
@@ -167,34 +170,30 @@ class BaseBackup {
       const place = { path, tablespaceOid, mode: entry.mode, modifiedS: entry.modifiedS };
       if (entry.kind === 'directory') yield { kind: 'directory', ...place };
       else if (entry.kind === 'symlink') yield { kind: 'symlink', ...place, linkTarget: entry.linkTarget };
-      else yield { kind: 'file', ...place, sizeBytes: entry.sizeBytes, content: this.#content(tar, entry, path) };
+      else yield { kind: 'file', ...place, sizeBytes: entry.sizeBytes, content: this.#content(tar, entry.sizeBytes, path) };
       this.#endedS = ownWalEndS(path, entry.modifiedS) ?? this.#endedS;
-      // An empty file may be passed over.
-      if (entry.kind === 'file' && !this.#seen.has(path)) {
-        invariant(entry.sizeBytes === 0, `the content of ${path} was not taken to its end`);
-        this.#seen.set(path, { sizeBytes: 0, checksum: createHash('sha256').digest('hex') });
-      }
+      invariant(tar.contentLeftBytes === 0, `the content of ${path} was not taken to its end`);
+      if (entry.kind === 'file') this.#filePaths.push(path);
+      // There is nothing to take of an empty file, so it may be passed over.
+      if (entry.kind === 'file' && entry.sizeBytes === 0) this.#seen.set(path, { sizeBytes: 0, checksum: formatCrc32c(emptyCrc32c) });
     }
   }
 
-  async *#content(tar: TarReader, { sizeBytes }: TarEntry, path: string): AsyncGenerator<Buffer, void, undefined> {
-    const hash: Hash = createHash('sha256');
-    const pages = this.arePagesChecked ? pageVerifierFor(path, this.start.startLsn, (page) => this.#noteBadPage(page)) : null;
-    for (let slice = await tar.nextContent(); slice !== null; slice = await tar.nextContent()) {
-      hash.update(slice);
-      pages?.update(slice);
-      // Before the last piece: a taker that counts bytes need not ask for what comes after it.
-      if (tar.contentLeftBytes === 0) {
-        this.#seen.set(path, { sizeBytes, checksum: hash.digest('hex') });
-        this.#checkedPageCount += pages?.checkedCount ?? 0;
-      }
-      yield slice;
-    }
+  #content(tar: TarReader, sizeBytes: number, path: string): FileContent {
+    const check = new FileCheck({ path, startLsn: this.start.startLsn, arePagesChecked: this.arePagesChecked });
+    return new FileContent(
+      check,
+      sizeBytes,
+      (into) => tar.read(into),
+      (file) => this.#note(path, file),
+    );
   }
 
-  #noteBadPage(page: BadPage): void {
-    this.#badPageCount++;
-    if (this.#badPages.length < maxBadPageCount) this.#badPages.push(page);
+  #note(path: string, { crc, sizeBytes, checkedPageCount, badPages }: CheckedFile): void {
+    this.#seen.set(path, { sizeBytes, checksum: formatCrc32c(crc) });
+    this.#checkedPageCount += checkedPageCount;
+    this.#badPageCount += badPages.length;
+    this.#badPages.push(...badPages.slice(0, maxBadPageCount - this.#badPages.length));
   }
 
   async #manifestBytes(): Promise<Buffer> {
@@ -209,6 +208,7 @@ class BaseBackup {
   }
 
   #verify(manifest: BackupManifest): void {
+    for (const path of this.#filePaths) invariant(this.#seen.has(path), `nobody told what was found in ${path}`);
     const differences = manifestDifferences(manifest, this.#seen);
     if (differences.length === 0) return;
     const named = differences.slice(0, maxNamedCount).map(({ kind, path }) => `${path} (${kind})`);

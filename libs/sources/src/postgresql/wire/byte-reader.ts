@@ -80,6 +80,16 @@ export class ByteReader {
     }
   }
 
+  /** The byte `offset` bytes on; -1 when it is not waiting. */
+  peek(offset: number): number {
+    let at = this.#offset + offset;
+    for (const chunk of this.#chunks) {
+      if (at < chunk.length) return chunk[at] ?? -1;
+      at -= chunk.length;
+    }
+    return -1;
+  }
+
   /** What is waiting in one piece, at most `maxBytes`; null when nothing is. A view that stays valid. */
   takeSome(maxBytes: number): Buffer | null {
     const chunk = this.#chunks[0];

@@ -120,15 +120,37 @@ export class WireConnection implements AsyncDisposable {
     }
   }
 
+  /** Of the current copy-data, that were not taken yet. */
+  get leftBytes(): number {
+    return this.#left;
+  }
+
+  /**
+   * Begins the next message and takes the first byte of its content, if both have arrived, it is CopyData, and its content begins with
+   * `first`; else nothing is taken, and `next` tells what comes. Only after all of the current copy-data.
+   */
+  beginCopyData(first: number): boolean {
+    invariant(this.#left === 0, 'the last message was not taken to its end');
+    const reader = this.#reader;
+    if (reader.peek(0) !== backendType.copyData || reader.peek(headerBytes) !== first) return false;
+    const header = reader.tryTake(headerBytes + 1);
+    this.#left = (header?.readUInt32BE(1) ?? 0) - headerBytes;
+    return true;
+  }
+
+  /** What of the current copy-data has arrived, as nextSlice gives it; null when nothing has, and at its end. */
+  takeSlice(): Buffer | null {
+    const slice = this.#reader.takeSome(this.#left);
+    this.#left -= slice?.length ?? 0;
+    return slice;
+  }
+
   /** The next piece of the current copy-data, as it arrived: a view that stays valid. Null at its end. */
   async nextSlice(): Promise<Buffer | null> {
     if (this.#left === 0) return null;
     for (;;) {
-      const slice = this.#reader.takeSome(this.#left);
-      if (slice !== null) {
-        this.#left -= slice.length;
-        return slice;
-      }
+      const slice = this.takeSlice();
+      if (slice !== null) return slice;
       await this.#reader.more();
     }
   }

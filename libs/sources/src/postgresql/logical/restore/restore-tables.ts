@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ConnectionOptions } from '../../connection-options.ts';
 import { findClientTools, type ClientTools } from '../client-tools.ts';
@@ -20,6 +19,8 @@ export interface RestoreTablesOptions extends Omit<RestoreDatabaseOptions, 'glob
   readonly tables?: readonly string[] | undefined;
   /** `data` fills tables that are there, `schema_and_data` also makes those that are not. */
   readonly content: 'data' | 'schema_and_data';
+  /** Of this recovery alone, whichever attempt: a database `holdfast_scratch_<id>` is what a former attempt left, and is dropped. */
+  readonly id: string;
 }
 
 /**
@@ -140,11 +141,11 @@ async function forwardSequences(session: Session, source: DatabaseManifest, tabl
 
 /** A database with the backup's schema and no rows, dropped at the end. */
 async function makeScratch(
-  { files, connection, signal }: RestoreTablesOptions,
+  { files, connection, id, signal }: RestoreTablesOptions,
   source: DatabaseManifest,
   client: { readonly tools: ClientTools; readonly serverMajor: number },
 ): Promise<AsyncDisposable & { readonly connection: ConnectionOptions }> {
-  const name = `holdfast_scratch_${randomBytes(6).toString('hex')}`;
+  const name = `holdfast_scratch_${id}`;
   const scratch = { ...connection, database: name };
   const administer = async (sql: string, action: string): Promise<void> => {
     // Also after an abort: nothing of it stays.
@@ -153,6 +154,7 @@ async function makeScratch(
   };
   const drop = (): Promise<void> =>
     administer(`DROP DATABASE IF EXISTS ${quoteIdentifier(name)} WITH (FORCE)`, 'dropping the scratch database');
+  await drop();
   await administer(`CREATE DATABASE ${quoteIdentifier(name)} ${source.createOptions}`, 'making a scratch database for definitions');
   try {
     for (const section of ['pre-data', 'post-data']) {

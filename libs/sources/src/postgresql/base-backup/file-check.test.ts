@@ -1,18 +1,25 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { pageChecksum, pageSizeBytes } from './page-checksum.ts';
-import { pageVerifierFor, type BadPage } from './page-verifier.ts';
+import { FileCheck, type BadPage, type CheckedFile } from './file-check.ts';
+import { pageSizeBytes } from './page-checksum.ts';
+import { openChunkInspector } from './piece-inspector.ts';
 import { relationFile } from './relation-file.ts';
 
 const startLsn = 0x2_0000_1000n;
+const inspector = openChunkInspector();
 
 test('the checksum is what the source of PostgreSQL says, word by word', () => {
   fc.assert(
-    fc.property(fc.uint8Array({ minLength: pageSizeBytes, maxLength: pageSizeBytes }), fc.nat(2 ** 32 - 2), (bytes, block) => {
-      const words = new Int32Array(Uint8Array.from(bytes).buffer);
-      expect(pageChecksum(words, 0, block)).toBe(slowChecksum(bytes, block));
-      // It leaves the page as it was.
-      expect([...new Uint8Array(words.buffer)]).toEqual([...bytes]);
+    fc.property(fc.uint8Array({ minLength: pageSizeBytes, maxLength: pageSizeBytes }), fc.nat(131_071), (bytes, block) => {
+      const content = Uint8Array.from(bytes);
+      // Old, and used.
+      content.set([0, 0, 0, 0, 1, 0, 0, 0]);
+      content.set([1], 14);
+      content.set([0, 0], 8);
+      const expected = slowChecksum(content, block);
+      const head = incrementalHead([block]);
+      const [bad] = verify('base/5/INCREMENTAL.16384', Buffer.concat([head, content]), [pageSizeBytes]);
+      expect(bad).toEqual({ file: 'base/5/INCREMENTAL.16384', block, expected, found: 0 });
     }),
     { numRuns: 10 },
   );
@@ -51,17 +58,43 @@ test('changed blocks of an incremental backup are told by their own numbers', ()
       fc.uniqueArray(fc.nat(131_071), { maxLength: 5 }),
       fc.array(fc.integer({ min: 1, max: 9_000 }), { minLength: 1 }),
       (blocks, steps) => {
-        const head = Buffer.alloc(12 + 4 * blocks.length);
-        head.writeUInt32LE(0xd3ae_1f0d, 0);
-        head.writeUInt32LE(blocks.length, 4);
-        blocks.forEach((block, index) => head.writeUInt32LE(block, 12 + 4 * index));
-        const padding = Buffer.alloc(blocks.length === 0 ? 0 : pageSizeBytes - head.length);
+        const head = incrementalHead(blocks);
         const pages = blocks.map((block, index) => page(131_072 + block, { isBad: index % 2 === 0 }));
-        const found = verify('base/5/INCREMENTAL.16384.1', Buffer.concat([head, padding, ...pages]), steps);
+        const found = verify('base/5/INCREMENTAL.16384.1', Buffer.concat([head, ...pages]), steps);
         expect(found.map(({ block }) => block)).toEqual(blocks.filter((_, index) => index % 2 === 0).map((block) => 131_072 + block));
       },
     ),
   );
+});
+
+test('whatever the pieces are, the sum and the pages are those of the file', () => {
+  const pages = Array.from({ length: 70 }, (_, block) => page(block, { isBad: block % 9 === 0 }));
+  const content = Buffer.concat([...pages, Buffer.from('less than a page')]);
+  const whole = checked('base/5/16384', content, [content.length], 100);
+  expect(whole).toMatchObject({ sizeBytes: content.length, checkedPageCount: 70 });
+  expect(whole.badPages.map(({ block }) => block)).toEqual([0, 9, 18, 27, 36, 45, 54, 63]);
+  for (const pagesPerPiece of [1, 3, 32, 33]) expect(checked('base/5/16384', content, [1_000], pagesPerPiece)).toEqual(whole);
+  const other = Buffer.from(content);
+  other[400_000] = (other[400_000] ?? 0) ^ 1;
+  expect(checked('base/5/16384', other, [1_000]).crc).not.toBe(whole.crc);
+});
+
+test('a head of many blocks, or of none that can be', () => {
+  const blocks = Array.from({ length: 5_000 }, (_, nth) => nth * 2);
+  const pages = blocks.slice(0, 40).map((block) => page(block, { isBad: block === 6 }));
+  const content = Buffer.concat([incrementalHead(blocks), ...pages]);
+  expect(checked('base/5/INCREMENTAL.16384', content, [700])).toMatchObject({ checkedPageCount: 40, badPages: [{ block: 6 }] });
+  content.writeUInt32LE(0, 0);
+  expect(checked('base/5/INCREMENTAL.16384', content, [700])).toMatchObject({ checkedPageCount: 0 });
+});
+
+test('a piece that begins within a page is a defect of whoever cut it', () => {
+  const check = new FileCheck({ path: 'base/5/16384', startLsn, arePagesChecked: true });
+  const pieces = [Buffer.alloc(100), page(0)].map((piece) => ({
+    sizeBytes: piece.length,
+    report: inspector.inspect(piece, check.subject),
+  }));
+  expect(() => check.settle(pieces)).toThrow(expect.objectContaining({ code: 'internal' }));
 });
 
 test.each([
@@ -86,15 +119,33 @@ test.each([
   'pg_wal/000000010000000000000001',
 ])('%s holds none', (path) => expect(relationFile(path)).toBeNull());
 
-function verify(file: string, content: Buffer, steps: readonly number[]): BadPage[] {
-  const found: BadPage[] = [];
-  const verifier = pageVerifierFor(file, startLsn, (bad) => found.push(bad));
+function verify(file: string, content: Buffer, steps: readonly number[]): readonly BadPage[] {
+  return checked(file, content, steps).badPages;
+}
+
+/** The file as it passes in such steps, and is inspected in pieces of so many pages. */
+function checked(path: string, content: Buffer, steps: readonly number[], pagesPerPiece = 2): CheckedFile {
+  const check = new FileCheck({ path, startLsn, arePagesChecked: true });
   for (let at = 0, step = 0; at < content.length; step++) {
     const end = at + (steps[step % steps.length] ?? 1);
-    verifier?.update(content.subarray(at, end));
+    check.pass(content.subarray(at, end));
     at = end;
   }
-  return found;
+  const pieceBytes = pagesPerPiece * pageSizeBytes;
+  const pieces = Array.from({ length: Math.ceil(content.length / pieceBytes) }, (_, nth) => {
+    const piece = content.subarray(nth * pieceBytes, (nth + 1) * pieceBytes);
+    return { sizeBytes: piece.length, report: inspector.inspect(piece, check.subject) };
+  });
+  return check.settle(pieces);
+}
+
+function incrementalHead(blocks: readonly number[]): Buffer {
+  const length = 12 + 4 * blocks.length;
+  const head = Buffer.alloc(blocks.length === 0 ? length : Math.ceil(length / pageSizeBytes) * pageSizeBytes);
+  head.writeUInt32LE(0xd3ae_1f0d, 0);
+  head.writeUInt32LE(blocks.length, 4);
+  blocks.forEach((block, index) => head.writeUInt32LE(block, 12 + 4 * index));
+  return head;
 }
 
 function page(block: number, { lsn = 1n, upper = 8_000, isBad = false }: { lsn?: bigint; upper?: number; isBad?: boolean } = {}): Buffer {

@@ -133,6 +133,7 @@ async function archiveLog(repository: Repository): Promise<void> {
   const { archiveWal } = await import('../../apps/worker/src/postgresql/archive-wal.ts');
   const [seconds = '', every = '', file = ''] = process.argv.slice(5);
   const slot = 'holdfast_bench';
+  const about = { place: slot, configId: slot, baseConfigId: slot };
   await using sql = await connectDatabase(connection());
   const flushedLsn = async (): Promise<bigint> =>
     parseLsn((await sql.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn() AS lsn'))[0]?.lsn ?? '');
@@ -147,7 +148,7 @@ async function archiveLog(repository: Repository): Promise<void> {
   const archive = async (): Promise<void> => {
     await using wire = await openWire();
     const storing = { repository, onProgress, ...owner };
-    const { facts } = await archiveWal({ storing, wire, sql, slot, place: end, readmeOf: () => '', nowMs: () => Date.now() });
+    const { facts } = await archiveWal({ storing, wire, sql, slot, place: end, about, nowMs: () => Date.now() });
     const last = facts.pieces.at(-1);
     if (last !== undefined) end = { timeline: last.timeline, lsn: last.toLsn };
     await sql.query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [slot, formatLsn(end.lsn)]);

@@ -9,6 +9,7 @@ import { parseLsn } from '@holdfast/sources/postgresql/lsn';
 import { endOfInserted } from '@holdfast/sources/postgresql/wal/insert-position';
 import { identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
 import { WalReceiver } from '@holdfast/sources/postgresql/wal/wal-receiver';
+import { walReadme, type WalReadmeOptions } from '@holdfast/sources/postgresql/wal/wal-readme';
 import { walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
 import type { WireConnection } from '@holdfast/sources/postgresql/wire/wire-connection';
 import { factsPath, factsText } from './stored-facts.ts';
@@ -31,8 +32,8 @@ export interface WalArchiving {
   readonly slot: string;
   /** Where what is stored ends. */
   readonly place: WalPlace;
-  /** README.txt for servers of this major version. */
-  readonly readmeOf: (majorVersion: number) => string;
+  /** For whoever restores it by hand. */
+  readonly about: Omit<WalReadmeOptions, 'majorVersion'>;
   readonly nowMs: () => number;
 }
 
@@ -45,7 +46,7 @@ export interface ArchivedRun {
  * Stores the WAL from a place up to what the server had when it was asked, as a snapshot. Whoever calls lets the server forget it.
  * Codes: those of WalReceiver and of archiveStream.
  */
-export async function archiveWal({ storing, wire, sql, slot, place, readmeOf, nowMs }: WalArchiving): Promise<ArchivedRun> {
+export async function archiveWal({ storing, wire, sql, slot, place, about, nowMs }: WalArchiving): Promise<ArchivedRun> {
   const clock = await readClock(sql);
   const { systemIdentifier, flushLsn, walSegmentSizeBytes: segmentSizeBytes } = await identifySystem(wire);
   const writtenLsn = clock.insertLsn === null ? null : endOfInserted(clock.insertLsn, { ...clock, segmentSizeBytes });
@@ -66,7 +67,7 @@ export async function archiveWal({ storing, wire, sql, slot, place, readmeOf, no
       const isAll = last !== undefined && writtenLsn !== null && place.lsn <= writtenLsn && writtenLsn <= last.toLsn;
       if (isAll) last.complete = clock.nowUs;
       facts = { kind: 'wal', systemIdentifier, majorVersion, segmentSizeBytes, ...stored };
-      await addFile(sink, '/README.txt', [Buffer.from(readmeOf(majorVersion))], madeAtNs);
+      await addFile(sink, '/README.txt', [Buffer.from(walReadme({ ...about, majorVersion }))], madeAtNs);
       await addFile(sink, factsPath, [Buffer.from(factsText(facts))], madeAtNs);
     },
   });

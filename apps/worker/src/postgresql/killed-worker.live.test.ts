@@ -8,7 +8,8 @@ import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } fro
 import { openLocalStorage } from '@holdfast/storage/local-storage';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startServerProxy, type ServerProxy } from '../testing/server-proxy.ts';
-import { askRecovered, localServers, openWalChain, type WalChain } from '../testing/wal-chain.ts';
+import { localServers } from '../testing/slot-keeper.ts';
+import { askRecovered, openWalChain, type WalChain } from '../testing/wal-chain.ts';
 import { isFinal, openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 import { startWorkerProcess } from '../testing/worker-process.ts';
 

@@ -8,7 +8,8 @@ import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } fro
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readCommitLog, recordAt, rowsBefore, rowsByTime, startWriters, type CommitLog } from '../testing/commit-log.ts';
-import { askRecovered, localServers, openWalChain, type WalChain } from '../testing/wal-chain.ts';
+import { localServers } from '../testing/slot-keeper.ts';
+import { askRecovered, openWalChain, type WalChain } from '../testing/wal-chain.ts';
 import { openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 
 /**

@@ -10,7 +10,6 @@ import { connectionPlace, type ConnectionOptions } from '@holdfast/sources/postg
 import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
 import { formatLsn } from '@holdfast/sources/postgresql/lsn';
 import { assertSameCluster, identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
-import { walReadme } from '@holdfast/sources/postgresql/wal/wal-readme';
 import { walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
 import { parseSourceOptions, type WalSourceOptions } from '@holdfast/sources/source-options';
 import type { BackupStoring } from '../backup-storing.ts';
@@ -88,8 +87,7 @@ async function storeFrom(
   const nowMs = (): number => context.clock.now().getTime();
   const options = { ...storing.options, onProgress: run.onProgress };
   const about = { place: connectionPlace(connection), configId: work.backupConfigId, baseConfigId };
-  const readmeOf = (majorVersion: number): string => walReadme({ ...about, majorVersion });
-  const { result, facts } = await archiveWal({ storing: options, wire, sql, slot, place, readmeOf, nowMs });
+  const { result, facts } = await archiveWal({ storing: options, wire, sql, slot, place, about, nowMs });
   const end = facts.pieces.at(-1)?.toLsn;
   if (end !== undefined) await letGo(run, sql, slot, walSegmentStart(end, facts.segmentSizeBytes));
   return backupOutcome(storing.options.repository.storage.location, result, { hostname: context.hostname, postgresql: encodeFacts(facts) });

@@ -7,7 +7,8 @@ import { findStockRestics } from '@holdfast/engine/testing/stock-restic';
 import { promote } from '@holdfast/sources/postgresql/testing/promote';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { localServers, openWalChain, type WalChain } from '../testing/wal-chain.ts';
+import { localServers } from '../testing/slot-keeper.ts';
+import { openWalChain, type WalChain } from '../testing/wal-chain.ts';
 import { openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 
 const missing = missingPostgres(15);

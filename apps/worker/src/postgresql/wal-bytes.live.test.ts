@@ -9,7 +9,8 @@ import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } fro
 import { parseWalSegmentName } from '@holdfast/sources/postgresql/wal-segment';
 import { openLocalStorage } from '@holdfast/storage/local-storage';
 import { expect, test } from 'vitest';
-import { localServers, openWalChain, type WalChain } from '../testing/wal-chain.ts';
+import { localServers } from '../testing/slot-keeper.ts';
+import { openWalChain, type WalChain } from '../testing/wal-chain.ts';
 import { openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 
 const segmentSizeBytes = 1024 * 1024;

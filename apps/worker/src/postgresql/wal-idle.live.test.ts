@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { formatRecoveryTime, parseRecoveryTime } from '@holdfast/policy/recovery-time';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { askRecovered, localServers, openWalChain, serverTime, type WalChain } from '../testing/wal-chain.ts';
+import { localServers } from '../testing/slot-keeper.ts';
+import { askRecovered, openWalChain, serverTime, type WalChain } from '../testing/wal-chain.ts';
 import { openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 
 const segmentBytes = 16n * 1024n * 1024n;

@@ -10,7 +10,6 @@ import type { PointInTime } from '@holdfast/policy/recovery-request';
 import { recoveryWindows, type RecoveryWindow } from '@holdfast/policy/recovery-window';
 import { factsOfRows } from '@holdfast/policy/wal-start';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
 import { startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { expect } from 'vitest';
 import { isFinal, type RunRow, type WorkerFixture } from './worker-fixture.ts';
@@ -43,9 +42,6 @@ type RecoveryJob = Awaited<ReturnType<WorkerFixture['database']['db']['client'][
 
 const runLimitMs = 120_000;
 const nobody = 65_534;
-
-/** What a worker needs to be allowed to reach servers of tests. */
-export const localServers = { databaseHosts: parseDatabaseHosts('127.0.0.1') };
 
 /** `place`: where the worker finds the server, when not where it is; `wal`: more of the WAL config's source. */
 export async function openWalChain(

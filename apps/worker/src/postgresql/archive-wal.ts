@@ -35,6 +35,8 @@ export interface WalArchiving {
   /** For whoever restores it by hand. */
   readonly about: Omit<WalReadmeOptions, 'majorVersion'>;
   readonly nowMs: () => number;
+  /** It takes no more, but for what is left of the segment in which that ends. Whole segments; default 64 GiB. */
+  readonly maxBytes?: bigint;
 }
 
 export interface ArchivedRun {
@@ -46,12 +48,13 @@ export interface ArchivedRun {
  * Stores the WAL from a place up to what the server had when it was asked, as a snapshot. Whoever calls lets the server forget it.
  * Codes: those of WalReceiver and of archiveStream.
  */
-export async function archiveWal({ storing, wire, sql, slot, place, about, nowMs }: WalArchiving): Promise<ArchivedRun> {
+export async function archiveWal(archiving: WalArchiving): Promise<ArchivedRun> {
+  const { storing, wire, sql, slot, place, about, nowMs, maxBytes = maxRunBytes } = archiving;
   const clock = await readClock(sql);
   const { systemIdentifier, flushLsn, walSegmentSizeBytes: segmentSizeBytes } = await identifySystem(wire);
   const writtenLsn = clock.insertLsn === null ? null : endOfInserted(clock.insertLsn, { ...clock, segmentSizeBytes });
   const from = walSegmentStart(place.lsn, segmentSizeBytes);
-  const stopLsn = flushLsn - from > maxRunBytes ? from + maxRunBytes : flushLsn;
+  const stopLsn = flushLsn - from > maxBytes ? from + maxBytes : flushLsn;
   const receiver = new WalReceiver(wire, { slot, timeline: place.timeline, startLsn: place.lsn, stopLsn, systemIdentifier, nowMs });
   const majorVersion = Math.floor(wire.serverVersion / majorFactor);
   const madeAtNs = clock.nowUs * 1000n;

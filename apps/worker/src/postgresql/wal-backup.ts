@@ -64,11 +64,16 @@ export async function backUpWal(
     return await storeFrom(run, work, storing, reading, start.place);
   } catch (error) {
     if (!isHoldfastError(error, 'postgresql_wal_lost')) throw error;
-    if (start.afterLoss === null)
-      throw new HoldfastError('postgresql_wal_lost', error.message, { hint, context: error.context, cause: error });
+    if (start.afterLoss === null) throw withHint(error, hint);
     run.logger.warn({ code: error.code, lsn: formatLsn(start.afterLoss.lsn) }, 'WAL is lost; goes on from a newer base backup');
-    return await storeFrom(run, work, storing, reading, start.afterLoss);
+    return await storeFrom(run, work, storing, reading, start.afterLoss).catch((again: unknown) => {
+      throw isHoldfastError(again, 'postgresql_wal_lost') ? withHint(again, hint) : again;
+    });
   }
+}
+
+function withHint(lost: HoldfastError, hint: string): HoldfastError {
+  return new HoldfastError(lost.code, lost.message, { hint, context: lost.context, cause: lost });
 }
 
 async function storeFrom(

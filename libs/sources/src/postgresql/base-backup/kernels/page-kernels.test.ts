@@ -1,16 +1,10 @@
-import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { buildPageKernels } from './build-page-kernels.ts';
 import { instantiatePageKernels, pieceAddress } from './page-kernels.ts';
 
 // What the pages' checksums are is tested by file-check.test.ts.
 
 const { kernels, memory } = instantiatePageKernels(256 * 1024);
-
-test('page-kernels.wasm is what the source compiles to', async () => {
-  expect(Buffer.from(await buildPageKernels()).equals(readFileSync(new URL('page-kernels.wasm', import.meta.url)))).toBe(true);
-});
 
 test('CRC-32C of any length, in one go and in two', () => {
   // Around the length from which blocks are taken out, around multiples of what is taken out at once, and others.

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { loadKernels, type KernelInstance } from '../../kernel-module.ts';
 
 /** The functions of page-kernels.as.ts. Addresses are offsets into the instance's own memory. */
 export interface PageKernels {
@@ -11,22 +11,11 @@ export interface PageKernels {
 export const foundAddress = 32_768;
 export const pieceAddress = 65_536;
 
-const memoryPageBytes = 65_536;
+const instantiate = loadKernels<PageKernels>(new URL('page-kernels.wasm', import.meta.url));
 
-// What is used of the global: its types come with the DOM's, which nothing else here needs.
-declare const WebAssembly: {
-  Module: new (bytes: Uint8Array) => object;
-  Memory: new (size: { initial: number }) => { readonly buffer: ArrayBuffer };
-  Instance: new (module: object, imports: { env: { memory: object } }) => { readonly exports: PageKernels };
-};
-
-// Compiled once for the thread.
-const compiled = new WebAssembly.Module(readFileSync(new URL('page-kernels.wasm', import.meta.url)));
-
-/** A new instance with its own memory, of which `pieceBytes` from pieceAddress belong to the caller. */
-export function instantiatePageKernels(pieceBytes: number): { kernels: PageKernels; memory: Uint8Array<ArrayBuffer> } {
-  const memory = new WebAssembly.Memory({ initial: Math.ceil((pieceAddress + pieceBytes) / memoryPageBytes) });
-  const { exports: kernels } = new WebAssembly.Instance(compiled, { env: { memory } });
-  kernels.crcPrepare();
-  return { kernels, memory: new Uint8Array(memory.buffer) };
+/** A new instance, of whose memory `pieceBytes` from pieceAddress belong to the caller. */
+export function instantiatePageKernels(pieceBytes: number): KernelInstance<PageKernels> {
+  const instance = instantiate(pieceAddress + pieceBytes);
+  instance.kernels.crcPrepare();
+  return instance;
 }

@@ -1,5 +1,5 @@
 /**
- * The inner loop over what COPY TO STDOUT sends, in AssemblyScript. Built by build-row-kernels.ts.
+ * The inner loop over what COPY TO STDOUT sends, in AssemblyScript. Built by scripts/build-kernels.ts.
  *
  * A message is `d`, a length of four bytes (big endian, itself included) and a row; they come by the million, so they are taken out of
  * their frames, moved together and hashed in one go. Source: "Message Formats" in PostgreSQL's manual.

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { loadKernels, type KernelInstance } from '../../kernel-module.ts';
 
 /** The functions of row-kernels.as.ts. Addresses are offsets into the instance's own memory. */
 export interface RowKernels {
@@ -15,21 +15,9 @@ export const longRowBytes = 32_768;
 /** From here on the memory is the caller's. */
 export const windowAddress = 65_536;
 
-const pageBytes = 65_536;
+const instantiate = loadKernels<RowKernels>(new URL('row-kernels.wasm', import.meta.url));
 
-// What is used of the global: its types come with the DOM's, which nothing else here needs.
-declare const WebAssembly: {
-  Module: new (bytes: Uint8Array) => object;
-  Memory: new (size: { initial: number }) => { readonly buffer: ArrayBuffer };
-  Instance: new (module: object, imports: { env: { memory: object } }) => { readonly exports: RowKernels };
-};
-
-// Compiled once for the thread; an instance takes some 50 µs and its own memory, of which only what is touched counts.
-const compiled = new WebAssembly.Module(readFileSync(new URL('row-kernels.wasm', import.meta.url)));
-
-/** A new instance with its own memory, of which `windowBytes` from windowAddress belong to the caller. */
-export function instantiateRowKernels(windowBytes: number): { kernels: RowKernels; memory: Uint8Array<ArrayBuffer> } {
-  const memory = new WebAssembly.Memory({ initial: Math.ceil((windowAddress + windowBytes) / pageBytes) });
-  const instance = new WebAssembly.Instance(compiled, { env: { memory } });
-  return { kernels: instance.exports, memory: new Uint8Array(memory.buffer) };
+/** A new instance, of whose memory `windowBytes` from windowAddress belong to the caller. */
+export function instantiateRowKernels(windowBytes: number): KernelInstance<RowKernels> {
+  return instantiate(windowAddress + windowBytes);
 }

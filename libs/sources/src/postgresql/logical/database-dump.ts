@@ -29,6 +29,7 @@ export interface DumpFile {
   /** Below the database's folder: `pre-data.sql`, `data/public.orders.sql`. */
   readonly path: string;
   readonly estimatedBytes: number;
+  readonly hasRows: boolean;
   /** `recordKey`: see OpenFileOptions. */
   readonly open: (recordKey: bigint) => FileContent;
 }
@@ -55,10 +56,11 @@ export class DatabaseDump implements AsyncDisposable {
       smallFile('pre-data.sql', () => this.#section('pre-data')),
       smallFile('post-data.sql', () => this.#section('post-data')),
       smallFile('sequences.sql', () => this.#sequenceValues()),
-      smallFile('large-objects.sql', (key) => this.#largeObjects(key)),
+      { ...smallFile('large-objects.sql', (key) => this.#largeObjects(key)), hasRows: true },
       ...snapshot.list.tables.map((table) => ({
         path: `data/${tableFileName(table)}`,
         estimatedBytes: table.estimatedBytes,
+        hasRows: true,
         open: (key: bigint) => this.#table(table, key),
       })),
     ];
@@ -152,7 +154,7 @@ export class DatabaseDump implements AsyncDisposable {
 }
 
 function smallFile(path: string, open: DumpFile['open']): DumpFile {
-  return { path, estimatedBytes: 0, open };
+  return { path, estimatedBytes: 0, hasRows: false, open };
 }
 
 function createStatement({ name, createOptions }: DatabaseFacts): string {

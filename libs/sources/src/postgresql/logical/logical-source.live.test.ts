@@ -131,6 +131,7 @@ describe.skipIf(missingPostgres(15) !== null)('a PostgreSQL 15 server as a sourc
     const dump = await source.openFile('/databases/shop/pre-data.sql');
     const buffer = new Uint8Array(1000);
     expect(Buffer.from(buffer.subarray(0, await dump.read(buffer, 0))).toString()).toContain('PostgreSQL database dump');
+    expect(dump.chosenEnds).toBeUndefined();
     await dump.close();
     const plain = await openLogicalSource(optionsFor(server));
     await plain.readDirectory('/databases/shop');

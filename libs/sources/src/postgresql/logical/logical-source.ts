@@ -132,7 +132,7 @@ class LogicalSource implements Source {
     const open = this.#dumps.get(folder);
     const file = open?.dump.files.get(names.join('/'));
     if (top !== 'databases' || open === undefined || file === undefined) throw notFound(path);
-    return new StreamFile(file.open(recordKey), { onClose: () => this.#fileClosed(folder, open) });
+    return new StreamFile(file.open(recordKey), { hasRows: file.hasRows, onClose: () => this.#fileClosed(folder, open) });
   }
 
   async estimate(): Promise<{ files: number; bytes: number }> {
@@ -214,7 +214,7 @@ function madeUp(name: string, timeNs: bigint): Omit<SourceNode, 'type' | 'mode' 
 }
 
 function plainFile(content: FileContent): SourceFile {
-  return new StreamFile(content, { onClose: () => {} });
+  return new StreamFile(content, { hasRows: false, onClose: () => {} });
 }
 
 function byName(a: SourceEntry, b: SourceEntry): number {

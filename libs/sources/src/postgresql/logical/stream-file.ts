@@ -7,13 +7,15 @@ import type { CopiedRows } from './copy-frames.ts';
 export type FileContent = AsyncGenerator<Uint8Array | CopiedRows, void, undefined>;
 
 export interface StreamFileOptions {
+  /** Its pieces are rows, headers and ends between them left aside: see SourceFile.chosenEnds. */
+  readonly hasRows: boolean;
   /** Hears once of the end, whole or not, with the bytes that were read. */
   readonly onClose: (outcome: { readonly bytes: number; readonly isWhole: boolean }) => void;
 }
 
 /** A file of a Source that can be read forward only. Its read throws what its content throws. */
 export class StreamFile implements SourceFile {
-  readonly chosenEnds: number[] = [];
+  readonly chosenEnds?: number[];
   readonly #content: FileContent;
   readonly #onClose: StreamFileOptions['onClose'];
   #part: Uint8Array = new Uint8Array();
@@ -21,7 +23,9 @@ export class StreamFile implements SourceFile {
   #isWhole = false;
   #isClosed = false;
 
-  constructor(content: FileContent, { onClose }: StreamFileOptions) {
+  constructor(content: FileContent, { hasRows, onClose }: StreamFileOptions) {
+    // Where it is missing files are cut by content, as texts of any other kind.
+    if (hasRows) this.chosenEnds = [];
     this.#content = content;
     this.#onClose = onClose;
   }
@@ -50,6 +54,7 @@ export class StreamFile implements SourceFile {
       return;
     }
     this.#part = piece.bytes;
+    invariant(this.chosenEnds !== undefined, 'a file that has no rows was given some');
     for (const end of piece.chosenEnds) this.chosenEnds.push(this.#positionBytes + end);
   }
 

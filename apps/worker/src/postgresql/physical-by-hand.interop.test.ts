@@ -1,21 +1,16 @@
-import { execFile } from 'node:child_process';
-import { appendFile, chmod, chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { findStockRestics } from '@holdfast/engine/testing/stock-restic';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
 import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { apartArguments, commandsOf, keepApart, openShell, serverUser } from '../testing/by-hand.ts';
 import { isFinal, openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 
 const missing = missingPostgres(15);
 const { found } = await findStockRestics();
-const run = promisify(execFile);
-const isRoot = process.getuid?.() === 0;
-/** PostgreSQL refuses to run as root. */
-const account = isRoot ? 'nobody' : '';
 
 describe.skipIf(missing !== null)(`a physical backup is restored with restic and the server's programs alone ${missing ?? ''}`, () => {
   let server: TestPostgres;
@@ -27,7 +22,7 @@ describe.skipIf(missing !== null)(`a physical backup is restored with restic and
     server = await startTestPostgres({ major: 15 });
     const space = join(server.folder, 'space');
     await mkdir(space);
-    if (isRoot) await chown(space, 65_534, 65_534);
+    if (serverUser !== '') await chown(space, 65_534, 65_534);
     await server.query(`CREATE TABLESPACE elsewhere LOCATION '${space}'`);
     await server.query('CREATE TABLE apart TABLESPACE elsewhere AS SELECT n FROM generate_series(1, 10000) n');
     await server.query("CREATE ROLE backup_role LOGIN REPLICATION PASSWORD 'secret'");
@@ -65,38 +60,28 @@ describe.skipIf(missing !== null)(`a physical backup is restored with restic and
     await mkdir(restored, { mode: 0o755 });
     await restic.run(repository, ['restore', snapshotId, '--target', restored]);
     await chmod(restored, 0o755);
-    const readme = await readFile(join(restored, 'README.txt'), 'utf8');
-    const commands = readme.split('\n').flatMap((line) => /^ {5}(\S.*)$/u.exec(line)?.[1] ?? []);
+    const commands = await commandsOf(join(restored, 'README.txt'));
     expect(commands.map((command) => command.split(' ')[0])).toEqual(['restic', 'pg_verifybackup', 'mv', 'sed', 'chmod', 'pg_ctl']);
     const [, verify = '', move = '', map = '', owner = '', start = ''] = commands;
     const [oid] = (await readFile(join(restored, 'data', 'tablespace_map'), 'utf8')).split(' ');
-    const shell = async (command: string, as = ''): Promise<string> => {
-      const here = command.replaceAll('OID', oid ?? '').replaceAll('/new/path', join(restored, 'space'));
-      const asAccount = as === '' ? ['bash'] : ['setpriv', '--reuid', as, '--clear-groups', 'bash'];
-      const env = { PATH: '/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
-      return (await run('env', [...asAccount, '-e', '-c', here], { env, cwd: restored })).stdout;
-    };
+    const shell = openShell(restored, { OID: oid ?? '', '/new/path': join(restored, 'space') });
     expect(await shell(verify)).toContain('backup successfully verified');
     await shell(move);
     await shell(map);
-    await shell(owner.replace('postgres:', `${account}:`));
-    if (isRoot) await shell(`chown -R ${account}: /new/path`);
-    await appendFile(
-      join(restored, 'data', 'postgresql.conf'),
-      `listen_addresses = ''\nunix_socket_directories = '${join(restored, 'data')}'\nport = 5999\n`,
-    );
-    await appendFile(join(restored, 'data', 'pg_hba.conf'), 'local all all trust\n');
-    await shell(start, account);
+    await shell(owner.replace('postgres:', `${serverUser}:`));
+    if (serverUser !== '') await shell(`chown -R ${serverUser}: /new/path`);
+    await keepApart(join(restored, 'data'));
+    await shell(start, serverUser);
     try {
       const sql = `SELECT (SELECT sum(abalance) FROM pgbench_accounts) AS accounts, (SELECT sum(tbalance) FROM pgbench_tellers) AS tellers,
         (SELECT sum(bbalance) FROM pgbench_branches) AS branches, (SELECT sum(delta) FROM pgbench_history) AS history,
         (SELECT count(*) FROM apart) AS apart`;
-      const text = await shell(`psql -X -At -h "$PWD/data" -p 5999 -U postgres -c "SELECT to_json(sums) FROM (${sql}) sums" postgres`);
+      const text = await shell(`psql -X -At ${apartArguments} -c "SELECT to_json(sums) FROM (${sql}) sums" postgres`);
       const sums = JSON.parse(text) as Record<string, number>;
       expect(sums['apart']).toBe(10_000);
       for (const each of ['tellers', 'branches', 'history']) expect(sums[each], each).toBe(sums['accounts']);
     } finally {
-      await shell('pg_ctl -D data -m immediate stop', account);
+      await shell('pg_ctl -D data -m immediate stop', serverUser);
     }
   });
 });

@@ -1,22 +1,17 @@
-import { execFile } from 'node:child_process';
-import { appendFile, chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { findStockRestics } from '@holdfast/engine/testing/stock-restic';
 import { promote } from '@holdfast/sources/postgresql/testing/promote';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { apartArguments, commandsOf, keepApart, openShell, serverUser } from '../testing/by-hand.ts';
 import { localServers } from '../testing/slot-keeper.ts';
 import { openWalChain, type WalChain } from '../testing/wal-chain.ts';
 import { openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 
 const missing = missingPostgres(15);
 const { found } = await findStockRestics();
-const run = promisify(execFile);
-const isRoot = process.getuid?.() === 0;
-/** PostgreSQL refuses to run as root. */
-const account = isRoot ? 'nobody' : '';
 
 const stateSql = `SELECT (SELECT sum(abalance) FROM pgbench_accounts) AS accounts, (SELECT sum(tbalance) FROM pgbench_tellers) AS tellers,
   (SELECT sum(bbalance) FROM pgbench_branches) AS branches, (SELECT sum(delta) FROM pgbench_history) AS history,
@@ -66,14 +61,7 @@ describe.skipIf(missing !== null)(`WAL is replayed with restic and the server's 
     const place = join(folder, restic.version);
     // The way to the data folder has to be open to the server's account.
     await mkdir(place, { mode: 0o755 });
-    const shell = async (command: string, as = ''): Promise<string> => {
-      const here = command.replaceAll('/some/folder', place);
-      const asAccount = as === '' ? ['bash'] : ['setpriv', '--reuid', as, '--clear-groups', 'bash'];
-      const env = { PATH: '/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
-      return (await run('env', [...asAccount, '-e', '-c', here], { env, cwd: place })).stdout;
-    };
-    const commandsOf = async (name: string): Promise<string[]> =>
-      (await readFile(join(place, name), 'utf8')).split('\n').flatMap((line) => /^ {5}(\S.*)$/u.exec(line)?.[1] ?? []);
+    const shell = openShell(place, { '/some/folder': place });
     /** `restic -r REPOSITORY …`, as it stands there, up to what goes on behind it. */
     const byRestic = async (command: string, snapshot: string): Promise<void> => {
       const words = command.split(' && ')[0]?.replace('SNAPSHOT', snapshot).replaceAll('/some/folder', place).split(' ') ?? [];
@@ -87,36 +75,30 @@ describe.skipIf(missing !== null)(`WAL is replayed with restic and the server's 
 
     await restic.run(repository, ['restore', base?.id ?? '', '--target', place]);
     await chmod(place, 0o755);
-    const [restoreBase = '', verify = ''] = await commandsOf('README.txt');
+    const [restoreBase = '', verify = ''] = await commandsOf(join(place, 'README.txt'));
     await byRestic(restoreBase, base?.id ?? '');
     expect(await shell(verify)).toContain('backup successfully verified');
 
     await restic.run(repository, ['restore', wal.at(-1)?.id ?? '', '--target', join(place, 'read-me')]);
-    const commands = await commandsOf(join('read-me', 'README.txt'));
+    const commands = await commandsOf(join(place, 'read-me', 'README.txt'));
     expect(commands.map((command) => command.split(' ')[0])).toEqual(['restic', 'echo', 'rm', 'chmod', 'pg_ctl']);
     const [restoreWal = '', say = '', signal = '', owner = '', start = ''] = commands;
     for (const { id } of wal) await byRestic(restoreWal, id);
     await shell(say);
     await shell(signal);
-    await shell(owner.replace('postgres:', `${account}:`));
-    // Of the test, whose server must not meet the one that was backed up: where it listens, and who may ask it.
-    await appendFile(
-      join(place, 'data', 'postgresql.conf'),
-      `listen_addresses = ''\nunix_socket_directories = '${join(place, 'data')}'\nport = 5999\n`,
-    );
-    await appendFile(join(place, 'data', 'pg_hba.conf'), 'local all all trust\n');
-    await shell(start, account);
+    await shell(owner.replace('postgres:', `${serverUser}:`));
+    await keepApart(join(place, 'data'));
+    await shell(start, serverUser);
     try {
-      const ask = async (sql: string): Promise<string> =>
-        (await shell(`psql -X -At -h "$PWD/data" -p 5999 -U postgres -c "${sql}" postgres`)).trim();
+      const ask = async (sql: string): Promise<string> => (await shell(`psql -X -At ${apartArguments} -c "${sql}" postgres`)).trim();
       await expect.poll(() => ask('SELECT pg_is_in_recovery()'), { timeout: 60_000 }).toBe('f');
       const state = JSON.parse(await ask(`SELECT to_json(state) FROM (${stateSql}) state`)) as Record<string, number>;
       expect(state).toEqual((await server.query<{ state: object }>(`SELECT to_json(state) AS state FROM (${stateSql}) state`))[0]?.state);
       for (const each of ['tellers', 'branches', 'history']) expect(state[each], each).toBe(state['accounts']);
       expect(await ask('SELECT count(*) FROM bulk_2')).toBe('200000');
-      await shell('pg_amcheck --install-missing --heapallindexed --all -h "$PWD/data" -p 5999 -U postgres', account);
+      await shell(`pg_amcheck --install-missing --heapallindexed --all ${apartArguments}`, serverUser);
     } finally {
-      await shell('pg_ctl -D data -m immediate stop', account);
+      await shell('pg_ctl -D data -m immediate stop', serverUser);
     }
   });
 });

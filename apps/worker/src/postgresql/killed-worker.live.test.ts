@@ -4,6 +4,7 @@ import { listSnapshots } from '@holdfast/engine/snapshots';
 import { check } from '@holdfast/engine/checker';
 import { openIndex } from '@holdfast/engine/load-index';
 import { openRepository, type Repository } from '@holdfast/engine/repository';
+import { errnoCode } from '@holdfast/errors/errno-code';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { openLocalStorage } from '@holdfast/storage/local-storage';
@@ -29,7 +30,11 @@ describe.for(testMajors)('a worker that is killed while it backs up PostgreSQL %
 
   /** What is whole: files that are being written have other names. */
   const inRepository = async (name: string): Promise<string[]> => {
-    const names = await readdir(join(fixture.folder, 'storage', 'repository', name)).catch(() => []);
+    // There is no repository before the first backup.
+    const names = await readdir(join(fixture.folder, 'storage', 'repository', name)).catch((error: unknown) => {
+      if (errnoCode(error) === 'ENOENT') return [];
+      throw error;
+    });
     return names.filter((each) => /^[0-9a-f]{64}$/u.test(each));
   };
   const jobOf = (id: string) => fixture.database.db.client.backupJob.findUniqueOrThrow({ where: { id } });

@@ -3,7 +3,6 @@ import { findBackupJob } from '@holdfast/database/backup-jobs';
 import { createVerification, findVerification, listVerifications, type VerificationRow } from '@holdfast/database/verifications';
 import type { Transaction } from '@holdfast/database/open-database';
 import type { Scope } from '@holdfast/database/scope';
-import { factsOf } from '@holdfast/policy/recovery-facts';
 import { verificationOptionsSchema } from '@holdfast/sources/recovery-options';
 import { cancelJob } from '../cancel-job.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
@@ -20,7 +19,7 @@ export const verificationTypes = ['checksum', 'integrity', 'restore_test'] as co
 const typeSchema = z
   .enum(verificationTypes)
   .describe(
-    'checksum: every pack is hashed again; integrity: every tree is walked; restore_test: restored and compared; that of a PostgreSQL data folder: started, and asked',
+    'checksum: every pack is hashed again; integrity: every tree is walked; restore_test: restored and compared; that of a PostgreSQL backup: into a server of its own, which is asked',
   );
 
 const createSchema = z.strictObject({
@@ -28,15 +27,15 @@ const createSchema = z.strictObject({
   assertions: verificationOptionsSchema.shape.assertions
     .unwrap()
     .optional()
-    .describe('For a restore_test of a physical backup of PostgreSQL: what the restored server must answer'),
+    .describe('For a restore_test of a backup of PostgreSQL: what the restored server must answer'),
 });
 
 /** Codes: not_found, request_invalid. */
 async function refuseAssertions(tx: Transaction, scope: Scope, backupJobId: string, verificationType: string): Promise<void> {
-  const { metadata } = await findBackupJob(tx, scope, backupJobId);
-  if (verificationType === 'restore_test' && factsOf(metadata) !== null) return;
+  const { backupType } = await findBackupJob(tx, scope, backupJobId);
+  if (verificationType === 'restore_test' && (backupType === 'database_full' || backupType === 'database_incremental')) return;
   throw fieldError('request_invalid', [
-    { field: 'assertions', message: 'are for a restore_test of a physical backup of PostgreSQL; leave them out' },
+    { field: 'assertions', message: 'are for a restore_test of a backup of PostgreSQL; leave them out' },
   ]);
 }
 

@@ -9,6 +9,7 @@ import { factsOf } from '@holdfast/policy/recovery-facts';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { testCluster } from '../postgresql/test-cluster.ts';
+import { testDatabase } from '../postgresql/test-database.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import { checkOutcome, restoreTestOutcome } from '../run-outcomes.ts';
@@ -25,7 +26,10 @@ export async function processVerify(run: RunInHand<'verify'>): Promise<RunOutcom
   const { context, claim, onProgress } = run;
   const work = await findVerificationWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
-  if (work.verificationType === 'restore_test' && factsOf(work.backupJob.metadata) !== null) return await testCluster(run, work);
+  if (work.verificationType === 'restore_test') {
+    if (factsOf(work.backupJob.metadata) !== null) return await testCluster(run, work);
+    if (work.backupJob.backupType === 'database_full') return await testDatabase(run, work, snapshotId);
+  }
   const options = parseBackupOptions(work.backupJob.backupConfig.options);
 
   await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false, limits: options });

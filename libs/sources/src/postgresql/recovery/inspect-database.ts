@@ -58,8 +58,8 @@ export async function inspectDatabase(
   for (const table of catalog.tables) {
     const counted = await log.attempt({ kind: 'table_unreadable', database: name, relation: table.name }, async () => {
       await budget.limitNext(client);
-      // The name was quoted by the server itself.
-      const query = `SELECT count(*) AS count FROM (SELECT FROM ${table.name} LIMIT $1) AS counted`;
+      // The name was quoted by the server itself. Tables that inherit from it count themselves.
+      const query = `SELECT count(*) AS count FROM (SELECT FROM ONLY ${table.name} LIMIT $1) AS counted`;
       const { rows } = await client.query<{ count: string }>(query, [exactRowLimit + 1]);
       return Number(rows[0]?.count ?? 0);
     });

@@ -3,7 +3,16 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 /** What an inspection finds wrong, and what it could not look at: values, never exceptions. */
 export interface InspectionFinding {
-  readonly kind: 'catalog_unreadable' | 'table_unreadable' | 'table_damaged' | 'index_damaged' | 'checksum_failed' | 'assertion_failed';
+  readonly kind:
+    | 'catalog_unreadable'
+    | 'table_unreadable'
+    | 'table_damaged'
+    | 'index_damaged'
+    | 'checksum_failed'
+    | 'assertion_failed'
+    /** Of a logical backup. */
+    | 'database_not_restored'
+    | 'table_not_restored';
   readonly database: string;
   /** `schema.name`, as SQL quotes it; null when it is about the whole database. */
   readonly relation: string | null;

@@ -80,7 +80,8 @@ export async function majorOf(connection: ConnectionOptions, signal: AbortSignal
   return (await serverVersion(session)).major;
 }
 
-async function totalsOf(files: BackupFiles, source: DatabaseManifest): Promise<{ filesTotal: number; bytesTotal: number }> {
+/** How many files with rows a database of a backup has, and their bytes. */
+export async function totalsOf(files: BackupFiles, source: DatabaseManifest): Promise<{ filesTotal: number; bytesTotal: number }> {
   const listed = await files.list(`${folderOf(source)}/data`);
   return { filesTotal: listed.length, bytesTotal: listed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
 }

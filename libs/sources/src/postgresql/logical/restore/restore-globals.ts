@@ -1,9 +1,7 @@
 import { openSession } from '../session.ts';
+import { mapLines } from './map-lines.ts';
 import type { ScriptRun } from './run-script.ts';
 import { runScript } from './run-script.ts';
-
-/** Roles and tablespaces of a server are some lines each; more than this is none of ours. */
-const maxLineLength = 1024 * 1024;
 
 /**
  * Makes the roles and tablespaces of globals.sql that the server lacks. A role that is there keeps its password and its rights: its lines
@@ -20,19 +18,8 @@ export async function restoreGlobals(run: Omit<ScriptRun, 'onErrors'>): Promise<
 }
 
 /** `CREATE ROLE name;`, `ALTER ROLE name WITH …`, `ALTER ROLE name SET …`, each on a line of its own. */
-export async function* withoutRoles(
-  script: AsyncIterable<Uint8Array>,
-  known: ReadonlySet<string>,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let rest = '';
-  const decoder = new TextDecoder();
-  for await (const part of script) {
-    const lines = (rest + decoder.decode(part, { stream: true })).split('\n');
-    rest = (lines.pop() ?? '').slice(0, maxLineLength);
-    const kept = lines.filter((line) => !known.has(roleOf(line)));
-    if (kept.length > 0) yield Buffer.from(`${kept.join('\n')}\n`);
-  }
-  if (rest !== '' && !known.has(roleOf(rest))) yield Buffer.from(rest);
+export function withoutRoles(script: AsyncIterable<Uint8Array>, known: ReadonlySet<string>): AsyncGenerator<Uint8Array, void, undefined> {
+  return mapLines(script, (line) => (known.has(roleOf(line)) ? null : line));
 }
 
 function roleOf(line: string): string {

@@ -161,6 +161,74 @@ describe('lock', () => {
   });
 });
 
+describe('a shared lock that settles meanwhile', () => {
+  /** Sleeps until it is told, whatever for. */
+  function sleepingClock(): Clock & { wake(): Promise<void> } {
+    const sleepers: (() => void)[] = [];
+    return {
+      now: () => new Date(),
+      sleep: (_durationMs, signal) =>
+        new Promise((resolve, reject) => {
+          sleepers.push(resolve);
+          signal?.addEventListener('abort', () => reject(signal.reason as Error));
+        }),
+      async wake() {
+        for (const wake of sleepers.splice(0)) wake();
+        for (let turns = 0; turns < 20; turns++) await turn();
+      },
+    };
+  }
+
+  it('is had at once, unless another is there, and stays when none shows', async () => {
+    const repository = await createTestRepository();
+    const sleeping = sleepingClock();
+    const lock = await acquireLock(repository, { exclusive: false, settlesMeanwhile: true, clock: sleeping });
+    await sleeping.wake();
+    expect(lock.lost.aborted).toBe(false);
+    await lock.release();
+    expect(await lockNames(repository)).toEqual([]);
+
+    await using exclusive = await acquireLock(repository, { exclusive: true, clock });
+    expect(exclusive.exclusive).toBe(true);
+    await expect(acquireLock(repository, { exclusive: false, settlesMeanwhile: true, clock: sleeping })).rejects.toSatisfy(isLocked);
+    expect(await lockNames(repository)).toHaveLength(1);
+  });
+
+  it('keeps an exclusive one out from the beginning', async () => {
+    const repository = await createTestRepository();
+    await using lock = await acquireLock(repository, { exclusive: false, settlesMeanwhile: true, clock: sleepingClock() });
+    await expect(acquireLock(repository, { exclusive: true, clock })).rejects.toSatisfy(isLocked);
+    expect(lock.lost.aborted).toBe(false);
+  });
+
+  it('is lost when an exclusive one shows, or when nobody can tell', async () => {
+    let isDown = false;
+    const storage = openFaultyStorage(openMemoryStorage(), () => (isDown ? 'before' : undefined));
+    const repository = await createTestRepository(storage);
+    const sleeping = sleepingClock();
+    const lock = await acquireLock(repository, { exclusive: false, settlesMeanwhile: true, clock: sleeping });
+    await leaveLock(repository, { hostname: 'elsewhere' }, true);
+    await sleeping.wake();
+    expect(isLocked(lock.lost.reason)).toBe(true);
+    await lock.release();
+    for (const name of await lockNames(repository)) await storage.delete(name);
+
+    await using other = await acquireLock(repository, { exclusive: false, settlesMeanwhile: true, clock: sleeping });
+    isDown = true;
+    await sleeping.wake();
+    isDown = false;
+    expect(other.lost.aborted).toBe(true);
+  });
+
+  it('leaves nothing when it is released before it has settled', async () => {
+    const repository = await createTestRepository();
+    const lock = await acquireLock(repository, { exclusive: false, settlesMeanwhile: true, clock: sleepingClock() });
+    await lock.release();
+    expect(lock.lost.aborted).toBe(false);
+    expect(await lockNames(repository)).toEqual([]);
+  });
+});
+
 describe('a shared lock whose holder reads ahead', () => {
   it('reads once the lock file is there, and begins with what was read', async () => {
     const repository = await createTestRepository();

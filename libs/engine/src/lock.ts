@@ -42,6 +42,12 @@ const releaseTimeoutMs = 10_000;
 
 interface AcquireOptions extends LockOptions {
   readonly exclusive: boolean;
+  /**
+   * Only for who writes nothing into the repository: the lock is had at once, and is lost when another's shows while it settles. Where
+   * a listing has all that was written before it, there is nothing to wait for: of two that write their files and then list, one at
+   * least sees the other. Whoever reads can stop later as well.
+   */
+  readonly settlesMeanwhile?: boolean;
   /** Called each time a lock file was written and settles. */
   readonly onWritten?: () => void;
   /** Called when the lock that was written is not had after all. */
@@ -134,14 +140,15 @@ export async function withSharedLock<P, T>(
 }
 
 async function tryLock(repository: Repository, options: AcquireOptions, holder: LockHolder, clock: Clock) {
-  const { exclusive, signal, onWarning = () => {}, onWritten = () => {}, onGivenUp = () => {} } = options;
+  const { exclusive, settlesMeanwhile = false, signal, onWarning = () => {}, onWritten = () => {}, onGivenUp = () => {} } = options;
+  invariant(!(exclusive && settlesMeanwhile), 'an exclusive lock is had when it has settled');
   const lock = await HeldLock.create(repository, { exclusive, holder, clock, onWarning }, signal);
   try {
     onWritten();
-    await clock.sleep(settleMs, signal);
+    if (!settlesMeanwhile) await clock.sleep(settleMs, signal);
     const conflict = await findConflict(repository, exclusive, lock.id, signal);
     if (conflict === null) {
-      lock.keepRefreshed();
+      lock.keep(settlesMeanwhile);
       return lock;
     }
     onGivenUp();
@@ -201,8 +208,9 @@ class HeldLock implements Lock {
     return this.#lost.signal;
   }
 
-  keepRefreshed(): void {
-    this.#refreshing = this.#refreshUntilReleased();
+  /** Refreshes it until it is released. */
+  keep(isSettling: boolean): void {
+    this.#refreshing = isSettling ? this.#settle().then(() => this.#refreshUntilReleased()) : this.#refreshUntilReleased();
   }
 
   async release(): Promise<void> {
@@ -220,10 +228,22 @@ class HeldLock implements Lock {
     return this.release();
   }
 
+  async #settle(): Promise<void> {
+    const stop = this.#released.signal;
+    try {
+      await this.#options.clock.sleep(settleMs, stop);
+      const conflict = await findConflict(this.#repository, this.exclusive, this.#id, stop);
+      if (conflict !== null) this.#lost.abort(lockedError(this.#repository, conflict.holder, conflict.exclusive));
+    } catch (error) {
+      // Whether it is had is not known.
+      if (!stop.aborted) this.#lost.abort(error);
+    }
+  }
+
   async #refreshUntilReleased(): Promise<void> {
     const { clock, onWarning } = this.#options;
     const stop = this.#released.signal;
-    while (!stop.aborted) {
+    while (!stop.aborted && !this.#lost.signal.aborted) {
       try {
         await clock.sleep(refreshIntervalMs, stop);
         await this.#refresh(stop);

@@ -15,7 +15,7 @@ export interface RepositoryReading extends AsyncDisposable {
 /** Errors: repository_locked, repository_damaged, those of the storage. */
 export async function openReading(options: LockOptions & { readonly repository: Repository }): Promise<RepositoryReading> {
   const { repository, signal } = options;
-  const lock = await acquireLock(repository, { ...options, exclusive: false });
+  const lock = await acquireLock(repository, { ...options, exclusive: false, settlesMeanwhile: true });
   try {
     const { index } = await loadIndex(repository, { signal: signal === undefined ? lock.lost : AbortSignal.any([signal, lock.lost]) });
     return { lock, index, [Symbol.asyncDispose]: () => lock.release() };

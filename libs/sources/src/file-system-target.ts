@@ -24,6 +24,8 @@ export interface FileSystemTargetOptions {
   readonly roots: readonly string[];
   /** Whether a folder that holds something may be written into, and what is in the way replaced; never a folder by something else. */
   readonly overwrite: boolean;
+  /** See ThreadTargetOptions. */
+  readonly startsWriteback?: boolean;
 }
 
 /** A folder that the target makes for itself is nobody else's. */
@@ -60,8 +62,8 @@ class FileSystemTarget implements Target {
       if (await this.#isFolderToUse(root)) await access(toSystemPath(root), constants.R_OK | constants.W_OK | constants.X_OK);
       else await mkdir(toSystemPath(root), { recursive: true, mode: rootMode });
       await using folder = await openVerifiedFolder(root);
-      const { overwrite } = this.#options;
-      this.#threadOptions = { kind: 'file_system', root: folder.path, overwrite, ownersWarned: new SharedArrayBuffer(4) };
+      const { overwrite, startsWriteback = false } = this.#options;
+      this.#threadOptions = { kind: 'file_system', root: folder.path, overwrite, startsWriteback, ownersWarned: new SharedArrayBuffer(4) };
       this.#openWriter = new TargetWriter(this.#threadOptions);
     } catch (error) {
       throw writingError(error, root);

@@ -27,6 +27,8 @@ export interface SystemCalls {
   setAttribute(path: SystemPath, name: string, value: Uint8Array): void;
   /** The first position from `positionBytes` on that is no hole; ENXIO when there is none. */
   findData(fileDescriptor: number, positionBytes: number): number;
+  /** Has the system begin to put a part of an open file on its disk. No more than a hint: what goes wrong shows when it is synced. */
+  startWriteback(fileDescriptor: number, positionBytes: number, lengthBytes: number): void;
   /** Fills `into` with the next entries of an open folder as the kernel has them (linux_dirent64); returns their bytes, 0 at the end. */
   readEntries(fileDescriptor: number, into: Uint8Array, sizeBytes?: bigint): number;
   /** Fills `into`, 256 bytes, with the struct stat of `name` in an open folder. `name` ends in a NUL. */
@@ -52,6 +54,8 @@ const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOF
 /** O_CLOEXEC, which node:fs sets by itself and has no name for. */
 const closeOnExecute = 0o2000000;
 const seekData = 3;
+/** SYNC_FILE_RANGE_WRITE of Linux. */
+const onlyStart = 2;
 const nsPerSecond = 1_000_000_000n;
 
 const definitions = {
@@ -69,6 +73,7 @@ const definitions = {
   openat: { arguments: ['i32', 'buffer', 'i32'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
   lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
+  sync_file_range: { arguments: ['i32', 'i64', 'i64', 'u32'], return: 'i32' },
   __errno_location: { arguments: [], return: 'pointer' },
 } as const;
 
@@ -142,6 +147,9 @@ function systemCallsOf(functions: Functions, readInt32: (pointer: bigint) => num
       checked(functions.lsetxattr(cString(path), cString(name), bytes, BigInt(value.byteLength), 0), 'lsetxattr');
     },
     findData: (fileDescriptor, positionBytes) => checked(functions.lseek(fileDescriptor, BigInt(positionBytes), seekData), 'lseek'),
+    startWriteback: (fileDescriptor, positionBytes, lengthBytes) => {
+      functions.sync_file_range(fileDescriptor, BigInt(positionBytes), BigInt(lengthBytes), onlyStart);
+    },
     readEntries: (fileDescriptor, into, sizeBytes = BigInt(into.byteLength)) =>
       checked(functions.getdents64(fileDescriptor, into, sizeBytes), 'getdents64'),
     statAt: (folderDescriptor, name, into) => {

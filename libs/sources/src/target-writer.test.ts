@@ -118,6 +118,24 @@ describe('files that are written whole', () => {
     expect(write).toThrow(expect.toSatisfy((error) => isHoldfastError(error, 'path_outside_roots')));
   });
 
+  it('hold the same when they are to go to the disk at once', async () => {
+    const root = await scratch();
+    for (const startsWriteback of [false, true]) {
+      const options = { kind: 'file_system' as const, root, overwrite: true, ownersWarned: new SharedArrayBuffer(4) };
+      const writer = new TargetWriter({ ...options, startsWriteback });
+      writer.writeFile('/', fileOf('whole'), Buffer.from('abc'));
+      const node: TargetNode = { ...folder, name: 'parts', type: 'file', sizeBytes: 6 };
+      const descriptor = writer.createFile('/parts', node);
+      writer.write(descriptor, Buffer.from('def'), 3, '/parts');
+      writer.write(descriptor, Buffer.from('abc'), 0, '/parts');
+      writer.finishFile('/parts', node, descriptor);
+      writer.closeFile(descriptor);
+      writer.close();
+      expect(await readFile(`${root}/whole`, 'utf8')).toBe('abc');
+      expect(await readFile(`${root}/parts`, 'utf8')).toBe('abcdef');
+    }
+  });
+
   it('go into many folders in turn, more than stay open', async () => {
     const root = await scratch();
     const writer = openWriter(root);

@@ -19,7 +19,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { writingError } from './file-system-error.ts';
 import { nsOfTime, setFileTimes, setMetadata, typeBitsOf } from './restored-metadata.ts';
 import { isPlainName, outsideError, placeBelow } from './snapshot-path.ts';
-import { loadSystemCalls } from './system-calls.ts';
+import { loadSystemCalls, type SystemCalls } from './system-calls.ts';
 import { removeEntries } from './remove-entries.ts';
 import { dataRuns } from './sparse-runs.ts';
 import { pathFromBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
@@ -50,6 +50,8 @@ export class TargetWriter {
   readonly #root: string;
   readonly #overwrite: boolean;
   readonly #isSparse: boolean;
+  /** Undefined where writing back is not to be started, or cannot be. */
+  readonly #writebackCalls: Pick<SystemCalls, 'startWriteback'> | undefined;
   /** -1, which nobody has, where there are no users. */
   readonly #uid = process.geteuid?.() ?? -1;
   readonly #gid = process.getegid?.() ?? -1;
@@ -57,8 +59,9 @@ export class TargetWriter {
   readonly #ownersWarned: Int32Array;
   readonly #folders: TargetFolders;
 
-  constructor({ root, overwrite, ownersWarned, isSparse = false }: ThreadTargetOptions) {
+  constructor({ root, overwrite, ownersWarned, isSparse = false, startsWriteback = false }: ThreadTargetOptions) {
     this.#isSparse = isSparse;
+    if (startsWriteback) this.#writebackCalls = loadSystemCalls();
     this.#root = root;
     this.#folders = new TargetFolders(root);
     this.#overwrite = overwrite;
@@ -173,6 +176,7 @@ export class TargetWriter {
     try {
       for (const { start, end } of runs) {
         for (let done = start; done < end;) done += writeSync(descriptor, bytes, done, end - done, positionBytes + done);
+        this.#writebackCalls?.startWriteback(descriptor, positionBytes + start, end - start);
       }
     } catch (error) {
       throw writingError(error, path);

@@ -42,6 +42,8 @@ export interface ThreadTargetOptions {
   readonly ownersWarned: SharedArrayBuffer;
   /** Whether blocks of zeros become holes. */
   readonly isSparse?: boolean;
+  /** Whether what is written goes to the disk at once: for files that somebody syncs soon, who then has little to wait for. */
+  readonly startsWriteback?: boolean;
 }
 
 /** The part of a node that a target can set. */

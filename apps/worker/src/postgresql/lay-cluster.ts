@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunKind } from '@holdfast/database/run-kinds';
-import { restore, type RestoreResult } from '@holdfast/engine/restorer';
+import { restore, warmRestore, type RestoreResult } from '@holdfast/engine/restorer';
 import { withSnapshotFiles, type SnapshotFiles } from '@holdfast/engine/snapshot-files';
 import { openThreadPool, type ThreadPool } from '@holdfast/engine/threads/thread-pool';
 import { errnoCode } from '@holdfast/errors/errno-code';
@@ -28,6 +28,8 @@ export interface LayOptions {
   readonly walDir: string;
   /** That both are in. */
   readonly roots: readonly string[];
+  /** True when all of it is thrown away soon: then nothing has to reach a disk. */
+  readonly isScratch: boolean;
 }
 
 export interface Laid {
@@ -55,7 +57,9 @@ export async function layCluster(options: LayOptions): Promise<Laid> {
 }
 
 async function layWhole(options: Laying): Promise<Laid> {
-  const { plan, dataDir } = options;
+  const { plan, dataDir, pool } = options;
+  // They are up when the repository is locked.
+  warmRestore(pool);
   const result = await restoreFolder(options, plan.backups[0]?.id ?? '', { folder: dataFolder, path: dataDir, before: nothing });
   return { fileCount: result.filesRestored, bytes: result.bytesRestored };
 }
@@ -124,7 +128,7 @@ async function layWal(options: Laying, base: Laid): Promise<Laid> {
 const nothing: Laid = { fileCount: 0, bytes: 0 };
 
 async function restoreFolder(
-  { run, snapshots, pool, roots }: Laying,
+  { run, snapshots, pool, roots, isScratch }: Laying,
   jobId: string,
   how: { readonly folder: string; readonly path: string; readonly before: Laid; readonly select?: { readonly paths: string[] } },
 ): Promise<RestoreResult> {
@@ -136,7 +140,8 @@ async function restoreFolder(
     folder,
     ...(select === undefined ? {} : { select }),
     // The folder of WAL is filled out of several snapshots.
-    target: openFileSystemTarget({ path, roots, overwrite: select !== undefined }),
+    // The server that is started over it syncs all files first.
+    target: openFileSystemTarget({ path, roots, overwrite: select !== undefined, startsWriteback: !isScratch }),
     onProgress: (value) =>
       run.onProgress({ ...value, filesDone: before.fileCount + value.filesDone, bytesDone: before.bytes + value.bytesDone }),
   }).catch((error: unknown) => {

@@ -66,7 +66,8 @@ export async function recoverCluster(
     ...(start ? { owner: serverAccount() } : {}),
   });
 
-  const laid = await withChainSnapshots(run, chain, (snapshots) => layCluster({ run, snapshots, plan, dataDir, walDir, roots }));
+  const laying = { run, plan, dataDir, walDir, roots, isScratch: false };
+  const laid = await withChainSnapshots(run, chain, (snapshots) => layCluster({ ...laying, snapshots }));
   const finished = await finishPhysicalTarget(prepared);
   const details = { path: dataDir, walDir, resumed, ...describe(plan, laid, finished) };
   if (programs === null && process.getuid?.() === 0)

@@ -30,7 +30,7 @@ export async function testCluster(run: RunInHand<'verify'>, work: VerificationWo
       leastLsn: plan.base.endLsn,
       superuser: plan.base.superuser,
       lay: async ({ dataDir, walDir }) => {
-        const laying = { run, plan, dataDir, walDir, roots: [scratchDir] };
+        const laying = { run, plan, dataDir, walDir, roots: [scratchDir], isScratch: true };
         return (await withChainSnapshots(run, chain, (snapshots) => layCluster({ ...laying, snapshots }))).bytes;
       },
       recoveryTimeoutMs,

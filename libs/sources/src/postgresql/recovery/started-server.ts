@@ -43,8 +43,11 @@ export interface StartedServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** A server that is asked for every 50 ms costs nothing beside one that replays. */
-const pollIntervalMs = 50;
+/** Asking costs nothing beside a server that replays; one that is up at once is not to wait for the next time. */
+const firstPollMs = 5;
+const lastPollMs = 50;
+/** A pause is this part of the time that the server has had. */
+const pollShare = 1 / 20;
 /** A fast shutdown writes what is in memory; an immediate one only has to be noticed. */
 const stopTimeoutMs = 60_000;
 const quitTimeoutMs = 10_000;
@@ -72,7 +75,7 @@ export async function startServer(options: ServerOptions): Promise<StartedServer
     const programs = await reachablePrograms(options.programs, account, scratchRoot);
     const startedAtMs = performance.now();
     await running.spawn(programs, account, options.preloadLibraries ?? '');
-    await untilReady(running, startedAtMs + options.startTimeoutMs, signal);
+    await untilReady(running, startedAtMs, options.startTimeoutMs, signal);
     const connection = { host: folder.socketDir, port: scratchPort, user: superuser };
     running.stopOn(signal);
     const stop = (): Promise<void> => running.stop();
@@ -208,15 +211,17 @@ function watchStarter(dataDir: string, serverPid: number): ChildProcess {
   return watcher;
 }
 
-async function untilReady(running: RunningServer, giveUpAtMs: number, signal: AbortSignal): Promise<void> {
+async function untilReady(running: RunningServer, startedAtMs: number, timeoutMs: number, signal: AbortSignal): Promise<void> {
   while (!(await running.isReady())) {
     if (running.hasEnded) throw recoveryError(await running.logTail());
-    if (performance.now() > giveUpAtMs) {
+    const passedMs = performance.now() - startedAtMs;
+    if (passedMs > timeoutMs) {
       throw new HoldfastError('postgresql_recovery_failed', 'the server has not recovered in the time that it was given', {
         hint: 'allow more time, or take base backups more often, so that less WAL is replayed',
       });
     }
     // An abort ends the pause; its reason is thrown, not that of the pause.
-    await delay(pollIntervalMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+    const pauseMs = Math.max(firstPollMs, Math.min(passedMs * pollShare, lastPollMs));
+    await delay(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }

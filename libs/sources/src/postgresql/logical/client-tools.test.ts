@@ -1,3 +1,6 @@
+import { chmod, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { chooseTools, findClientTools } from './client-tools.ts';
 
@@ -26,4 +29,19 @@ test.each([
 
 test('the setting goes alone: what lies on the PATH is not looked at', async () => {
   await expect(findClientTools(14, { binFolders: ['/nowhere'] })).rejects.toMatchObject({ code: 'postgresql_tool_missing' });
+});
+
+test("Debian's wrapper on the PATH is not run, unless the setting names its folder", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-wrapper-'));
+  try {
+    await writeFile(join(folder, 'pg_wrapper'), '#!/bin/sh\ntouch "$(dirname "$0")/was-run"\necho "pg_dump (PostgreSQL) 99.1"\n');
+    await chmod(join(folder, 'pg_wrapper'), 0o755);
+    for (const name of ['pg_dump', 'pg_dumpall', 'psql']) await symlink('pg_wrapper', join(folder, name));
+    // Of what packages have here the newest is older.
+    await expect(findClientTools(99, { path: folder })).rejects.toMatchObject({ code: 'postgresql_tool_missing' });
+    expect(await readdir(folder)).not.toContain('was-run');
+    await expect(findClientTools(99, { binFolders: [folder] })).resolves.toMatchObject({ folder, major: 99 });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, realpath } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
@@ -60,8 +60,11 @@ async function describe({ folder, major }: FoundTools): Promise<ClientTools> {
 
 async function foundTools({ binFolders = [], path = process.env['PATH'] ?? '' }: ToolPlaces): Promise<FoundTools[]> {
   const onPath = path.split(':').filter((folder) => folder.startsWith('/'));
-  const folders = binFolders.length > 0 ? binFolders : [...onPath, ...(await foldersOfPackages())];
-  const found = await Promise.all([...new Set(folders)].map((folder) => toolsIn(folder)));
+  const isChosen = binFolders.length > 0;
+  const folders = isChosen ? binFolders : [...onPath, ...(await foldersOfPackages())];
+  const found = await Promise.all(
+    [...new Set(folders)].map(async (folder) => (isChosen || !(await isWrapper(folder)) ? await toolsIn(folder) : null)),
+  );
   return found.flatMap((tools) => tools ?? []);
 }
 
@@ -85,6 +88,19 @@ async function toolsIn(folder: string): Promise<FoundTools | null> {
   if (!['pg_dump', 'pg_dumpall', 'psql'].every((name) => names.includes(name))) return null;
   const version = await versionOf(join(folder, 'pg_dump'));
   return version === null ? null : { folder, ...version };
+}
+
+/**
+ * Debian's /usr/bin/pg_dump is a script that takes a tenth of a second to start one of those in /usr/lib/postgresql, of which it decides
+ * itself which; they are found without it.
+ */
+async function isWrapper(folder: string): Promise<boolean> {
+  try {
+    return basename(await realpath(join(folder, 'pg_dump'))) === 'pg_wrapper';
+  } catch (error) {
+    if (missingSchema.safeParse(error).success) return false;
+    throw error;
+  }
 }
 
 /** `pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)`. */

@@ -23,6 +23,12 @@ export interface Source {
   readonly records?: SourceRecords;
 
   /**
+   * Present where what the first read waits for takes a while (connections, a moment that is held): begins it, since the source is about to
+   * be read. What goes wrong is thrown by who reads. The signal ends what was begun, and it may begin again.
+   */
+  prepare?(signal: AbortSignal): void;
+
+  /**
    * The entries of one folder, sorted by the bytes of their names. What cannot be read is in the list with its reason,
    * so that nothing is left out in silence. Throws path_not_found or path_not_readable when the folder itself cannot be listed.
    */

@@ -1,5 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ConnectionOptions } from '../connection-options.ts';
+import { BegunContent } from './begun-content.ts';
 import { readSequences, type DatabaseFacts, type SequenceValue, type TableChoice, type TableFacts } from './catalog.ts';
 import type { ClientTools } from './client-tools.ts';
 import { copyHeader, copyOutStatement, copyTrailer } from './copy-statement.ts';
@@ -43,6 +44,7 @@ export class DatabaseDump implements AsyncDisposable {
   readonly #snapshot: DatabaseSnapshot;
   readonly #encoding: 'UTF8' | 'SQL_ASCII';
   readonly #copied = new Map<string, TableManifest>();
+  readonly #sections: readonly BegunContent[];
   #sequences: readonly SequenceValue[] = [];
   #largeObjectCount = 0;
 
@@ -51,10 +53,12 @@ export class DatabaseDump implements AsyncDisposable {
     this.#snapshot = snapshot;
     this.#encoding = transferEncoding(options.facts.encoding);
     this.takenAt = snapshot.takenAt;
+    const [before, after] = [this.#beginSection('pre-data'), this.#beginSection('post-data')];
+    this.#sections = [before, after];
     const files = [
       smallFile('database.sql', () => textContent(createStatement(options.facts))),
-      smallFile('pre-data.sql', () => this.#section('pre-data')),
-      smallFile('post-data.sql', () => this.#section('post-data')),
+      smallFile('pre-data.sql', () => before.content()),
+      smallFile('post-data.sql', () => after.content()),
       smallFile('sequences.sql', () => this.#sequenceValues()),
       { ...smallFile('large-objects.sql', (key) => this.#largeObjects(key)), hasRows: true },
       ...snapshot.list.tables.map((table) => ({
@@ -89,6 +93,7 @@ export class DatabaseDump implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#sections.map((section) => section[Symbol.asyncDispose]()));
     await this.#snapshot[Symbol.asyncDispose]();
   }
 
@@ -111,7 +116,8 @@ export class DatabaseDump implements AsyncDisposable {
     this.#copied.set(table.oid, { schema, name, file, ...lists, headerBytes: header.length, rows, isPartial });
   }
 
-  async *#section(section: 'pre-data' | 'post-data'): FileContent {
+  /** While connections are made, and beside the rows. */
+  #beginSection(section: 'pre-data' | 'post-data'): BegunContent {
     const { tools, connection, signal, choice, settings } = this.#options;
     const excluded = (choice.excludeTables ?? []).map((name) => splitName(name));
     const args = dumpArguments(tools, {
@@ -122,7 +128,7 @@ export class DatabaseDump implements AsyncDisposable {
       schemas: choice.schemas,
       excludeTables: excluded,
     });
-    yield* runTool({ tools, program: 'pg_dump', args, connection, signal });
+    return new BegunContent((ends) => runTool({ tools, program: 'pg_dump', args, connection, signal: ends }), signal);
   }
 
   async *#sequenceValues(): FileContent {

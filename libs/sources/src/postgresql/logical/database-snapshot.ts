@@ -70,6 +70,7 @@ export async function openDatabaseSnapshot(options: SnapshotOptions): Promise<Da
   );
   const endAll = (): void => pool.destroy();
   signal.addEventListener('abort', endAll, { once: true });
+  pool.openAhead(Math.min(connectionCount, list.tables.length));
   opened.defer(() => signal.removeEventListener('abort', endAll));
   const stack = opened.move();
   return {

@@ -107,6 +107,27 @@ describe.skipIf(missingPostgres(15) !== null)('a PostgreSQL 15 server as a sourc
     await expect.poll(sessions).toHaveLength(0);
   });
 
+  test('what was prepared and is not read is given up, and can be prepared again', async () => {
+    const source = await openLogicalSource(optionsFor(server));
+    const first = new AbortController();
+    source.prepare?.(first.signal);
+    // The leader, two for rows, and the programs while they are at work.
+    await expect.poll(async () => (await sessions()).length).toBeGreaterThanOrEqual(3);
+    first.abort(new Error('the lock was not had'));
+    await expect.poll(sessions).toHaveLength(0);
+    source.prepare?.(new AbortController().signal);
+    expect((await source.readDirectory('/databases/shop')).map(name)).toContain('pre-data.sql');
+    for (const path of ['/globals.sql', '/databases/shop/pre-data.sql', '/databases/shop/post-data.sql']) {
+      const file = await source.openFile(path);
+      const buffer = new Uint8Array(100_000);
+      const text = Buffer.from(buffer.subarray(0, await file.read(buffer, 0))).toString();
+      expect(text, path).toContain('PostgreSQL database');
+      await file.close();
+    }
+    await source.close();
+    await expect.poll(sessions).toHaveLength(0);
+  });
+
   test('a reader that stops early leaves no COPY behind', async () => {
     const source = await openLogicalSource(optionsFor(server, { connectionCount: 1 }));
     await source.readDirectory('/databases/shop');

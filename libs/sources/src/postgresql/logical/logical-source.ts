@@ -1,6 +1,7 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { OpenFileOptions, SkippedEntry, Source, SourceEntry, SourceFile, SourceNode } from '../../source.ts';
 import { connectionPlace, type ConnectionOptions } from '../connection-options.ts';
+import { BegunContent } from './begun-content.ts';
 import { listDatabases, serverVersion, type DatabaseFacts } from './catalog.ts';
 import { findClientTools, type ClientTools, type ToolPlaces } from './client-tools.ts';
 import { DatabaseDump } from './database-dump.ts';
@@ -87,7 +88,8 @@ class LogicalSource implements Source {
   readonly #options: LogicalSourceOptions;
   readonly #parts: LogicalSourceParts;
   readonly #startedNs = BigInt(Date.now()) * 1_000_000n;
-  readonly #dumps = new Map<string, OpenDump>();
+  readonly #dumps = new Map<string, Promise<OpenDump>>();
+  #globals: BegunContent | undefined;
   readonly #manifests = new Map<string, DatabaseManifest>();
   readonly #settled = Promise.withResolvers<void>();
   readonly #closing: Promise<void>[] = [];
@@ -99,6 +101,16 @@ class LogicalSource implements Source {
     this.#settled.promise.catch(() => undefined);
     options.signal.addEventListener('abort', () => this.#settled.reject(options.signal.reason), { once: true });
     if (parts.databases.length === 0) this.#settled.resolve();
+  }
+
+  /** The moment of the first database; those of others are taken when they are listed. */
+  prepare(signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#globals ??= this.#beginGlobals();
+    const [first] = this.#parts.databases;
+    // Who lists it hears of it.
+    if (first !== undefined) this.#dumpOf(first).catch(() => undefined);
+    signal.addEventListener('abort', () => this.#giveUp(), { once: true });
   }
 
   async readDirectory(path: string): Promise<SourceEntry[]> {
@@ -120,16 +132,11 @@ class LogicalSource implements Source {
   }
 
   async openFile(path: string, { recordKey = 0n }: OpenFileOptions = {}): Promise<SourceFile> {
-    const { server, tools, passwordsReadable } = this.#parts;
-    const { connection, signal } = this.#options;
-    if (path === '/README.txt') return plainFile(textContent(readmeText(server)));
+    if (path === '/README.txt') return plainFile(textContent(readmeText(this.#parts.server)));
     if (path === manifestPath) return plainFile(textContent(this.#manifest()));
-    if (path === '/globals.sql') {
-      const args = globalsArguments(tools, { database: connection.database, withPasswords: passwordsReadable });
-      return plainFile(runTool({ tools, program: 'pg_dumpall', args, connection, signal }));
-    }
+    if (path === '/globals.sql') return plainFile((this.#globals ??= this.#beginGlobals()).content());
     const [, top, folder = '', ...names] = path.split('/');
-    const open = this.#dumps.get(folder);
+    const open = await this.#dumps.get(folder);
     const file = open?.dump.files.get(names.join('/'));
     if (top !== 'databases' || open === undefined || file === undefined) throw notFound(path);
     return new StreamFile(file.open(recordKey), { hasRows: file.hasRows, onClose: () => this.#fileClosed(folder, open) });
@@ -143,11 +150,31 @@ class LogicalSource implements Source {
 
   async close(): Promise<void> {
     this.#settled.reject(new HoldfastError('internal', 'the source was closed'));
-    for (const [folder, { dump }] of this.#dumps) {
-      this.#dumps.delete(folder);
-      this.#closing.push(dump[Symbol.asyncDispose]());
-    }
+    this.#giveUp();
     await Promise.all(this.#closing);
+  }
+
+  /** Ends what was begun; it can begin again. */
+  #giveUp(): void {
+    const dumps = [...this.#dumps.values()];
+    this.#dumps.clear();
+    for (const opening of dumps) {
+      this.#closing.push(
+        opening.then(
+          ({ dump }) => dump[Symbol.asyncDispose](),
+          () => undefined,
+        ),
+      );
+    }
+    if (this.#globals !== undefined) this.#closing.push(this.#globals[Symbol.asyncDispose]());
+    this.#globals = undefined;
+  }
+
+  #beginGlobals(): BegunContent {
+    const { tools, passwordsReadable } = this.#parts;
+    const { connection, signal } = this.#options;
+    const args = globalsArguments(tools, { database: connection.database, withPasswords: passwordsReadable });
+    return new BegunContent((ends) => runTool({ tools, program: 'pg_dumpall', args, connection, signal: ends }), signal);
   }
 
   #top(): SourceEntry[] {
@@ -159,10 +186,16 @@ class LogicalSource implements Source {
     return this.#parts.passwordsReadable ? entries : [...entries, { kind: 'skipped', skipped }];
   }
 
-  async #dumpOf(facts: DatabaseFacts): Promise<OpenDump> {
+  #dumpOf(facts: DatabaseFacts): Promise<OpenDump> {
     const folder = encodeName(facts.name);
     const known = this.#dumps.get(folder);
     if (known !== undefined) return known;
+    const opening = this.#openDump(facts);
+    this.#dumps.set(folder, opening);
+    return opening;
+  }
+
+  async #openDump(facts: DatabaseFacts): Promise<OpenDump> {
     const { connection, schemas, excludeTables, ...rest } = this.#options;
     const dump = await DatabaseDump.open({
       ...rest,
@@ -171,9 +204,7 @@ class LogicalSource implements Source {
       choice: { schemas, excludeTables },
       tools: this.#parts.tools,
     });
-    const open = { dump, filesLeft: dump.files.size };
-    this.#dumps.set(folder, open);
-    return open;
+    return { dump, filesLeft: dump.files.size };
   }
 
   /** The last file of a database: its moment is not needed any more. */

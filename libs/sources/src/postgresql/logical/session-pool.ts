@@ -5,6 +5,8 @@ export class SessionPool implements AsyncDisposable {
   readonly #open: () => Promise<Session>;
   readonly #idle: Session[] = [];
   readonly #all = new Set<Session>();
+  /** That nobody has asked for yet. */
+  readonly #ahead: Promise<Session>[] = [];
   readonly #waiting: (() => void)[] = [];
   #free: number;
 
@@ -13,12 +15,22 @@ export class SessionPool implements AsyncDisposable {
     this.#open = open;
   }
 
+  /** Begins to open so many, of those that are soon asked for. */
+  openAhead(count: number): void {
+    while (this.#ahead.length < count) {
+      const opening = this.#open();
+      // Who asks for it hears of it.
+      opening.catch(() => undefined);
+      this.#ahead.push(opening);
+    }
+  }
+
   /** Give it back with release, also when it is of no more use. */
   async acquire(): Promise<Session> {
     if (this.#free > 0) this.#free--;
     else await this.#turn();
     try {
-      const session = this.#idle.pop() ?? (await this.#open());
+      const session = this.#idle.pop() ?? (await (this.#ahead.shift() ?? this.#open()));
       this.#all.add(session);
       return session;
     } catch (error) {
@@ -39,6 +51,7 @@ export class SessionPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const opened of await Promise.allSettled(this.#ahead)) if (opened.status === 'fulfilled') this.#all.add(opened.value);
     await Promise.all([...this.#all].map((session) => session.close()));
   }
 

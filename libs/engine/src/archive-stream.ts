@@ -6,7 +6,7 @@ import { invariant } from '@holdfast/errors/invariant';
 import { inspectChunk, loadChunkInspector, type ChunkInspection, type ChunkInspector } from './archive-stream/chunk-inspection.ts';
 import { StreamTree, type StreamSink } from './archive-stream/stream-tree.ts';
 import { ArchiveTally } from './archive-tally.ts';
-import { ArchiveThreads } from './archive-threads/archive-threads.ts';
+import { archiveModule, ArchiveThreads } from './archive-threads/archive-threads.ts';
 import { ChunkBuffers } from './archive-threads/chunk-buffers.ts';
 import type { ChunksToStore, ChunkStreamOptions, StoredChunks } from './archive-threads/chunk-stream.ts';
 import type { ArchiveResult } from './archiver.ts';
@@ -21,6 +21,7 @@ import { createPacker, type PackerOptions } from './packer.ts';
 import type { OnProgress } from './progress.ts';
 import { storeWith, type OpenedSink } from './stored-tree.ts';
 import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
+import { warmPool, type WarmPool } from './threads/warm-pool.ts';
 
 export interface ArchiveStreamOptions extends LockOptions, ThreadOptions, SnapshotOptions {
   /** What the snapshot says it holds: absolute paths, sorted. */
@@ -52,6 +53,8 @@ interface Prepared {
   readonly startedAt: Date;
   readonly tally: ArchiveTally;
   readonly index: BlobIndex;
+  /** Threads that start already. */
+  readonly warmed: WarmPool | undefined;
 }
 
 /**
@@ -67,13 +70,20 @@ export async function archiveStream(options: ArchiveStreamOptions): Promise<Arch
       const startedAt = (options.clock ?? systemClock).now();
       const tally = new ArchiveTally(options);
       tally.report('opening');
-      return { startedAt, tally, index: await openIndex(options.repository, { signal }) };
+      // Chunks that are inspected are the threads' work, however few there are.
+      const isThreaded = options.inspection !== undefined && options.concurrency !== 0;
+      const warmed = isThreaded ? warmPool(options, archiveModule, signal) : undefined;
+      return { startedAt, tally, index: await openIndex(options.repository, { signal }), warmed };
     },
     (prepared, signal) => archiveLocked(options, prepared, signal),
   );
 }
 
-async function archiveLocked(options: ArchiveStreamOptions, { startedAt, tally, index }: Prepared, signal: AbortSignal) {
+async function archiveLocked(given: ArchiveStreamOptions, prepared: Prepared, signal: AbortSignal) {
+  await using warmed = prepared.warmed;
+  warmed?.keep();
+  const { startedAt, tally, index } = prepared;
+  const options = warmed === undefined ? given : { ...given, pool: warmed.pool };
   const { clock = systemClock, compression = 'auto', repository, expected } = options;
   if (expected !== undefined) tally.totals = expected;
   const stored = await storeWith(

@@ -15,6 +15,7 @@ import { compareWithParent, recordForNext, type CachedParent } from './stat-cach
 import type { StatCache } from './stat-cache/stat-cache.ts';
 import type { StoredTree } from './stored-tree.ts';
 import type { ThreadOptions } from './threads/borrowed-pool.ts';
+import type { WarmPool } from './threads/warm-pool.ts';
 
 export interface ArchiveOptions extends LockOptions, ThreadOptions, SnapshotOptions {
   /** Stays the caller's to close. */
@@ -63,6 +64,8 @@ interface Prepared {
   readonly known: CachedParent | undefined;
   /** Undefined when nothing at all has changed: then nobody asks for a blob. */
   readonly index: BlobIndex | undefined;
+  /** Threads that start already. */
+  readonly warmed: WarmPool | undefined;
   /** Present when so little has changed that all of it is in memory, sealed. */
   readonly stored?: StoredTree;
 }
@@ -72,13 +75,32 @@ async function prepare(options: ArchiveOptions, signal: AbortSignal): Promise<Pr
   const startedAt = clock.now();
   const tally = new ArchiveTally(options);
   tally.report('opening');
+  options.source.prepare?.(signal);
+  const warmed = await warmThreads(options, signal);
   const known = await compareWithParent(options, signal);
-  if (known?.top.isSame === true) return { startedAt, tally, known, index: undefined };
+  const begun = { startedAt, tally, known, warmed };
+  if (known?.top.isSame === true) return { ...begun, index: undefined };
   const index = await openIndex(options.repository, { signal });
-  if (!isLittleChange(known)) return { startedAt, tally, known, index };
+  if (!isLittleChange(known)) return { ...begun, index };
   const { storeTree } = await import('./store-tree.ts');
   const stored = await storeTree(options, { index, known, tally, clock, signal, isLittle: true });
-  return { startedAt, tally, known, index, stored };
+  return { ...begun, index, stored };
+}
+
+/** Of a source that has so much and that only one thread can read, threads will have something to store. */
+const muchBytes = 64 * 1024 * 1024;
+
+/** Undefined where it is not known yet whether there is something for them to do. */
+async function warmThreads(options: ArchiveOptions, signal: AbortSignal): Promise<WarmPool | undefined> {
+  const { source, concurrency } = options;
+  if (source.prepare === undefined || source.threadOptions !== undefined || concurrency === 0) return undefined;
+  const { bytes = 0 } = (await source.estimate?.({ signal })) ?? {};
+  if (bytes < muchBytes) return undefined;
+  const [{ warmPool }, { archiveModule }] = await Promise.all([
+    import('./threads/warm-pool.ts'),
+    import('./archive-threads/archive-threads.ts'),
+  ]);
+  return warmPool(options, archiveModule, signal);
 }
 
 /** Changes that one thread stores faster than others begin to work, and that fill no pack: nothing of them is uploaded before the end. */
@@ -90,7 +112,10 @@ function isLittleChange(known: CachedParent | undefined): boolean {
   return unlistedCount === 0 && changedCount <= littleChange.entries && changedBytes <= littleChange.bytes;
 }
 
-async function archiveLocked(options: ArchiveOptions, prepared: Prepared, outerSignal: AbortSignal): Promise<ArchiveResult> {
+async function archiveLocked(given: ArchiveOptions, prepared: Prepared, outerSignal: AbortSignal): Promise<ArchiveResult> {
+  await using warmed = prepared.warmed;
+  warmed?.keep();
+  const options = warmed === undefined ? given : { ...given, pool: warmed.pool };
   const { source, clock = systemClock } = options;
   const { startedAt, tally, known } = prepared;
   // Ends the scan when the walk fails.

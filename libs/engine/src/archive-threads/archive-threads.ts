@@ -41,6 +41,9 @@ export interface ArchiveThreadsOptions {
   readonly inspection?: ChunkInspection | undefined;
 }
 
+/** What the threads load. */
+export const archiveModule = new URL('archive-session.ts', import.meta.url);
+
 /** Larger files are read by a thread of their own. */
 const largeFileBytes = 8 * 1024 * 1024;
 /** Beyond so many small files threads are worth their start, which takes as long as storing some hundred files here. */
@@ -187,8 +190,7 @@ export class ArchiveThreads implements FileStorer, BlobSink {
       counters: this.#counters.buffer,
       inspector: inspection?.module.href ?? null,
     };
-    const module = new URL('archive-session.ts', import.meta.url);
-    const group = pool.openGroup<ArchiveEvent>({ module, data, signal, onEvent: (event) => this.#onEvent(event) });
+    const group = pool.openGroup<ArchiveEvent>({ module: archiveModule, data, signal, onEvent: (event) => this.#onEvent(event) });
     const queue = new CallQueue(group, () => this.#onIdle());
     return { group, queue, large: new LargeFiles(queue) };
   }

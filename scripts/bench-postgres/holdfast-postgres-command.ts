@@ -22,6 +22,8 @@ const [word = '', repositoryPath = '', place = ''] = process.argv.slice(2);
 const onProgress = (): void => {};
 /** Of a recovery, and of a connection. */
 const limitMs = 600_000;
+/** The key file is read by then, and another thread derives the key: code that comes in holds this one. */
+const untilDerivingMs = 10;
 /** A row would have it. */
 const jobId = 'bench';
 
@@ -32,13 +34,13 @@ switch (word) {
     break;
   }
   case 'physical':
-    await withRepository((repository) => backUpBase(repository, false));
+    await withRepository((repository) => backUpBase(repository, false), loadBase);
     break;
   case 'blocks':
-    await withRepository((repository) => backUpBase(repository, true));
+    await withRepository((repository) => backUpBase(repository, true), loadBase);
     break;
   case 'logical':
-    await withRepository(backUpLogical);
+    await withRepository(backUpLogical, loadLogical);
     break;
   case 'wal':
     await withRepository(archiveLog);
@@ -52,9 +54,17 @@ switch (word) {
 
 // Each word loads what it needs and no more, as a program of its own would.
 
-async function withRepository(work: (repository: Repository) => Promise<void>): Promise<void> {
+/** `load` goes on while the key is derived from the password: a worker has its code long before that. */
+async function withRepository(
+  work: (repository: Repository) => Promise<void>,
+  load: () => Promise<unknown> = async () => {},
+): Promise<void> {
   const { openRepository } = await import('../../libs/engine/src/repository.ts');
-  const repository = await openRepository({ storage: await openLocalStorage({ path: repositoryPath }), password });
+  const opening = openRepository({ storage: await openLocalStorage({ path: repositoryPath }), password });
+  opening.catch(() => undefined);
+  await delay(untilDerivingMs);
+  await load();
+  const repository = await opening;
   try {
     await work(repository);
   } finally {
@@ -72,14 +82,18 @@ async function newestSnapshot(repository: Repository) {
   return (await listSnapshots(repository)).at(-1);
 }
 
+function loadBase() {
+  return Promise.all([
+    import('../../libs/engine/src/archive-stream.ts'),
+    import('../../apps/worker/src/postgresql/base-store.ts'),
+    import('../../apps/worker/src/postgresql/receive-base.ts'),
+    import('../../libs/engine/src/snapshots.ts'),
+  ]);
+}
+
 async function backUpBase(repository: Repository, isIncremental: boolean): Promise<void> {
-  const { archiveStream } = await import('../../libs/engine/src/archive-stream.ts');
-  const {
-    baseBackupPaths,
-    baseChunkBytes: fixedChunkBytes,
-    baseInspection: inspection,
-  } = await import('../../apps/worker/src/postgresql/base-store.ts');
-  const { receiveBase } = await import('../../apps/worker/src/postgresql/receive-base.ts');
+  const [{ archiveStream }, { baseBackupPaths, baseChunkBytes: fixedChunkBytes, baseInspection: inspection }, { receiveBase }] =
+    await loadBase();
   const parent = await newestSnapshot(repository);
   const predecessor = isIncremental ? { jobId, manifest: await manifestOf(repository, parent?.id ?? '') } : null;
   const receiving = {
@@ -107,9 +121,16 @@ async function manifestOf(repository: Repository, snapshotId: string): Promise<B
   });
 }
 
+function loadLogical() {
+  return Promise.all([
+    import('../../libs/engine/src/archiver.ts'),
+    import('../../libs/sources/src/postgresql/logical/logical-source.ts'),
+    import('../../libs/engine/src/store-tree.ts'),
+  ]);
+}
+
 async function backUpLogical(repository: Repository): Promise<void> {
-  const { archive } = await import('../../libs/engine/src/archiver.ts');
-  const { openLogicalSource } = await import('../../libs/sources/src/postgresql/logical/logical-source.ts');
+  const [{ archive }, { openLogicalSource }] = await loadLogical();
   const source = await openLogicalSource({
     connection: connection(),
     // The default of a config.

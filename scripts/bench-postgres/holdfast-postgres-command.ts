@@ -108,7 +108,7 @@ async function backUpBase(repository: Repository, isIncremental: boolean): Promi
     const { badPageCount } = await receiveBase(receiving, sink, signal);
     if (badPageCount > 0) throw new Error(`${badPageCount} bad pages`);
   };
-  const options = { repository, paths: baseBackupPaths, fixedChunkBytes, inspection, receive, onProgress, ...owner };
+  const options = { repository, paths: baseBackupPaths, fixedChunkBytes, inspection, holdsRecords: true, receive, onProgress, ...owner };
   finish(await archiveStream(parent === undefined ? options : { ...options, parent }));
 }
 

@@ -217,6 +217,22 @@ describe.each([
 });
 
 describe('a stream', () => {
+  it('of records is compressed as such, which changes nothing but what it takes', async () => {
+    const digits = noise(6_000_000, 7);
+    const rows = Array.from({ length: 40_000 }, (_, nth) => {
+      const digest = Buffer.from(digits.subarray(nth * 64, nth * 64 + 64)).toString('hex');
+      return `${nth}\t${digest}\tthe order was received and sent on its way\n`;
+    });
+    const tree: MemoryFolder = { pg: { type: 'dir', entries: { rows: { type: 'file', bytes: Buffer.from(rows.join('')) } } } };
+    const storage = await newStorage();
+    const files = await run(await newStorage(), {}, tree);
+    const records = await run(storage, { holdsRecords: true }, tree);
+    const repository = await openTestRepository(storage);
+    expect(restoredContents(await restoreTree(repository, records.snapshotId))).toEqual(expectedContents(tree));
+    expect(records.summary.dataAddedPacked).toBeLessThan(files.summary.dataAddedPacked);
+    await expectClean(storage);
+  });
+
   it('has the tree of a walk over the same files in the same repository', async () => {
     const storage = await newStorage();
     const walked = await archiveTree(await openTestRepository(storage), server, { pool });

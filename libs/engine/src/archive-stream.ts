@@ -40,6 +40,8 @@ export interface ArchiveStreamOptions extends LockOptions, ThreadOptions, Snapsh
    * part moves.
    */
   readonly fixedChunkBytes?: number;
+  /** See Source.holdsRecords. */
+  readonly holdsRecords?: boolean;
   /** Looks at the chunks of each InspectedContent. */
   readonly inspection?: ChunkInspection;
   /** A lock that the caller holds already; by default a shared one is taken for the call. */
@@ -144,14 +146,14 @@ async function openStreamStore(options: ArchiveStreamOptions, packing: PackerOpt
 
 /** Which cuts by content. */
 async function openCuttingStore(options: ArchiveStreamOptions, packing: PackerOptions & { clock: Clock }): Promise<OpenedStreamStore> {
-  const { inspection } = options;
+  const { inspection, holdsRecords } = options;
   if (options.concurrency === 0) {
     const sink = createPacker(packing);
     const inspector = inspection === undefined ? null : await loadChunkInspector(inspection.module.href);
     return { sink, chunks: storingHere(sink, inspector, packing), close: async () => {} };
   }
   const borrowed = borrowPool(options);
-  const threads = new ArchiveThreads({ source: noSource, pool: borrowed.pool, inspection, ...packing });
+  const threads = new ArchiveThreads({ source: noSource, pool: borrowed.pool, inspection, holdsRecords, ...packing });
   return { sink: threads, chunks: threads.chunkStreamOptions, close: async () => borrowed[Symbol.asyncDispose]() };
 }
 

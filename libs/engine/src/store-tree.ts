@@ -86,7 +86,7 @@ async function openStorer(options: ArchiveOptions, { isLittle, ...rest }: Storer
     ]);
     const borrowed = borrowPool(options);
     const close = async (): Promise<void> => borrowed[Symbol.asyncDispose]();
-    const threads = new ArchiveThreads({ repository, source, pool: borrowed.pool, ...rest });
+    const threads = new ArchiveThreads({ repository, source, pool: borrowed.pool, holdsRecords: source.holdsRecords, ...rest });
     if (isThreaded(options)) return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close };
     const { StreamedFiles } = await import('./archive-threads/streamed-files.ts');
     const concurrentFiles = source.concurrentFiles ?? filesWithoutThreads;

@@ -19,6 +19,9 @@ export interface Source {
   /** Files that can be read at once with a gain, where that is the source's to say: a connection each. */
   readonly concurrentFiles?: number;
 
+  /** Nearly all that it shows is records of tables, as text or as pages: they are compressed in another way than files. */
+  readonly holdsRecords?: boolean;
+
   /** Present where what was recorded of folders can be compared with what they are: see readDirectory's `record`. */
   readonly records?: SourceRecords;
 

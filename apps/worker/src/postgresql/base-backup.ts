@@ -57,6 +57,7 @@ export async function takeBase(run: RunInHand<'backup'>, source: BaseSource, sto
     paths: baseBackupPaths,
     fixedChunkBytes: baseChunkBytes,
     inspection: baseInspection,
+    holdsRecords: true,
     receive: async (sink, signal) => {
       facts = await receiveBase(receiving, sink, signal);
     },

@@ -11,6 +11,8 @@ export interface ArchiveThreadData {
   readonly masterKeys: MasterKeys;
   readonly chunkerPolynomial: bigint;
   readonly compression: CompressionMode;
+  /** See Source.holdsRecords. */
+  readonly holdsRecords: boolean;
   readonly index: SharedBlobIndex;
   readonly claims: SharedClaims;
   /** Where a thread writes packs by itself; null when it hands them over. */

@@ -21,6 +21,7 @@ it('a file that is done with leaves open the file of another thread that has got
     masterKeys: generateMasterKeys(),
     chunkerPolynomial: repository.chunkerPolynomial,
     compression: 'off',
+    holdsRecords: false,
     index: createBlobIndex().share(),
     claims: makeSharedClaims(),
     storage: null,

@@ -39,7 +39,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
   readonly #id = new Uint8Array(objectIdBytes);
 
   constructor(
-    { masterKeys, chunkerPolynomial, compression, index, claims, storage, counters: shared }: ArchiveThreadData,
+    { masterKeys, chunkerPolynomial, compression, holdsRecords, index, claims, storage, counters: shared }: ArchiveThreadData,
     context: SessionContext,
     inspector: ChunkInspector | null,
   ) {
@@ -53,6 +53,7 @@ class ArchiveSession implements ThreadSession<ArchiveCall> {
       address: arena.firstAddress + readRegionBytes,
       masterKeys,
       compression,
+      holdsRecords,
       openOutput: storage === null ? handingOutput(context, shared) : writingOutput(storage, context),
     });
     const save = (pieces: Uint32Array, count: number, ids: Uint8Array): Promise<void> => this.#save(pieces, count, ids);

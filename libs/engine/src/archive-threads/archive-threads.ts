@@ -37,6 +37,8 @@ export interface ArchiveThreadsOptions {
   readonly compression: CompressionMode;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** See Source.holdsRecords. */
+  readonly holdsRecords?: boolean | undefined;
   /** Of chunks that come in buffers. */
   readonly inspection?: ChunkInspection | undefined;
 }
@@ -179,11 +181,12 @@ export class ArchiveThreads implements FileStorer, BlobSink {
   }
 
   #openGroup(): { group: ThreadGroup; queue: CallQueue; large: LargeFiles } {
-    const { pool, repository, index, compression, signal, inspection } = this.#options;
+    const { pool, repository, index, compression, holdsRecords = false, signal, inspection } = this.#options;
     const data: ArchiveThreadData = {
       masterKeys: repository.masterKeys,
       chunkerPolynomial: repository.chunkerPolynomial,
       compression,
+      holdsRecords,
       index: index.share(),
       claims: this.#claims(),
       storage: repository.storage.threadOptions ?? null,

@@ -85,6 +85,7 @@ interface OpenDump {
 class LogicalSource implements Source {
   readonly paths = ['/databases', '/globals.sql'];
   readonly concurrentFiles: number;
+  readonly holdsRecords = true;
   readonly #options: LogicalSourceOptions;
   readonly #parts: LogicalSourceParts;
   readonly #startedNs = BigInt(Date.now()) * 1_000_000n;

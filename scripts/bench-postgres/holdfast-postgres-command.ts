@@ -6,7 +6,7 @@
 //   holdfast-postgres-command.ts wal REPOSITORY PORT SECONDS EVERY FILE   a run every so many seconds for so long, and a last one; FILE says what came of it
 //   holdfast-postgres-command.ts recover REPOSITORY FOLDER    the newest snapshot, by a server that is started and stopped again
 // The repository's password is in RESTIC_PASSWORD, the server's in PGPASSWORD. Exits 1 when anything was left out or not restored.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname, userInfo } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
@@ -26,6 +26,8 @@ const limitMs = 600_000;
 const untilDerivingMs = 10;
 /** A row would have it. */
 const jobId = 'bench';
+/** In place of the row of a base backup: its snapshot, and what it says of itself. */
+const rowPath = `${repositoryPath}.row.json`;
 
 switch (word) {
   case 'init': {
@@ -46,7 +48,7 @@ switch (word) {
     await withRepository(archiveLog);
     break;
   case 'recover':
-    await withRepository(recover);
+    await recover();
     break;
   default:
     throw new Error(`no such word: ${word}`);
@@ -54,22 +56,22 @@ switch (word) {
 
 // Each word loads what it needs and no more, as a program of its own would.
 
+async function open(): Promise<Repository> {
+  const { openRepository } = await import('../../libs/engine/src/repository.ts');
+  return await openRepository({ storage: await openLocalStorage({ path: repositoryPath }), password });
+}
+
 /** `load` goes on while the key is derived from the password: a worker has its code long before that. */
 async function withRepository(
   work: (repository: Repository) => Promise<void>,
   load: () => Promise<unknown> = async () => {},
 ): Promise<void> {
-  const { openRepository } = await import('../../libs/engine/src/repository.ts');
-  const opening = openRepository({ storage: await openLocalStorage({ path: repositoryPath }), password });
+  const opening = open();
   opening.catch(() => undefined);
   await delay(untilDerivingMs);
   await load();
-  const repository = await opening;
-  try {
-    await work(repository);
-  } finally {
-    await repository.close();
-  }
+  await using repository = await opening;
+  await work(repository);
 }
 
 function connection() {
@@ -87,13 +89,18 @@ function loadBase() {
     import('../../libs/engine/src/archive-stream.ts'),
     import('../../apps/worker/src/postgresql/base-store.ts'),
     import('../../apps/worker/src/postgresql/receive-base.ts'),
+    import('../../libs/policy/src/recovery-facts.ts'),
     import('../../libs/engine/src/snapshots.ts'),
   ]);
 }
 
 async function backUpBase(repository: Repository, isIncremental: boolean): Promise<void> {
-  const [{ archiveStream }, { baseBackupPaths, baseChunkBytes: fixedChunkBytes, baseInspection: inspection }, { receiveBase }] =
-    await loadBase();
+  const [
+    { archiveStream },
+    { baseBackupPaths, baseChunkBytes: fixedChunkBytes, baseInspection: inspection },
+    { receiveBase },
+    { encodeFacts },
+  ] = await loadBase();
   const parent = await newestSnapshot(repository);
   const predecessor = isIncremental ? { jobId, manifest: await manifestOf(repository, parent?.id ?? '') } : null;
   const receiving = {
@@ -104,12 +111,17 @@ async function backUpBase(repository: Repository, isIncremental: boolean): Promi
     onEstimate() {},
     onSuperuserUnknown() {},
   };
+  const row: { snapshotId?: string; postgresql?: ReturnType<typeof encodeFacts> } = {};
   const receive: Parameters<typeof archiveStream>[0]['receive'] = async (sink, signal) => {
-    const { badPageCount } = await receiveBase(receiving, sink, signal);
-    if (badPageCount > 0) throw new Error(`${badPageCount} bad pages`);
+    const facts = await receiveBase(receiving, sink, signal);
+    if (facts.badPageCount > 0) throw new Error(`${facts.badPageCount} bad pages`);
+    row.postgresql = encodeFacts(facts);
   };
   const options = { repository, paths: baseBackupPaths, fixedChunkBytes, inspection, holdsRecords: true, receive, onProgress, ...owner };
-  finish(await archiveStream(parent === undefined ? options : { ...options, parent }));
+  const result = await archiveStream(parent === undefined ? options : { ...options, parent });
+  row.snapshotId = result.snapshotId;
+  await writeFile(rowPath, JSON.stringify(row));
+  finish(result);
 }
 
 async function manifestOf(repository: Repository, snapshotId: string): Promise<Buffer> {
@@ -191,18 +203,25 @@ async function archiveLog(repository: Repository): Promise<void> {
   await writeFile(file, JSON.stringify({ runCount, bytes, behindBytes, catchUpMs }));
 }
 
-/** As a recovery job with `start` does it, without its row and without counting rows: whoever compares does that. */
-async function recover(repository: Repository): Promise<void> {
-  const { loadStoredFacts } = await import('../../apps/worker/src/postgresql/stored-facts.ts');
+/**
+ * As a recovery job with `start` does it, without counting rows: whoever compares does that. A worker has its code loaded: here the
+ * repository is opened meanwhile.
+ */
+async function recover(): Promise<void> {
+  await using closing = new AsyncDisposableStack();
+  const opening = openForReading(closing);
+  // Whoever lays the cluster hears of it.
+  opening.catch(() => undefined);
   const { layCluster } = await import('../../apps/worker/src/postgresql/lay-cluster.ts');
-  const { openReading } = await import('../../libs/engine/src/repository-reading.ts');
+  const { factsOf } = await import('../../libs/policy/src/recovery-facts.ts');
   const { planJobRecovery } = await import('../../libs/policy/src/recovery-request.ts');
   const { finishPhysicalTarget, preparePhysicalTarget } = await import('../../libs/sources/src/postgresql/recovery/physical-target.ts');
   const { startRecoveryServer } = await import('../../libs/sources/src/postgresql/recovery/recovery-server.ts');
   const { serverAccount } = await import('../../libs/sources/src/postgresql/recovery/server-account.ts');
   const { findServerPrograms } = await import('../../libs/sources/src/postgresql/recovery/server-programs.ts');
-  const snapshotId = (await newestSnapshot(repository))?.id ?? '';
-  const facts = await loadStoredFacts({ repository, snapshotId });
+  const row = JSON.parse(await readFile(rowPath, 'utf8')) as { snapshotId: string };
+  const facts = factsOf(row);
+  if (facts === null) throw new Error(`${rowPath} says nothing of a base backup`);
   const plan = planJobRecovery([{ jobId, facts }], jobId, null);
   const { majorVersion, superuser, endLsn } = plan.base;
   const programs = await findServerPrograms({ majorVersion });
@@ -211,16 +230,20 @@ async function recover(repository: Repository): Promise<void> {
   const { stop, timeline } = plan;
   const target = await preparePhysicalTarget({ dataDir, walDir, roots, stop, timeline, action: 'promote', owner: serverAccount() });
   const { signal } = new AbortController();
-  {
-    await using reading = await openReading({ repository });
-    const snapshots = { of: async () => ({ repository, snapshotId, reading }) };
-    await layCluster({ run: runInHand(signal), snapshots, plan, dataDir, walDir, roots });
-  }
+  const snapshots = { of: async () => ({ ...(await opening), snapshotId: row.snapshotId }) };
+  await layCluster({ run: runInHand(signal), snapshots, plan, dataDir, walDir, roots, isScratch: false });
+  await closing.disposeAsync();
   await finishPhysicalTarget(target);
   const scratchRoot = join(place, 'scratch');
   const server = { dataDir, scratchRoot, programs, superuser, signal, recoveryTimeoutMs: limitMs, leastLsn: endLsn, isScratch: false };
   await using started = await startRecoveryServer(server);
   console.log(JSON.stringify({ recoveredMs: started.recovered.durationMs }));
+}
+
+async function openForReading(closing: AsyncDisposableStack) {
+  const { openReading } = await import('../../libs/engine/src/repository-reading.ts');
+  const repository = closing.use(await open());
+  return { repository, reading: closing.use(await openReading({ repository })) };
 }
 
 /** What laying a cluster takes of a run. */

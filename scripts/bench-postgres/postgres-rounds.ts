@@ -1,7 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { startTestPostgres, type TestPostgres } from '../../libs/sources/src/postgresql/testing/test-postgres.ts';
+import { emptyFiles } from '../bench/empty-files.ts';
 import { measure, type Command } from '../bench/measured-run.ts';
+import { touchMemory } from '../bench/touch-memory.ts';
 import { treeSizeBytes } from '../bench/tree-size.ts';
 import type { WorkFolder } from '../bench/work-folder.ts';
 import { changeDataSql, makeDataSql, rowDigestSql, type Content } from './made-data.ts';
@@ -22,6 +25,10 @@ export interface PostgresBench {
   readonly say: (text: string) => void;
   readonly signal: AbortSignal;
 }
+
+/** What a step has in memory, of the data and besides. */
+const touchedFactor = 2;
+const programBytes = 500e6;
 
 interface Task {
   readonly tool: PostgresTool;
@@ -99,6 +106,8 @@ class Round {
     try {
       await this.#steps();
     } finally {
+      // The repository that it is handed to goes away.
+      await this.#archiveFor('holdfast');
       rmSync(this.#folder, { recursive: true, force: true });
     }
     return this.#runs;
@@ -147,13 +156,17 @@ class Round {
 
   async #restore(repository: string): Promise<void> {
     const { holdfast, pgBackRest } = this.#bench;
-    const [target, other] = [makeOwnedFolder(this.#at('target')), makeOwnedFolder(this.#at('other-target'))];
+    // Not in the folder of the round: they stay.
+    const folder = join(this.#bench.work.run, `restored-${this.#content.replace(':', '-')}-${this.#round}`);
+    mkdirSync(folder, { mode: 0o755 });
+    const [target, other] = [makeOwnedFolder(join(folder, 'ours')), makeOwnedFolder(join(folder, 'other'))];
     // Ours holds the data folder, which the server's owner has to reach.
     chmodSync(target, 0o755);
     const restores: Task[] = [{ tool: 'holdfast', command: holdfast.recover(repository, target) }];
     if (pgBackRest !== null) restores.push({ tool: 'pgbackrest', command: pgBackRest.recover(other) });
     await this.#step('restore and start', restores);
     if (this.#round === 1) await this.#compare(holdfast.dataDirOf(target));
+    emptyFiles(folder);
   }
 
   /** A restored server has the rows of its source, or the figures mean nothing. */
@@ -187,8 +200,11 @@ class Round {
   }
 
   async #measure(step: PostgresStep, { tool, command, writes }: Task): Promise<void> {
-    const { say, options } = this.#bench;
+    const { say, options, work } = this.#bench;
     await this.#archiveFor(tool);
+    // What came before has nothing left to write while this one does.
+    execFileSync('sync', ['--file-system', work.run]);
+    touchMemory(touchedFactor * options.sizeBytes + programBytes);
     const before = writes === undefined ? 0 : sizeOf(writes, tool === 'holdfast' || tool === 'pgbackrest');
     const cost = await measure(command, this.#options);
     const written = writes === undefined ? {} : { writtenBytes: sizeOf(writes, true) - before };

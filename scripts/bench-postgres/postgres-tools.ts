@@ -173,13 +173,13 @@ pg1-user=${this.#server.user}
     return this.#command(['backup', `--type=${type}`]);
   }
 
-  /** Restores, starts the server and waits until it says that it is no longer in recovery. */
+  /** Restores, starts the server and waits until it says that it is no longer in recovery. It syncs, as ours does. */
   recover(dataDir: string): Command {
     const [name = '', ...args] = this.#words(['restore', `--pg1-path=${dataDir}`, '--type=immediate', '--target-action=promote']);
     const env = connectionOf(this.#server);
     const bin = '/usr/lib/postgresql/15/bin';
     const port = 1;
-    const settings = `-p ${port} -c listen_addresses= -c unix_socket_directories=${dataDir} -c archive_mode=off -c fsync=off`;
+    const settings = `-p ${port} -c listen_addresses= -c unix_socket_directories=${dataDir} -c archive_mode=off -c fsync=on`;
     const script = `set -e; dir="$1"; shift; "$@"
 ${bin}/pg_ctl -D "$dir" -w -s -l "$dir/log" -o "${settings}" start || { cat "$dir/log"; exit 1; }
 while recovering="$(${bin}/psql -Atc 'SELECT pg_is_in_recovery()' postgres)" && [ "$recovering" != f ]; do sleep 0.05; done

@@ -8,11 +8,11 @@ import { damaged } from '../run-outcomes.ts';
 export const inspectionLimits = { exactRowLimit: 10_000_000, statementTimeoutMs: 3600 * 1000, totalTimeoutMs: 6 * 3600 * 1000 };
 const maxListed = 100;
 
-/** What says of the backup, and not of the worker, that it cannot be recovered. */
-const damageCodes: ReadonlySet<string> = new Set([
-  'repository_damaged',
-  'storage_object_missing',
-  'storage_object_too_short',
+/** What says of the backup, and not of the worker, that it cannot be read. */
+export const readingDamage: ReadonlySet<string> = new Set(['repository_damaged', 'storage_object_missing', 'storage_object_too_short']);
+/** The same of data folders and WAL, which a server has to recover from; a new cluster that does not start says nothing of a backup. */
+export const recoveryDamage: ReadonlySet<string> = new Set([
+  ...readingDamage,
   'postgresql_chain_broken',
   'postgresql_wal_missing',
   'postgresql_target_uncovered',
@@ -45,7 +45,7 @@ export function inspectedOutcome(
 }
 
 /** A test that could not be done because of the backup, as its outcome; throws what says nothing of the backup. */
-export function damageOutcome(error: unknown): RunOutcome<'verify'> {
+export function damageOutcome(error: unknown, damageCodes: ReadonlySet<string>): RunOutcome<'verify'> {
   const { code, message } = asHoldfastError(error);
   if (!damageCodes.has(code)) throw error;
   return damaged({ findingCount: 1, findings: [{ kind: code, detail: message }] }, 1, message);

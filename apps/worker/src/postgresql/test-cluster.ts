@@ -6,7 +6,7 @@ import { runRestoreTest } from '@holdfast/sources/postgresql/recovery/restore-te
 import { verificationOptionsSchema } from '@holdfast/sources/recovery-options';
 import type { RunInHand } from '../run-with-claim.ts';
 import { chainOfJob, withChainSnapshots } from './chain-of-job.ts';
-import { damageOutcome, inspectedOutcome, inspectionLimits } from './inspected-outcome.ts';
+import { damageOutcome, inspectedOutcome, inspectionLimits, recoveryDamage } from './inspected-outcome.ts';
 import { layCluster } from './lay-cluster.ts';
 import { recoveryTimeoutMs } from './recover-cluster.ts';
 
@@ -41,6 +41,6 @@ export async function testCluster(run: RunInHand<'verify'>, work: VerificationWo
     return inspectedOutcome(result, { recovered: { lsn: formatLsn(lsn), timeline, lastCommit }, notes: result.notes });
   } catch (error) {
     signal.throwIfAborted();
-    return damageOutcome(error);
+    return damageOutcome(error, recoveryDamage);
   }
 }

@@ -6,14 +6,15 @@ import { verificationOptionsSchema } from '@holdfast/sources/recovery-options';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import type { RunInHand } from '../run-with-claim.ts';
-import { damageOutcome, inspectedOutcome, inspectionLimits } from './inspected-outcome.ts';
+import { damageOutcome, inspectedOutcome, inspectionLimits, readingDamage } from './inspected-outcome.ts';
 
 /** More only makes one machine, which has the server too, change between them. */
 const connectionCount = 4;
 
 /**
  * Recovers a logical backup into a server that is made for it in the scratch folder and looks inside. Damage, and SQL that does not run,
- * end the run as verification_found_damage. Codes: postgresql_tool_missing, configuration_invalid, disk_full, those of the storage.
+ * end the run as verification_found_damage. Codes: postgresql_tool_missing, configuration_invalid, disk_full,
+ * postgresql_failed and postgresql_recovery_failed (the server of the test itself), those of the storage.
  */
 export async function testDatabase(run: RunInHand<'verify'>, work: VerificationWork, snapshotId: string): Promise<RunOutcome<'verify'>> {
   const { context, signal } = run;
@@ -36,6 +37,6 @@ export async function testDatabase(run: RunInHand<'verify'>, work: VerificationW
     return inspectedOutcome(result, { serverVersion: result.serverVersion });
   } catch (error) {
     signal.throwIfAborted();
-    return damageOutcome(error);
+    return damageOutcome(error, readingDamage);
   }
 }

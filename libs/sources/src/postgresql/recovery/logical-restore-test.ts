@@ -51,7 +51,7 @@ const lockTimeoutMs = 60_000;
 /**
  * Findings are in the result: what could not be made or filled, and what the inspection finds. Codes: repository_damaged, path_not_found
  * (no logical backup), postgresql_tool_missing (no server or client programs, or an extension that is not installed here),
- * configuration_invalid, postgresql_recovery_failed, disk_full, those of `files`; the signal's reason.
+ * configuration_invalid, postgresql_failed and postgresql_recovery_failed (the server of the test itself), disk_full, those of `files`; the signal's reason.
  */
 export async function runLogicalRestoreTest(options: LogicalRestoreTestOptions): Promise<LogicalRestoreTestResult> {
   const { scratchRoot, inspection, signal } = options;

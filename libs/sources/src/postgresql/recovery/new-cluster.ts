@@ -23,7 +23,7 @@ const maxSaidLength = 600;
 
 /**
  * Makes an empty cluster that is thrown away later: in UTF-8 and the locale C, which every machine has, with checksums of pages. Codes:
- * postgresql_tool_missing (a server's package without initdb), configuration_invalid (a closed folder on the way), postgresql_recovery_failed;
+ * postgresql_tool_missing (a server's package without initdb), configuration_invalid (a closed folder on the way), postgresql_failed, disk_full;
  * the signal's reason.
  */
 export async function makeScratchCluster({ dataDir, scratchRoot, account, superuser, signal, ...options }: NewCluster): Promise<void> {

@@ -9,7 +9,7 @@
 import { hostname, userInfo } from 'node:os';
 import { openRepository, type Repository } from '../../libs/engine/src/repository.ts';
 import { chooseParent, listSnapshots } from '../../libs/engine/src/snapshots.ts';
-import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+import { openLocalStorage } from '../../libs/storage/src/local/local-storage.ts';
 
 const password = process.env['RESTIC_PASSWORD'] ?? '';
 const owner = { hostname: hostname(), username: userInfo().username };

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { loadIndex } from '../../libs/engine/src/load-index.ts';
 import { openRepository } from '../../libs/engine/src/repository.ts';
-import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+import { openLocalStorage } from '../../libs/storage/src/local/local-storage.ts';
 
 const [repositoryPath = '', resultPath = ''] = process.argv.slice(2);
 const password = process.env['RESTIC_PASSWORD'] ?? '';

@@ -4,7 +4,7 @@ import { openRepository } from '../../libs/engine/src/repository.ts';
 import { encodeIndexFile, splitIndex, type IndexedPack } from '../../libs/restic-format/src/index-file.ts';
 import { indexName } from '../../libs/restic-format/src/layout.ts';
 import { hashOf } from '../../libs/restic-format/src/object-id.ts';
-import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+import { openLocalStorage } from '../../libs/storage/src/local/local-storage.ts';
 import { benchPassword } from './backup-tool.ts';
 import { measure } from '../bench/measured-run.ts';
 import { createNoise, RandomStream } from './random-stream.ts';

@@ -9,7 +9,7 @@ import { makeRepository, openRepository, type Repository } from '../../libs/engi
 import { forEachConcurrently } from '../../libs/engine/src/slots.ts';
 import { chooseParent, listSnapshots } from '../../libs/engine/src/snapshots.ts';
 import { openFileSystemSource } from '../../libs/sources/src/file-system-source.ts';
-import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+import { openLocalStorage } from '../../libs/storage/src/local/local-storage.ts';
 import { changeEntity, entityName } from './entity-folders.ts';
 
 const [folder = '', entityCount = '', concurrency = ''] = process.argv.slice(2);

@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
 import type { RunKind } from '../../libs/database/src/run-kinds.ts';
 import type { Repository } from '../../libs/engine/src/repository.ts';
-import { openLocalStorage } from '../../libs/storage/src/local-storage.ts';
+import { openLocalStorage } from '../../libs/storage/src/local/local-storage.ts';
 import type { RunInHand } from '../../apps/worker/src/run-with-claim.ts';
 
 const password = process.env['RESTIC_PASSWORD'] ?? '';

@@ -3,7 +3,7 @@ import { listSnapshots } from '@holdfast/engine/snapshots';
 import { findStockRestics } from '@holdfast/engine/testing/stock-restic';
 import { archiveTree, cheapKdf as kdf, text } from '@holdfast/engine/testing/test-repository';
 import { keepByRules, parseKeepSpan, type KeepCandidate, type KeepRules } from '@holdfast/policy/keep-rules';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import * as fc from 'fast-check';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -10,7 +10,7 @@ import { cheapKdf as kdf } from '@holdfast/engine/testing/test-repository';
 import { openLogicalSource } from '@holdfast/sources/postgresql/logical/logical-source';
 import { makeShop, shopDigest } from '@holdfast/sources/postgresql/testing/sample-shop';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const missing = missingPostgres(15);

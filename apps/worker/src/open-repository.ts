@@ -4,7 +4,7 @@ import { openOrCreateRepository } from '@holdfast/engine/create-repository';
 import type { Repository } from '@holdfast/engine/repository';
 import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
-import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/limiting-storage';
+import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/wrappers/limiting-storage';
 import { openStorage } from '@holdfast/storage/open-storage';
 import { parseStorageOptions } from '@holdfast/storage/storage-options';
 import type { Storage } from '@holdfast/storage/storage';

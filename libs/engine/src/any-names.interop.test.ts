@@ -1,5 +1,5 @@
 import { bytesOfName, nameOfBytes } from '@holdfast/restic-format/file-name';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { pathFromBytes, pathToBytes } from '@holdfast/sources/system-path';

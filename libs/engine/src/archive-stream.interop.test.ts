@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { lstat, mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { expect, it, onTestFinished } from 'vitest';
 import { archiveStream } from './archive-stream.ts';
 import type { StreamNode } from './archive-stream/received-folder.ts';

@@ -3,7 +3,7 @@ import { packName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { openPackHeader, packTailBytes, packTailLength, type PackedBlob } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
-import type { OpenObject } from '@holdfast/storage/local-object';
+import type { OpenObject } from '@holdfast/storage/local/local-object';
 import { segmentBytes, type BlobUnpacker } from './blob-unpacker.ts';
 import { isDamage } from './damage.ts';
 import type { NewFinding } from './finding-list.ts';

@@ -2,7 +2,7 @@ import { invariant } from '@holdfast/errors/invariant';
 import { createCipher, type MasterKeys } from '@holdfast/restic-format/cipher';
 import { packName } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
-import type { OpenObject } from '@holdfast/storage/local-object';
+import type { OpenObject } from '@holdfast/storage/local/local-object';
 import type { ThreadStorageOptions } from '@holdfast/storage/storage';
 import { openObject } from '@holdfast/storage/thread-storage';
 import { createBlobUnpacker } from './blob-unpacker.ts';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PackedBlob } from '@holdfast/restic-format/pack';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';

@@ -1,4 +1,4 @@
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { faultAt, openFaultyStorage } from '@holdfast/storage/testing/faulty-storage';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';

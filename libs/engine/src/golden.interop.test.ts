@@ -1,5 +1,5 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { OpenObject } from '@holdfast/storage/local-object';
+import type { OpenObject } from '@holdfast/storage/local/local-object';
 
 /** An object that is in memory already: the whole of it, or the bytes from `startBytes` on. */
 export function objectOfBytes(bytes: Uint8Array, startBytes = 0): OpenObject {

@@ -1,5 +1,5 @@
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

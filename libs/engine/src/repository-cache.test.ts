@@ -1,5 +1,5 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
 import { faultAt, openFaultyStorage, type FaultyStorage } from '@holdfast/storage/testing/faulty-storage';

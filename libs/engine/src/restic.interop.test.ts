@@ -1,5 +1,5 @@
 import type { TreeNode } from '@holdfast/restic-format/node';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

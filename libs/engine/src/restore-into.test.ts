@@ -1,6 +1,6 @@
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
 import { mkdtemp, readdir, realpath, rm, stat } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 import type { TargetWarning } from '@holdfast/sources/target';
 import type { TargetWriter } from '@holdfast/sources/target-writer';
-import type { OpenObject } from '@holdfast/storage/local-object';
+import type { OpenObject } from '@holdfast/storage/local/local-object';
 import { isDamage } from './damage.ts';
 import { joinPath } from './source-node.ts';
 import { readBlobUses, type BlobUse } from './restore-uses.ts';

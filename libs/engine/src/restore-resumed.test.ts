@@ -1,5 +1,5 @@
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { execFile } from 'node:child_process';
 import { lstat, mkdtemp, readdir, readFile, realpath, rm, stat, truncate, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

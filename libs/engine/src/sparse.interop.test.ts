@@ -1,4 +1,4 @@
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { mkdir, mkdtemp, open, realpath, rm } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-import { openLocalStorage } from './local-storage.ts';
+import { openLocalStorage } from './local/local-storage.ts';
 import type { StorageOptions } from './storage-options.ts';
 import type { Storage } from './storage.ts';
 

@@ -1,5 +1,5 @@
-import { GrowingObject } from './growing-object.ts';
-import { openLocalObject, type OpenObject } from './local-object.ts';
+import { GrowingObject } from './local/growing-object.ts';
+import { openLocalObject, type OpenObject } from './local/local-object.ts';
 import type { ThreadStorageOptions } from './storage.ts';
 
 /** Begins an object that is written as it grows and gets its name at the end; it is going to lie below `folder`, such as `data`. */

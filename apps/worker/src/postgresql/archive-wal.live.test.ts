@@ -7,7 +7,7 @@ import type { WalPlace } from '@holdfast/policy/wal-start';
 import { connectDatabase, connectWire } from '@holdfast/sources/postgresql/connect';
 import { missingPostgres, startTestPostgres, testMajors } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { createSlot, readSlotPosition } from '@holdfast/sources/postgresql/wal/replication-slot';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { expect, test } from 'vitest';
 import { archiveWal } from './archive-wal.ts';
 

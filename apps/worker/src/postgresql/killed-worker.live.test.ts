@@ -7,7 +7,7 @@ import { openRepository, type Repository } from '@holdfast/engine/repository';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startServerProxy, type ServerProxy } from '../testing/server-proxy.ts';
 import { localServers } from '../testing/slot-keeper.ts';

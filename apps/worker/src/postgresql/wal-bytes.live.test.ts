@@ -7,7 +7,7 @@ import type { WalFacts } from '@holdfast/policy/recovery-facts';
 import { promote } from '@holdfast/sources/postgresql/testing/promote';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { parseWalSegmentName } from '@holdfast/sources/postgresql/wal-segment';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { expect, test } from 'vitest';
 import { localServers } from '../testing/slot-keeper.ts';
 import { openWalChain, type WalChain } from '../testing/wal-chain.ts';

@@ -15,7 +15,7 @@ import { parseTimelineHistory } from '@holdfast/sources/postgresql/wal/timeline-
 import { WalReceiver } from '@holdfast/sources/postgresql/wal/wal-receiver';
 import { WalScanner } from '@holdfast/sources/postgresql/wal/wal-scanner';
 import { walSegmentName, walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { baseChunkBytes, baseInspection } from '../postgresql/base-store.ts';
 import type { WorkerFixture } from './worker-fixture.ts';
 

@@ -1,6 +1,6 @@
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import type { Source } from '@holdfast/sources/source';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
 import { faultAt, openFaultyStorage, type Fault } from '@holdfast/storage/testing/faulty-storage';

@@ -1,6 +1,6 @@
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
-import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/limiting-storage';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/wrappers/limiting-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 // A recovery that is killed when its first files are whole, as a process: killed-restore.ts REPOSITORY SNAPSHOT TARGET
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
-import { openLocalStorage } from '@holdfast/storage/local-storage';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { restore } from '../restorer.ts';
 import { impatientClock as clock, openTestRepository } from './test-repository.ts';
 

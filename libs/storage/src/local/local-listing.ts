@@ -2,8 +2,8 @@ import type { Dirent } from 'node:fs';
 import { lstat, opendir, unlink } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
-import { isObjectName } from './object-name.ts';
-import type { CallOptions, StoredObject } from './storage.ts';
+import { isObjectName } from '../object-name.ts';
+import type { CallOptions, StoredObject } from '../storage.ts';
 
 /** What a put's file is called until it is whole; restic passes over any name that is no id. */
 export const temporaryPrefix = '.tmp-';

@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { localError } from './local-error.ts';
 import { sweepStaleTemporaries } from './local-listing.ts';
 import { openLocalStorage } from './local-storage.ts';
-import { describeStorageContract } from './testing/storage-contract.ts';
+import { describeStorageContract } from '../testing/storage-contract.ts';
 
 describeStorageContract('local', async () => {
   const path = await mkdtemp(join(tmpdir(), 'holdfast-local-'));

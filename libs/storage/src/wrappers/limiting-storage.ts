@@ -1,4 +1,4 @@
-import type { ByteRange, CallOptions, Storage, StoredObject } from './storage.ts';
+import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
 import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
 
 /** Bytes per second in each direction; without a limit where it is left out. */

@@ -9,7 +9,7 @@ import { makeDurableFolder, syncFolder } from './durable-folder.ts';
 import { localError } from './local-error.ts';
 import { temporaryPrefix } from './local-listing.ts';
 import { objectFileMode, openLocalStorage } from './local-storage.ts';
-import { assertObjectName } from './object-name.ts';
+import { assertObjectName } from '../object-name.ts';
 
 const sync = promisify(fsync);
 const linkTo = promisify(link);

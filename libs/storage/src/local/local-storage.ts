@@ -7,10 +7,10 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { makeDurableFolder, syncFolder } from './durable-folder.ts';
 import { localError } from './local-error.ts';
 import { listLocalObjects, temporaryPrefix } from './local-listing.ts';
-import { assertListPrefix, assertObjectName } from './object-name.ts';
+import { assertListPrefix, assertObjectName } from '../object-name.ts';
 import { readExactly, writeFully } from './local-bytes.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject, ThreadStorageOptions } from './storage.ts';
-import { untilAborted } from './until-aborted.ts';
+import type { ByteRange, CallOptions, Storage, StoredObject, ThreadStorageOptions } from '../storage.ts';
+import { untilAborted } from '../until-aborted.ts';
 
 /**
  * A repository in a folder of this machine, in restic's layout, so that stock restic opens the folder as it is.

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openLimitingStorage } from './limiting-storage.ts';
-import { openLocalStorage } from './local-storage.ts';
-import { openMemoryStorage } from './memory-storage.ts';
-import { describeStorageContract } from './testing/storage-contract.ts';
+import { openLocalStorage } from '../local/local-storage.ts';
+import { openMemoryStorage } from '../memory-storage.ts';
+import { describeStorageContract } from '../testing/storage-contract.ts';
 import { burstMs } from './token-bucket.ts';
 
 const fast = { uploadBytesPerSecond: 2 ** 30, downloadBytesPerSecond: 2 ** 30 };

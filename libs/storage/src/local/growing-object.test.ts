@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { expect, it, onTestFinished } from 'vitest';
 import { openLocalStorage } from './local-storage.ts';
-import { beginObject } from './thread-storage.ts';
+import { beginObject } from '../thread-storage.ts';
 
 async function scratch(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'holdfast-growing-'));

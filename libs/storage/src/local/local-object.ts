@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { posix } from 'node:path';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { localError } from './local-error.ts';
-import { assertObjectName } from './object-name.ts';
+import { assertObjectName } from '../object-name.ts';
 
 /** An object of a local storage that a thread reads by itself, straight into its memory; whoever opened it closes it. */
 export interface OpenObject {

@@ -44,6 +44,9 @@ export interface Storage {
   close(): Promise<void>;
 }
 
+/** The calls that go to the server, by their names. */
+export type StorageOperation = 'put' | 'get' | 'stat' | 'list' | 'delete';
+
 /** Plain data, good for a structured clone. */
 export interface ThreadStorageOptions {
   readonly kind: 'local';

@@ -54,7 +54,6 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'sources/recovery-options',
       'sources/allowed-roots',
       'sources/postgresql/connection-options',
-      'sources/postgresql/database-hosts',
       'sources/postgresql/lsn',
       'storage/storage-options',
     ],

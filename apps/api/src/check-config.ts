@@ -2,7 +2,7 @@ import { assertSchedule, isTimeZone } from '@holdfast/policy/schedule';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { isCompressionContradictory, type BackupOptions } from '@holdfast/jobs/backup-options';
 import { isInsideRoots } from '@holdfast/sources/allowed-roots';
-import { isAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
+import { isAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { sourceTypes, type SourceOptions } from '@holdfast/sources/source-options';
 import { storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
 import type { ApiConfig } from './config.ts';

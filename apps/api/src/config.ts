@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
 import { readSettings, readWith, type Environment } from '@holdfast/settings/read-settings';
 import {
-  databaseHostsMessage,
-  databaseHostsSetting,
+  ambientCredentialsSetting,
+  hostsMessage,
+  hostsSetting,
   databaseUrlSetting,
   graceSecondsSetting,
   logLevelSetting,
@@ -16,14 +17,14 @@ import {
   rootsSetting,
 } from '@holdfast/settings/settings-schemas';
 import { parseRoots } from '@holdfast/sources/allowed-roots';
-import { parseDatabaseHosts, type HostPattern } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts, type HostPattern } from '@holdfast/policy/allowed-hosts';
 
 /** HS256 is as strong as its secret; below the hash's own length it can be searched for. */
 const jwtSecretMinChars = 32;
 const rateLimitMaxPerMinute = 1_000_000;
 
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
-const databaseHosts = databaseHostsSetting.transform(readWith(parseDatabaseHosts, databaseHostsMessage));
+const allowedHosts = hostsSetting.transform(readWith(parseAllowedHosts, hostsMessage));
 
 /** IP addresses and networks in CIDR form; what is none is refused here and not at the first request. */
 const proxiesSetting = z
@@ -57,7 +58,9 @@ export const apiSettingsSchema = z.object({
   HOLDFAST_SOURCE_ROOTS: roots,
   HOLDFAST_STORAGE_ROOTS: roots,
   HOLDFAST_TARGET_ROOTS: roots,
-  HOLDFAST_DATABASE_HOSTS: databaseHosts,
+  HOLDFAST_DATABASE_HOSTS: allowedHosts,
+  HOLDFAST_STORAGE_HOSTS: allowedHosts,
+  HOLDFAST_STORAGE_AMBIENT_CREDENTIALS: ambientCredentialsSetting,
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   HOLDFAST_RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).max(rateLimitMaxPerMinute).default(600),
   HOLDFAST_TRUSTED_PROXIES: proxiesSetting,
@@ -78,6 +81,10 @@ export interface ApiConfig {
   readonly targetRoots: readonly string[];
   /** Database servers that may be backed up and recovered to. */
   readonly databaseHosts: readonly HostPattern[];
+  /** Servers at which repositories may be made. */
+  readonly storageHosts: readonly HostPattern[];
+  /** Whether a config may name a worker's own rights (environment, instance role) as its credentials. */
+  readonly allowAmbientCredentials: boolean;
   readonly shutdownGraceMs: number;
   readonly rateLimitPerMinute: number;
   /** Addresses and networks whose X-Forwarded-* headers are believed. */
@@ -100,6 +107,8 @@ export function readApiConfig(environment: Environment): ApiConfig {
     storageRoots: settings.HOLDFAST_STORAGE_ROOTS,
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
     databaseHosts: settings.HOLDFAST_DATABASE_HOSTS,
+    storageHosts: settings.HOLDFAST_STORAGE_HOSTS,
+    allowAmbientCredentials: settings.HOLDFAST_STORAGE_AMBIENT_CREDENTIALS,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     rateLimitPerMinute: settings.HOLDFAST_RATE_LIMIT_PER_MINUTE,
     trustedProxies: settings.HOLDFAST_TRUSTED_PROXIES,

@@ -51,6 +51,7 @@ export const statusByCode = {
   target_not_writable: 422,
 
   postgresql_host_not_allowed: 422,
+  storage_host_not_allowed: 422,
   postgresql_unreachable: 503,
   postgresql_login_failed: 502,
   postgresql_tls_failed: 502,

@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
 import { assertSchedule } from '@holdfast/policy/schedule';
 import { parseRoots } from '@holdfast/sources/allowed-roots';
-import { parseDatabaseHosts, type HostPattern } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts, type HostPattern } from '@holdfast/policy/allowed-hosts';
 import { readSettings, readWith, type Environment } from '@holdfast/settings/read-settings';
 import {
   absoluteFolderSetting,
-  databaseHostsMessage,
-  databaseHostsSetting,
+  ambientCredentialsSetting,
+  hostsMessage,
+  hostsSetting,
   databaseUrlSetting,
   graceSecondsSetting,
   logLevelSetting,
@@ -30,6 +31,10 @@ export interface WorkerConfig {
   readonly targetRoots: readonly string[];
   /** Database servers that may be backed up and recovered to. */
   readonly databaseHosts: readonly HostPattern[];
+  /** Servers at which repositories may be made. */
+  readonly storageHosts: readonly HostPattern[];
+  /** Whether a config may name a worker's own rights (environment, instance role) as its credentials. */
+  readonly allowAmbientCredentials: boolean;
   /** Folders of pg_dump, pg_dumpall and psql; none to look for them. */
   readonly postgresqlBinFolders: readonly string[];
   /** Restore tests are made here and removed again. */
@@ -50,7 +55,7 @@ const maxConcurrency = 32;
 /** 8 GiB: much for what was written since the last run, and little of most servers' disks. */
 const defaultSlotWarningBytes = 8 * 1024 ** 3;
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
-const databaseHosts = databaseHostsSetting.transform(readWith(parseDatabaseHosts, databaseHostsMessage));
+const allowedHosts = hostsSetting.transform(readWith(parseAllowedHosts, hostsMessage));
 
 export const workerEnvironmentSchema = z.object({
   DATABASE_URL: databaseUrlSetting,
@@ -59,7 +64,9 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_SOURCE_ROOTS: roots,
   HOLDFAST_STORAGE_ROOTS: roots,
   HOLDFAST_TARGET_ROOTS: roots,
-  HOLDFAST_DATABASE_HOSTS: databaseHosts,
+  HOLDFAST_DATABASE_HOSTS: allowedHosts,
+  HOLDFAST_STORAGE_HOSTS: allowedHosts,
+  HOLDFAST_STORAGE_AMBIENT_CREDENTIALS: ambientCredentialsSetting,
   HOLDFAST_POSTGRESQL_BIN: roots,
   HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
   HOLDFAST_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(maxConcurrency).default(2),
@@ -81,6 +88,8 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     storageRoots: settings.HOLDFAST_STORAGE_ROOTS,
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
     databaseHosts: settings.HOLDFAST_DATABASE_HOSTS,
+    storageHosts: settings.HOLDFAST_STORAGE_HOSTS,
+    allowAmbientCredentials: settings.HOLDFAST_STORAGE_AMBIENT_CREDENTIALS,
     postgresqlBinFolders: settings.HOLDFAST_POSTGRESQL_BIN,
     scratchDir: settings.HOLDFAST_SCRATCH_DIR ?? join(tmpdir(), 'holdfast-scratch'),
     concurrency: settings.HOLDFAST_WORKER_CONCURRENCY,

@@ -1,7 +1,7 @@
 import { sourcePassword, type BackupConfigRow } from '@holdfast/database/backup-configs';
 import { openFileSystemSource } from '@holdfast/sources/file-system-source';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
+import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { openLogicalSource } from '@holdfast/sources/postgresql/logical/logical-source';
 import type { Source } from '@holdfast/sources/source';
 import type { FileSystemSourceOptions, LogicalSourceOptions } from '@holdfast/sources/source-options';
@@ -30,7 +30,7 @@ export async function openSource(
   if (options.type === 'file_system') {
     return { source: await openFileSystemSource({ ...options, roots: config.sourceRoots }), excludes: options.excludes ?? [] };
   }
-  assertAllowedHost(options.connection, config.databaseHosts);
+  assertAllowedHost(options.connection, config.databaseHosts, 'postgresql_host_not_allowed');
   const password = await sourcePassword(database.client, backupConfig.id, connectionPlace(options.connection), masterKey);
   const source = await openLogicalSource({
     ...logicalOptions(options, password),

@@ -2,7 +2,7 @@ import { targetPassword, type RecoveryWork } from '@holdfast/database/recovery-j
 import { writeResult } from '@holdfast/database/run-results';
 import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
 import { withSnapshotFiles } from '@holdfast/engine/snapshot-files';
-import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
+import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { restoreDatabase, type RestoredDatabase } from '@holdfast/sources/postgresql/logical/restore/restore-database';
 import { restoreTables } from '@holdfast/sources/postgresql/logical/restore/restore-tables';
 import type { DatabaseTarget } from '@holdfast/sources/recovery-options';
@@ -34,7 +34,7 @@ export async function recoverDatabase(run: RunInHand<'recovery'>, recovery: Data
   const { context, claim, onProgress } = run;
   const { work, snapshotId, target, overwrite } = recovery;
   const { connection, connections = defaultConnectionCount, lockTimeoutSeconds = defaultLockTimeoutSeconds } = target;
-  assertAllowedHost(connection, context.config.databaseHosts);
+  assertAllowedHost(connection, context.config.databaseHosts, 'postgresql_host_not_allowed');
   const password = (await targetPassword(context.database.client, claim.id, context.masterKey)) ?? undefined;
   const note = noteSchema.safeParse(work.metadata).data?.target;
   const location = work.targetLocation;

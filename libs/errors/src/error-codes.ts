@@ -72,6 +72,7 @@ export const errorCodes = {
   postgresql_recovery_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
 
   // storage
+  storage_host_not_allowed: entry('input', 'never', 'name an allowed server, or let the operator add it to HOLDFAST_STORAGE_HOSTS'),
   storage_object_missing: entry('damage', 'never', 'run an integrity verification to learn what is hit'),
   storage_object_too_short: entry('damage', 'never', 'run an integrity verification to learn what is hit'),
   storage_object_exists: entry('defect', 'never', 'objects are written once; report this with the log'),

@@ -22,5 +22,7 @@ export const masterKeySetting = z.string({ error: 'is missing; make one with `op
 export const masterKeyMessage = 'must be 32 bytes in base64, such as `openssl rand -base64 32` gives';
 export const rootsSetting = z.string().default('');
 export const rootsMessage = 'must be absolute folders with `:` between them';
-export const databaseHostsSetting = z.string().default('');
-export const databaseHostsMessage = 'must be names or addresses, each with `:port` or without, with `,` between them';
+/** Whether a config may have a worker use what its own surroundings (environment, instance role) let it do. */
+export const ambientCredentialsSetting = z.stringbool().default(false);
+export const hostsSetting = z.string().default('');
+export const hostsMessage = 'must be names or addresses, each with `:port` or without, with `,` between them';

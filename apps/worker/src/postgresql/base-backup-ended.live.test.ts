@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { expect, test } from 'vitest';
 import { isFinal, openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
@@ -10,7 +10,7 @@ import { isFinal, openWorkerFixture, type WorkerFixture } from '../testing/worke
 /** Physical backups that are ended in the middle, and what the next attempt makes of it. */
 const missing = missingPostgres(18);
 
-const configOf = (server: TestPostgres) => ({ databaseHosts: parseDatabaseHosts(`127.0.0.1:${server.port}`) });
+const configOf = (server: TestPostgres) => ({ databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) });
 
 async function makeConfig(fixture: WorkerFixture, server: TestPostgres, maxRateKiB: number): Promise<string> {
   const connection = { host: server.host, port: server.port, user: server.user, database: 'postgres', tls: { mode: 'disable' } };

@@ -6,7 +6,7 @@ import type { EngineProgress } from '@holdfast/engine/progress';
 import { factsOf, type BaseFacts } from '@holdfast/policy/recovery-facts';
 import { parseRecoveryTime } from '@holdfast/policy/recovery-time';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { processBackup } from '../processors/backup.ts';
@@ -71,7 +71,7 @@ describe.for(testMajors)('physical backups of a PostgreSQL %i server', (major) =
     );
     fixture = await openWorkerFixture('postgresql');
     const backup: RunWork<'backup'> = (run) => processBackup({ ...run, onProgress: (value) => void progress.push(value) });
-    await fixture.startWorker({ config: { databaseHosts: parseDatabaseHosts(`127.0.0.1:${server.port}`) }, works: { backup } });
+    await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) }, works: { backup } });
   });
   afterAll(async () => {
     await fixture?.[Symbol.asyncDispose]();

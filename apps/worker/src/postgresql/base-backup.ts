@@ -6,7 +6,7 @@ import type { OnProgress } from '@holdfast/engine/progress';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { encodeFacts, type BaseFacts } from '@holdfast/policy/recovery-facts';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
+import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import type { PhysicalSourceOptions } from '@holdfast/sources/source-options';
 import type { BackupStoring } from '../backup-storing.ts';
 import { backupOutcome } from '../run-outcomes.ts';
@@ -37,7 +37,7 @@ export async function backUpBase(
 /** Takes a base backup and says in the row what it is. */
 export async function takeBase(run: RunInHand<'backup'>, source: BaseSource, storing: BackupStoring): Promise<RunOutcome<'backup'>> {
   const { connection } = source.options;
-  assertAllowedHost(connection, run.context.config.databaseHosts);
+  assertAllowedHost(connection, run.context.config.databaseHosts, 'postgresql_host_not_allowed');
   const { database, masterKey, hostname } = run.context;
   const password = (await sourcePassword(database.client, source.configId, connectionPlace(connection), masterKey)) ?? undefined;
   const parent = storing.parentOf(baseBackupPaths);

@@ -7,7 +7,7 @@ import { listSnapshots } from '@holdfast/engine/snapshots';
 import { findStockRestics } from '@holdfast/engine/testing/stock-restic';
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { combineBackups } from '@holdfast/sources/postgresql/recovery/combine';
 import { folderBackup, folderWriter } from '@holdfast/sources/postgresql/recovery/folder-backup';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
@@ -66,7 +66,7 @@ describe.skipIf(missing !== null)(`a chain of block-incremental backups of Postg
     baseConfigId = await fixture.createConfig({ ...common, backupType: 'database_full', source, sourcePassword });
     const incremental = { type: 'postgresql_wal', method: 'blocks', baseConfigId };
     blocksConfigId = await fixture.createConfig({ ...common, backupType: 'database_incremental', name: 'blocks', source: incremental });
-    await fixture.startWorker({ config: { databaseHosts: parseDatabaseHosts(`127.0.0.1:${server.port}`) }, works: { backup: work } });
+    await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) }, works: { backup: work } });
   });
   afterAll(async () => {
     await fixture?.[Symbol.asyncDispose]();

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findStockRestics } from '@holdfast/engine/testing/stock-restic';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { apartArguments, commandsOf, keepApart, openShell, serverUser } from '../testing/by-hand.ts';
@@ -28,7 +28,7 @@ describe.skipIf(missing !== null)(`a physical backup is restored with restic and
     await server.query("CREATE ROLE backup_role LOGIN REPLICATION PASSWORD 'secret'");
     await server.run('pgbench', ['-i', '-q', '-s', '2', 'postgres']);
     fixture = await openWorkerFixture('postgresql');
-    await fixture.startWorker({ config: { databaseHosts: parseDatabaseHosts(`127.0.0.1:${server.port}`) } });
+    await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) } });
     const connection = { host: server.host, port: server.port, user: 'backup_role', database: 'postgres', tls: { mode: 'disable' } };
     const configId = await fixture.createConfig({
       backupType: 'database_full',

@@ -3,7 +3,7 @@ import { slotPassword } from '@holdfast/database/replication-slots';
 import type { WatchedSlot } from '@holdfast/database/watched-slots';
 import { connectDatabase, type DatabaseConnection } from '@holdfast/sources/postgresql/connect';
 import { connectionPlace, connectionSchema, serverPlace, type ConnectionOptions } from '@holdfast/sources/postgresql/connection-options';
-import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
+import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import type { WorkerContext } from '../worker-context.ts';
 import { physicalConnection } from './wanted-slot.ts';
 
@@ -35,7 +35,7 @@ export async function connectToSlots(
   { connection, passwordOf }: SlotServer,
   signal: AbortSignal,
 ): Promise<DatabaseConnection> {
-  assertAllowedHost(connection, config.databaseHosts);
+  assertAllowedHost(connection, config.databaseHosts, 'postgresql_host_not_allowed');
   const place = connectionPlace(connection);
   const password =
     'slotId' in passwordOf

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { createVerification } from '@holdfast/database/verifications';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { makeShop } from '@holdfast/sources/postgresql/testing/sample-shop';
 import { missingPostgres, startTestPostgres, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -47,7 +47,7 @@ describe.skipIf(missing !== null)(`restore tests of logical backups of a Postgre
     // The server of a test runs as an account without rights, and has to pass them.
     await mkdir(join(fixture.folder, 'scratch'), { recursive: true });
     for (const name of ['', 'scratch']) await chmod(join(fixture.folder, name), 0o711);
-    await fixture.startWorker({ config: { databaseHosts: parseDatabaseHosts(`127.0.0.1:${server.port}`) } });
+    await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) } });
   });
   afterAll(async () => {
     await fixture?.[Symbol.asyncDispose]();

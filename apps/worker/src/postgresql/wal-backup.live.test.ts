@@ -2,7 +2,7 @@ import { chainsOf } from '@holdfast/policy/recovery-facts';
 import { recoveryWindows } from '@holdfast/policy/recovery-window';
 import { factsOfRows } from '@holdfast/policy/wal-start';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { missingPostgres, startTestPostgres, testMajors } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { listChainBackups } from '@holdfast/database/chain-backups';
 import { expect, test } from 'vitest';
@@ -12,7 +12,7 @@ for (const major of testMajors) {
   test.skipIf(missingPostgres(major) !== null)(`WAL of a PostgreSQL ${major} follows its base without a gap`, async () => {
     await using server = await startTestPostgres({ major, settings: { wal_keep_size: '1GB' } });
     await using fixture = await openWorkerFixture('postgresql');
-    await fixture.startWorker({ config: { databaseHosts: parseDatabaseHosts('127.0.0.1') } });
+    await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts('127.0.0.1') } });
     const { host, port, user, password } = server;
     const connection = { host, port, user, database: 'postgres', tls: { mode: 'disable' as const } };
     const baseConfigId = await fixture.createConfig({

@@ -7,7 +7,7 @@ import { encodeFacts } from '@holdfast/policy/recovery-facts';
 import { factsOfRows, walStart, type WalPlace } from '@holdfast/policy/wal-start';
 import { connectDatabase, connectWire, type DatabaseConnection } from '@holdfast/sources/postgresql/connect';
 import { connectionPlace, type ConnectionOptions } from '@holdfast/sources/postgresql/connection-options';
-import { assertAllowedHost } from '@holdfast/sources/postgresql/database-hosts';
+import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { formatLsn } from '@holdfast/sources/postgresql/lsn';
 import { assertSameCluster, identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
 import { walSegmentStart } from '@holdfast/sources/postgresql/wal-segment';
@@ -49,7 +49,7 @@ export async function backUpWal(
   if (source.type !== 'postgresql' || source.method !== 'physical') {
     throw new HoldfastError('request_invalid', `backup config ${base.id} takes no physical backups to build on`);
   }
-  assertAllowedHost(source.connection, config.databaseHosts);
+  assertAllowedHost(source.connection, config.databaseHosts, 'postgresql_host_not_allowed');
   const password = (await sourcePassword(database.client, base.id, connectionPlace(source.connection), masterKey)) ?? undefined;
   const hint = `run the config ${base.id} (${base.name}): a new full backup begins a new chain`;
   const start = walStart(factsOfRows(chain));

@@ -6,7 +6,7 @@ import { createRecoveryJob } from '@holdfast/database/recovery-jobs';
 import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { createVerification } from '@holdfast/database/verifications';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { makeShop, moneyFacts, moveMoney, readOnlyRoleSql, shopDigest } from '@holdfast/sources/postgresql/testing/sample-shop';
 import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -81,7 +81,7 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
     await makeShop(server, 'shop');
     await server.query(readOnlyRoleSql(role, password));
     fixture = await openWorkerFixture('postgresql');
-    await fixture.startWorker({ config: { databaseHosts: parseDatabaseHosts(`127.0.0.1:${server.port}`) } });
+    await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) } });
   });
   afterAll(async () => {
     await fixture?.[Symbol.asyncDispose]();
@@ -228,7 +228,7 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
   test.each(testMajors)('roles that are missing at a server %i are made when globals are asked for', async (major) => {
     await using second = await startTestPostgres({ major });
     await using other = await openWorkerFixture('postgresql');
-    await other.startWorker({ config: { databaseHosts: parseDatabaseHosts('127.0.0.1') } });
+    await other.startWorker({ config: { databaseHosts: parseAllowedHosts('127.0.0.1') } });
     const toSecond = { connection: connection({ port: second.port, user: second.user }), database: 'shop' };
     const targetLocation = `postgresql://${connectionPlace(toSecond.connection)}/shop`;
     const source = { type: 'postgresql', method: 'logical', databases: ['shop'], connection: connection() };
@@ -343,7 +343,7 @@ describe.skipIf(missing !== null)(`backups of a PostgreSQL 15 server ${missing ?
       const { port } = probe.address() as { port: number };
       await new Promise((resolve) => probe.close(resolve));
       await using other = await openWorkerFixture('postgresql');
-      await other.startWorker({ config: { databaseHosts: parseDatabaseHosts('127.0.0.1') } });
+      await other.startWorker({ config: { databaseHosts: parseAllowedHosts('127.0.0.1') } });
       const source = { type: 'postgresql', method: 'logical', connection: connection({ port }) };
       const id = await other.submitBackup(await other.createConfig({ backupType: 'database_full', source }));
       expect(await other.eventually('backup', id, (row) => row.errorCode !== null)).toMatchObject({

@@ -5,7 +5,7 @@ import type { ReplicationSlotRow } from '@holdfast/database/replication-slots';
 import { systemClock } from '@holdfast/engine/clock';
 import { connectDatabase, connectWire } from '@holdfast/sources/postgresql/connect';
 import { connectionPlace, type ConnectionOptions } from '@holdfast/sources/postgresql/connection-options';
-import { parseDatabaseHosts } from '@holdfast/sources/postgresql/database-hosts';
+import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import type { TestPostgres } from '@holdfast/sources/postgresql/testing/test-postgres';
 import { identifySystem } from '@holdfast/sources/postgresql/wal/system-identity';
 import { ensureSlot, ownSlotName } from '../postgresql/wal-slot.ts';
@@ -36,7 +36,7 @@ interface SlotKeeperOptions {
 }
 
 /** What a worker needs to be allowed to reach servers of tests. */
-export const localServers = { databaseHosts: parseDatabaseHosts('127.0.0.1,localhost') };
+export const localServers = { databaseHosts: parseAllowedHosts('127.0.0.1,localhost') };
 
 export async function openSlotKeeper(
   fixture: WorkerFixture,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { assertAllowedHost, isAllowedHost, parseDatabaseHosts } from './database-hosts.ts';
+import { assertAllowedHost, isAllowedHost, parseAllowedHosts } from './allowed-hosts.ts';
 
-const allowed = parseDatabaseHosts('db.example.org, 10.0.0.7:5433,*.db.internal:5432 ,[::1]');
+const allowed = parseAllowedHosts('db.example.org, 10.0.0.7:5433,*.db.internal:5432 ,[::1]');
 
 describe('a server is allowed', () => {
   test.each([
@@ -29,13 +29,13 @@ describe('a server is refused', () => {
   ])('%s:%i', (host, port) => expect(isAllowedHost({ host, port }, allowed)).toBe(false));
 
   test('every one, by an empty setting', () => {
-    expect(parseDatabaseHosts(' , ')).toEqual([]);
-    expect(() => assertAllowedHost({ host: 'db', port: 5432 }, [])).toThrow(
+    expect(parseAllowedHosts(' , ')).toEqual([]);
+    expect(() => assertAllowedHost({ host: 'db', port: 5432 }, [], 'postgresql_host_not_allowed')).toThrow(
       expect.objectContaining({ code: 'postgresql_host_not_allowed' }),
     );
   });
 });
 
 test.each(['http://db', 'db:0', 'db:65536', 'db:x', '*', 'a.*.b', '*.', 'a b', '[::1', 'user@db'])('%j is no pattern', (text) => {
-  expect(() => parseDatabaseHosts(text)).toThrow(expect.objectContaining({ code: 'configuration_invalid' }));
+  expect(() => parseAllowedHosts(text)).toThrow(expect.objectContaining({ code: 'configuration_invalid' }));
 });

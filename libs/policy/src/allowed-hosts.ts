@@ -1,8 +1,8 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 /**
- * Which database servers a request may name, like the roots of paths: without such a list whoever may add a config could have a worker
- * knock at every door that its network has. Patterns are text: `db.example.org`, `10.0.0.7:5433`, `*.db.internal`, `[::1]:5432`. A
+ * Which servers a request may name, like the roots of paths: without such a list whoever may add a config could have a worker knock at
+ * every door that its network has. One list is for database servers, one for storages. Patterns are text: `db.example.org`, `10.0.0.7:5433`, `*.db.internal`, `[::1]:5432`. A
  * star stands for one or more labels at the front of a name; no port means any. Names are not resolved: what a name leads to is its
  * owner's word, as it is for every client of that server.
  */
@@ -17,14 +17,14 @@ const patternText =
 const maxPort = 65_535;
 
 /** Reads a setting such as `db1.internal:5432,*.db.internal`. Empty allows none. Code: configuration_invalid. */
-export function parseDatabaseHosts(text: string): HostPattern[] {
+export function parseAllowedHosts(text: string): HostPattern[] {
   const parts = text.split(',').flatMap((part) => (part.trim() === '' ? [] : [part.trim()]));
   return parts.map((part) => {
     const groups = patternText.exec(part)?.groups;
     const host = groups?.['v6'] ?? groups?.['host'];
     const port = groups?.['port'] === undefined ? undefined : Number(groups['port']);
     if (host === undefined || port === 0 || (port ?? 0) > maxPort) {
-      throw new HoldfastError('configuration_invalid', `${JSON.stringify(part)} is no database host`, {
+      throw new HoldfastError('configuration_invalid', `${JSON.stringify(part)} is no host`, {
         hint: 'give names or addresses with commas between them, each with a port if it is to be the only one: db.internal:5432',
       });
     }
@@ -43,10 +43,14 @@ export function isAllowedHost({ host, port }: { readonly host: string; readonly 
   });
 }
 
-/** Code: postgresql_host_not_allowed. */
-export function assertAllowedHost(connection: { readonly host: string; readonly port: number }, allowed: readonly HostPattern[]): void {
-  if (isAllowedHost(connection, allowed)) return;
-  throw new HoldfastError('postgresql_host_not_allowed', `the server ${connection.host}:${connection.port} is not among the allowed ones`);
+/** Throws `code`. */
+export function assertAllowedHost(
+  server: { readonly host: string; readonly port: number },
+  allowed: readonly HostPattern[],
+  code: 'postgresql_host_not_allowed' | 'storage_host_not_allowed',
+): void {
+  if (isAllowedHost(server, allowed)) return;
+  throw new HoldfastError(code, `the server ${server.host}:${server.port} is not among the allowed ones`);
 }
 
 /** A dot at the end says only that a name is complete. */

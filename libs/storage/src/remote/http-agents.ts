@@ -33,8 +33,8 @@ export function openHttpAgents({ maxConnections, idleTimeoutMs, caCertificate, p
     timeout: idleTimeoutMs,
     ...(proxyUrl === undefined ? {} : { proxyEnv: { HTTP_PROXY: proxyUrl, HTTPS_PROXY: proxyUrl, NO_PROXY: '' } }),
   };
-  const http = watchedAgent(new HttpAgent(options));
-  const https = watchedAgent(new HttpsAgent({ ...options, ...(caCertificate === undefined ? {} : { ca: caCertificate }) }));
+  const http = watchedAgent(new HttpAgent(options), idleTimeoutMs);
+  const https = watchedAgent(new HttpsAgent({ ...options, ...(caCertificate === undefined ? {} : { ca: caCertificate }) }), idleTimeoutMs);
   return {
     http,
     https,
@@ -46,7 +46,7 @@ export function openHttpAgents({ maxConnections, idleTimeoutMs, caCertificate, p
 }
 
 /** Node tells of a silent socket and leaves it open: here it is ended, which ends the request on it with an error. */
-function watchedAgent<A extends HttpAgent>(agent: A): A {
+function watchedAgent<A extends HttpAgent>(agent: A, idleTimeoutMs: number): A {
   const create = agent.createConnection.bind(agent);
   agent.createConnection = (options, done) => {
     const socket = create(options, (error, made) => {
@@ -56,7 +56,6 @@ function watchedAgent<A extends HttpAgent>(agent: A): A {
     if (socket) watch(socket);
     return socket;
   };
-  const idleTimeoutMs = agent.options.timeout ?? 0;
   const watched = new WeakSet<Duplex>();
   const watch = (socket: Duplex): void => {
     if (!(socket instanceof Socket) || watched.has(socket)) return;
@@ -69,5 +68,7 @@ function watchedAgent<A extends HttpAgent>(agent: A): A {
 
 /** What a connection ends with on which nothing moved for so long. */
 export function silentConnection(idleTimeoutMs: number): HoldfastError {
-  return new HoldfastError('storage_unreachable', `nothing moved on the connection for ${idleTimeoutMs} ms`, { context: { idleTimeoutMs } });
+  return new HoldfastError('storage_unreachable', `nothing moved on the connection for ${idleTimeoutMs} ms`, {
+    context: { idleTimeoutMs },
+  });
 }

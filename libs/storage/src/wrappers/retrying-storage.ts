@@ -138,11 +138,12 @@ class Retries {
     const { firstDelayMs, maxDelayMs, giveUpAfterMs, onRetry } = this.#policy;
     const { nowMs = () => performance.now(), random = Math.random, sleep: wait = waitFor } = this.#policy;
     let giveUpAtMs: number | undefined;
-    for (this.failureCount = 0; ; ) {
+    for (this.failureCount = 0; ;) {
       try {
         return await work();
       } catch (error) {
-        if (!isHoldfastError(error, 'storage_unreachable') || this.#signal.aborted) throw error;
+        this.#signal.throwIfAborted();
+        if (!isHoldfastError(error, 'storage_unreachable')) throw error;
         this.failureCount += 1;
         const longestMs = Math.min(firstDelayMs * 2 ** (this.failureCount - 1), maxDelayMs);
         const delayMs = Math.round(longestMs * (0.5 + random() / 2));

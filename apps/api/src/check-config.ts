@@ -2,9 +2,16 @@ import { assertSchedule, isTimeZone } from '@holdfast/policy/schedule';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { isCompressionContradictory, type BackupOptions } from '@holdfast/jobs/backup-options';
 import { isInsideRoots } from '@holdfast/sources/allowed-roots';
-import { isAllowedHost } from '@holdfast/policy/allowed-hosts';
+import { isAllowedHost, type HostPattern } from '@holdfast/policy/allowed-hosts';
 import { sourceTypes, type SourceOptions } from '@holdfast/sources/source-options';
-import { storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
+import {
+  areAmbient,
+  checkStorageCredentials,
+  storageAddresses,
+  storageOptionsSchema,
+  type StorageCredentials,
+  type StorageOptions,
+} from '@holdfast/storage/storage-options';
 import type { ApiConfig } from './config.ts';
 import { fieldError, type FieldError } from './problem.ts';
 
@@ -51,9 +58,12 @@ export interface CheckedConfig {
 /**
  * What no single field shows: types that belong together, the schedule, paths inside the roots (their text only; the worker looks
  * through symlinks), and servers among the allowed ones. Codes: request_invalid, schedule_invalid, path_outside_roots,
- * postgresql_host_not_allowed.
+ * postgresql_host_not_allowed, storage_host_not_allowed.
  */
-export function checkConfig(config: CheckedConfig, settings: Pick<ApiConfig, 'sourceRoots' | 'storageRoots' | 'databaseHosts'>): void {
+export function checkConfig(
+  config: CheckedConfig,
+  settings: Pick<ApiConfig, 'sourceRoots' | 'storageRoots' | 'databaseHosts' | 'storageHosts'>,
+): void {
   const mismatches: FieldError[] = [];
   const sourceType = sourceTypeByBackupType[config.backupType];
   if (config.source.type !== sourceType) {
@@ -75,7 +85,47 @@ export function checkConfig(config: CheckedConfig, settings: Pick<ApiConfig, 'so
   refuse('request_invalid', mismatches);
   checkSchedule(config.schedule, config.timeZone);
   checkSource(config.source, settings);
-  refuse('path_outside_roots', outside('storageOptions.path', config.storageOptions.path, settings.storageRoots, 'HOLDFAST_STORAGE_ROOTS'));
+  checkStorage(config.storageOptions, settings);
+}
+
+/** Codes: path_outside_roots, storage_host_not_allowed. */
+export function checkStorage(
+  options: StorageOptions,
+  { storageRoots, storageHosts }: Pick<ApiConfig, 'storageRoots' | 'storageHosts'>,
+): void {
+  if (options.type === 'local') {
+    refuse('path_outside_roots', outside('storageOptions.path', options.path, storageRoots, 'HOLDFAST_STORAGE_ROOTS'));
+  }
+  for (const server of storageAddresses(options)) {
+    if (isAllowedHost(server, storageHosts)) continue;
+    throw fieldError('storage_host_not_allowed', [
+      { field: 'storageOptions', message: hostRemedy(server, storageHosts, 'HOLDFAST_STORAGE_HOSTS') },
+    ]);
+  }
+}
+
+/**
+ * Credentials that fit the options; undefined when none were given, which keeps those that are known. Code: request_invalid, which says
+ * no value.
+ */
+export function credentialsFor(
+  options: StorageOptions,
+  given: unknown,
+  { allowAmbientCredentials }: Pick<ApiConfig, 'allowAmbientCredentials'>,
+): StorageCredentials | undefined {
+  if (given === undefined) return undefined;
+  const checked = checkStorageCredentials(options.type, given);
+  const field = 'storageCredentials';
+  if ('issues' in checked) {
+    refuse(
+      'request_invalid',
+      checked.issues.map(({ path, message }) => ({ field: [field, ...path].join('.'), message })),
+    );
+  } else if (areAmbient(checked.credentials) && !allowAmbientCredentials) {
+    const message = "are the worker's own rights, which the operator has to allow by HOLDFAST_STORAGE_AMBIENT_CREDENTIALS";
+    refuse('request_invalid', [{ field, message }]);
+  }
+  return ('credentials' in checked ? checked.credentials : null) ?? undefined;
 }
 
 function checkSource(source: SourceOptions, { sourceRoots, databaseHosts }: Pick<ApiConfig, 'sourceRoots' | 'databaseHosts'>): void {
@@ -96,10 +146,16 @@ export function checkDatabaseHost(
   { databaseHosts }: Pick<ApiConfig, 'databaseHosts'>,
 ): void {
   if (isAllowedHost(connection, databaseHosts)) return;
-  const remedy = databaseHosts.length === 0 ? 'no server is; the operator sets' : 'choose another, or let the operator extend';
-  throw fieldError('postgresql_host_not_allowed', [
-    { field, message: `${connection.host}:${connection.port} is not among the allowed servers: ${remedy} HOLDFAST_DATABASE_HOSTS` },
-  ]);
+  throw fieldError('postgresql_host_not_allowed', [{ field, message: hostRemedy(connection, databaseHosts, 'HOLDFAST_DATABASE_HOSTS') }]);
+}
+
+function hostRemedy(
+  { host, port }: { readonly host: string; readonly port: number },
+  allowed: readonly HostPattern[],
+  setting: string,
+): string {
+  const remedy = allowed.length === 0 ? 'no server is; the operator sets' : 'choose another, or let the operator extend';
+  return `${host}:${port} is not among the allowed servers: ${remedy} ${setting}`;
 }
 
 /** Code: path_outside_roots. */

@@ -3,7 +3,19 @@ import { pino, type DestinationStream, type Logger } from 'pino';
 import type { ApiConfig } from './config.ts';
 
 /** Names whose values never reach a log, wherever an object that is logged holds them, down to two levels. */
-const secretNames = ['authorization', 'cookie', 'token', 'encryptionKey', 'password', 'masterKey', 'jwtSecret', 'databaseUrl', 'redisUrl'];
+const secretNames = [
+  'authorization',
+  'cookie',
+  'token',
+  'encryptionKey',
+  'password',
+  'storageCredentials',
+  'credentials',
+  'masterKey',
+  'jwtSecret',
+  'databaseUrl',
+  'redisUrl',
+];
 
 /** JSON lines to `destination` (stdout when not given), or lines for eyes when `logPretty` is set. */
 export function createLogger(settings: Pick<ApiConfig, 'logLevel' | 'logPretty'>, destination: DestinationStream = process.stdout): Logger {

@@ -37,6 +37,7 @@ export const statusByCode = {
   method_not_allowed: 405,
   conflict: 409,
   idempotency_key_reused: 422,
+  credentials_missing: 400,
   schedule_invalid: 400,
   run_already_finished: 409,
   run_not_finished: 409,
@@ -52,6 +53,7 @@ export const statusByCode = {
 
   postgresql_host_not_allowed: 422,
   storage_host_not_allowed: 422,
+  storage_test_unanswered: 503,
   postgresql_unreachable: 503,
   postgresql_login_failed: 502,
   postgresql_tls_failed: 502,

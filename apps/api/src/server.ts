@@ -22,6 +22,7 @@ import { addRecoveryRoutes } from './routes/recovery.ts';
 import { addReplicationSlotRoutes } from './routes/replication-slots.ts';
 import { addRepositoryRoutes } from './routes/repositories.ts';
 import { addServiceRoutes } from './routes/service.ts';
+import { addStorageTestRoutes } from './routes/storage-tests.ts';
 import { addStatusRoutes } from './routes/status.ts';
 import { addVerificationRoutes } from './routes/verifications.ts';
 
@@ -82,6 +83,7 @@ function addApiRoutes(routes: Routes, deps: ServerDeps): void {
   addMaintenanceRoutes(routes, deps);
   addPlanRoutes(routes, deps);
   addRepositoryRoutes(routes, deps);
+  addStorageTestRoutes(routes, deps);
   addReplicationSlotRoutes(routes, deps);
   addEventRoutes(routes, deps);
   addMetricsRoutes(routes, deps);

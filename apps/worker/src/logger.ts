@@ -7,6 +7,8 @@ const secretNames = [
   'password',
   'masterKey',
   'sealedPassword',
+  'credentials',
+  'sealedStorageCredentials',
   'encryptionKey',
   'databaseUrl',
   'redisUrl',

@@ -1,22 +1,62 @@
-import { recordRepositoryState, repositoryPassword, type RepositoryRow } from '@holdfast/database/repositories';
+import { recordRepositoryState, repositoryPassword, storageCredentials, type RepositoryRow } from '@holdfast/database/repositories';
 import type { RunKind } from '@holdfast/database/run-kinds';
 import { openOrCreateRepository } from '@holdfast/engine/create-repository';
 import type { Repository } from '@holdfast/engine/repository';
 import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
+import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
 import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/wrappers/limiting-storage';
 import { openStorage } from '@holdfast/storage/open-storage';
-import { parseStorageOptions } from '@holdfast/storage/storage-options';
+import { credentialsPlace, locationKey, parseStorageOptions, type StorageOptions } from '@holdfast/storage/storage-options';
 import type { Storage } from '@holdfast/storage/storage';
 import type { RunInHand } from './run-with-claim.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 /**
- * Opens the storage of a repository's row; a local folder must lie inside the allowed storage roots.
- * Codes: path_outside_roots, type_not_supported, those of the storage.
+ * Opens the storage of a repository's row; a local folder must lie inside the allowed storage roots, a server be among the allowed ones.
+ * Codes: path_outside_roots, storage_host_not_allowed, secret_unreadable, type_not_supported, those of the storage.
  */
-export async function openStorageOf({ config }: WorkerContext, row: Pick<RepositoryRow, 'storageOptions'>): Promise<Storage> {
-  return openStorage(parseStorageOptions(row.storageOptions), { checkPath: (path) => resolveInsideRoots(path, config.storageRoots) });
+export async function openStorageOf(
+  context: WorkerContext,
+  row: Pick<RepositoryRow, 'id' | 'storageOptions'>,
+  patience?: PatienceOptions,
+): Promise<Storage> {
+  const { database, masterKey } = context;
+  const sealed = (options: StorageOptions): Promise<string | null> =>
+    storageCredentials(database.client, row.id, credentialsPlace(options) ?? '', masterKey);
+  return openStorageAt(context, row.storageOptions, sealed, patience);
+}
+
+export interface PatienceOptions {
+  /** How long calls are tried again while the storage is out of reach; minutes when not given. */
+  readonly giveUpAfterMs?: number | undefined;
+}
+
+/** As openStorageOf, for options that need not be a repository's; `credentials` gives JSON text. */
+export async function openStorageAt(
+  { config, logger }: WorkerContext,
+  storageOptions: unknown,
+  credentials: (options: StorageOptions) => Promise<string | null>,
+  { giveUpAfterMs }: PatienceOptions = {},
+): Promise<Storage> {
+  const options = parseStorageOptions(storageOptions);
+  return openStorage(options, {
+    checkPath: (path) => resolveInsideRoots(path, config.storageRoots),
+    checkServer: (server) => assertAllowedHost(server, config.storageHosts, 'storage_host_not_allowed'),
+    allowAmbientCredentials: config.allowAmbientCredentials,
+    giveUpAfterMs,
+    async credentials() {
+      const text = await credentials(options);
+      return text === null ? null : JSON.parse(text);
+    },
+    onRetry({ operation, name, failureCount, delayMs, error }) {
+      const { code, message } = asHoldfastError(error);
+      logger.warn(
+        { location: locationKey(options), operation, object: name, failureCount, delayMs, code, reason: message },
+        'a storage is asked again',
+      );
+    },
+  });
 }
 
 type RunThatOpens = Pick<RunInHand<RunKind>, 'context' | 'signal' | 'onFailure'>;

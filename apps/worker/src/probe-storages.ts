@@ -1,4 +1,4 @@
-import { recordRepositoryState, type RepositoryRow } from '@holdfast/database/repositories';
+import { recordRepositoryState, type RepositoryRow, secretRepositoryColumns } from '@holdfast/database/repositories';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { openStorageOf, stateFor } from './open-repository.ts';
 import type { WorkerContext } from './worker-context.ts';
@@ -19,7 +19,7 @@ export async function probeStorages(context: WorkerContext): Promise<void> {
     where: { resticId: { not: null }, OR: [{ probedAt: null }, { probedAt: { lt: before } }] },
     orderBy: { probedAt: { sort: 'asc', nulls: 'first' } },
     take: maxProbedPerRound,
-    omit: { sealedPassword: true },
+    omit: secretRepositoryColumns,
   });
   for (const row of repositories) await probe(context, row);
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { withAdvisoryLock } from '@holdfast/database/advisory-lock';
 import { assertMigrated } from '@holdfast/database/migrate';
 import { openDatabase } from '@holdfast/database/open-database';
+import { sweepStorageTests } from '@holdfast/database/storage-tests';
 import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { openRepositoryCache, type RepositoryCacheCounts } from '@holdfast/engine/repository-cache';
@@ -29,6 +30,7 @@ import { processBackup } from './processors/backup.ts';
 import { processCleanup } from './processors/cleanup.ts';
 import { processRecovery } from './processors/recovery.ts';
 import { processSchedule } from './processors/schedule.ts';
+import { processStorageTest } from './processors/storage-test.ts';
 import { processVerify } from './processors/verify.ts';
 import { createErrorLog } from './queue-error-log.ts';
 import { reconcile } from './reconcile.ts';
@@ -58,6 +60,8 @@ const runWorks: RunWorks = { backup: processBackup, verify: processVerify, recov
 const maxStalledCount = 10;
 /** Connections to PostgreSQL: a few for each run's rows and commit, three for duties under a lock and as many for their rows. */
 const spareConnections = 6;
+/** Whoever asked for a storage to be tried has waited for seconds. */
+const keptStorageTestMs = 10 * 60_000;
 
 /**
  * Opens database and queues and begins to take jobs. Redis may be away: jobs are taken once it is back.
@@ -118,6 +122,7 @@ function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBack
     recovery: runWithClaim(context, 'recovery', works.recovery),
     cleanup: runWithClaim(context, 'cleanup', works.cleanup),
     schedule: processSchedule(context),
+    storage_test: processStorageTest(context),
   };
   const workers = recordOf(queueNames, (name) => {
     const worker = backend.openWorker(
@@ -153,6 +158,7 @@ function startDuties(context: WorkerContext): PeriodicDuty[] {
       await sweepScratchFolders(config.scratchDir, database);
       await endOrphanServers(config.scratchDir);
       await sweepWorkers(database.client);
+      await sweepStorageTests(database.client, new Date(context.clock.now().getTime() - keptStorageTestMs));
     }),
   ];
 }

@@ -31,6 +31,9 @@ export interface BackupConfigInput {
   readonly storageOptions: JsonObject;
   /** What libs/storage's locationKey says of the options. */
   readonly locationKey: string;
+  /** What lets us in at the storage and what it is for; see RepositoryInput. */
+  readonly credentialsPlace?: string | undefined;
+  readonly credentials?: string | undefined;
   readonly isActive?: boolean | undefined;
 }
 
@@ -43,7 +46,7 @@ export interface SourcePassword {
 export const secretConfigColumns = { encryptionKey: true, sealedSourcePassword: true } as const;
 const omit = secretConfigColumns;
 
-/** Makes a config and, when it is the first at its place, the repository's row. Codes: not_found (entity), conflict (password). */
+/** Makes a config and, when it is the first at its place, the repository's row. Codes: not_found (entity), conflict (password), credentials_missing. */
 export async function createBackupConfig(
   tx: Transaction,
   scope: Scope,
@@ -58,7 +61,7 @@ export async function createBackupConfig(
   return config;
 }
 
-/** Replaces everything but the entity; jobs keep the repository that they were written to. Codes: not_found, conflict. */
+/** Replaces everything but the entity; jobs keep the repository that they were written to. Codes: not_found, conflict, credentials_missing. */
 export async function updateBackupConfig(
   tx: Transaction,
   scope: Scope,
@@ -150,8 +153,8 @@ async function columns(
   masterKey: MasterKey,
 ): Promise<Omit<Prisma.BackupConfigUncheckedCreateInput, 'businessEntityId'>> {
   const encryptionEnabled = input.encryptionEnabled ?? true;
-  const { businessEntityId, storageLocation, storageOptions, locationKey, encryptionKey } = input;
-  const place = { businessEntityId, storageLocation, storageOptions, locationKey, encryptionEnabled };
+  const { businessEntityId, storageLocation, storageOptions, locationKey, encryptionKey, credentialsPlace, credentials } = input;
+  const place = { businessEntityId, storageLocation, storageOptions, locationKey, encryptionEnabled, credentialsPlace, credentials };
   const repository = await findOrCreateRepository(tx, { ...place, password: encryptionKey }, masterKey);
   return {
     repositoryId: repository.id,

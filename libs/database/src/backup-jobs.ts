@@ -3,6 +3,7 @@ import type { BackupJob, BackupType, Prisma } from '../generated/client.ts';
 import { secretConfigColumns, type BackupConfigRow } from './backup-configs.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
+import { secretRepositoryColumns } from './repositories.ts';
 import type { RepositoryRow } from './repositories.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
@@ -91,7 +92,7 @@ export type BackupWork = BackupJobRow & { readonly backupConfig: BackupConfigRow
 
 /** Code: not_found. */
 export async function findBackupWork(rows: Transaction, id: string): Promise<BackupWork> {
-  const include = { backupConfig: { omit: secretConfigColumns }, repository: { omit: { sealedPassword: true } } } as const;
+  const include = { backupConfig: { omit: secretConfigColumns }, repository: { omit: secretRepositoryColumns } } as const;
   return found(await rows.backupJob.findUnique({ where: { id }, include }), 'backup job', id);
 }
 

@@ -2,6 +2,7 @@ import type { CleanupJob, Prisma } from '../generated/client.ts';
 import { initialRun } from './backup-jobs.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
+import { secretRepositoryColumns } from './repositories.ts';
 import type { RepositoryRow } from './repositories.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
@@ -74,6 +75,6 @@ export type CleanupWork = CleanupJobRow & { readonly repository: RepositoryRow }
 
 /** Code: not_found. */
 export async function findCleanupWork(rows: Transaction, id: string): Promise<CleanupWork> {
-  const include = { repository: { omit: { sealedPassword: true } } } as const;
+  const include = { repository: { omit: secretRepositoryColumns } } as const;
   return found(await rows.cleanupJob.findUnique({ where: { id }, include }), 'cleanup job', id);
 }

@@ -3,6 +3,7 @@ import { findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.t
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
+import { secretRepositoryColumns } from './repositories.ts';
 import type { RepositoryRow } from './repositories.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
@@ -76,7 +77,7 @@ export type RecoveryWork = RecoveryJobRow & { readonly backupJob: BackupJobRow &
 
 /** Code: not_found. */
 export async function findRecoveryWork(rows: Transaction, id: string): Promise<RecoveryWork> {
-  const include = { backupJob: { include: { repository: { omit: { sealedPassword: true } } } } } as const;
+  const include = { backupJob: { include: { repository: { omit: secretRepositoryColumns } } } } as const;
   return found(await rows.recoveryJob.findUnique({ where: { id }, include, omit }), 'recovery job', id);
 }
 

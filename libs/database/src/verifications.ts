@@ -3,6 +3,7 @@ import { findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.t
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
+import { secretRepositoryColumns } from './repositories.ts';
 import type { RepositoryRow } from './repositories.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
@@ -67,6 +68,6 @@ export type VerificationWork = VerificationRow & {
 /** Code: not_found. */
 export async function findVerificationWork(rows: Transaction, id: string): Promise<VerificationWork> {
   const config = { select: { options: true } } as const;
-  const include = { backupJob: { include: { repository: { omit: { sealedPassword: true } }, backupConfig: config } } } as const;
+  const include = { backupJob: { include: { repository: { omit: secretRepositoryColumns }, backupConfig: config } } } as const;
   return found(await rows.backupVerification.findUnique({ where: { id }, include }), 'verification', id);
 }

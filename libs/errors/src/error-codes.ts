@@ -29,6 +29,7 @@ export const errorCodes = {
   method_not_allowed: entry('input', 'never', 'use one of the methods in the allow header'),
   conflict: entry('input', 'never', 'read the current state and decide again'),
   idempotency_key_reused: entry('input', 'never', 'use a new Idempotency-Key for a different request'),
+  credentials_missing: entry('input', 'never', 'send the credentials together with the options of the storage'),
   schedule_invalid: entry('input', 'never', 'use a cron expression of five fields, such as `0 3 * * *`, and an IANA time zone'),
   run_already_finished: entry('input', 'never', 'create a new job: a finished one is not executed again'),
   run_not_finished: entry('input', 'never', 'wait until the job has completed'),
@@ -72,6 +73,7 @@ export const errorCodes = {
   postgresql_recovery_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
 
   // storage
+  storage_test_unanswered: entry('environment', 'later', 'see whether a worker runs and takes work, then try again'),
   storage_host_not_allowed: entry('input', 'never', 'name an allowed server, or let the operator add it to HOLDFAST_STORAGE_HOSTS'),
   storage_object_missing: entry('damage', 'never', 'run an integrity verification to learn what is hit'),
   storage_object_too_short: entry('damage', 'never', 'run an integrity verification to learn what is hit'),

@@ -1,11 +1,11 @@
 /**
- * The queues. Four of them carry runs, one each kind of work; the fifth carries the ticks of schedules, whose processor makes
- * a row and then a run. A queue's jobs are named after the queue.
+ * The queues. Four of them carry runs, one each kind of work; `schedule` carries the ticks of schedules, whose processor makes a row and
+ * then a run; `storage_test` carries places that somebody waits to see tried. A queue's jobs are named after the queue.
  */
 export const runKinds = ['backup', 'verify', 'recovery', 'cleanup'] as const;
 export type RunKind = (typeof runKinds)[number];
 
-export const queueNames = [...runKinds, 'schedule'] as const;
+export const queueNames = [...runKinds, 'schedule', 'storage_test'] as const;
 export type QueueName = (typeof queueNames)[number];
 
 /** Key prefix in Redis: one Redis may serve other programs too. */

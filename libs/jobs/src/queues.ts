@@ -29,6 +29,9 @@ export interface Queues extends AsyncDisposable {
   /** Which of these rows have a job that is waiting, delayed or active. Throws queue_unreachable. */
   liveRuns(kind: RunKind, ids: readonly string[]): Promise<Set<string>>;
 
+  /** Has a worker try a place; there is one try, for whoever asked waits. Throws queue_unreachable. */
+  enqueueStorageTest(id: string): Promise<void>;
+
   /** Workers take no more runs (schedules go on making rows). Throws queue_unreachable. */
   pauseAll(): Promise<void>;
   resumeAll(): Promise<void>;
@@ -78,6 +81,10 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
     enqueueRun: (kind, id) => call(`adding ${kind} ${id}`, () => enqueueRun(byName[kind], id)),
     removeRun: (kind, id) => call(`removing ${kind} ${id}`, () => removeRun(byName[kind], id)),
     liveRuns: (kind, ids) => call(`looking for ${ids.length} runs in ${kind}`, () => liveRuns(byName[kind], ids)),
+    enqueueStorageTest: (id) =>
+      call(`adding the storage test ${id}`, async () => {
+        await byName.storage_test.add('storage_test', { id }, { jobId: id, attempts: 1, removeOnComplete: true });
+      }),
     pauseAll: () => call('pausing', () => forEachRunQueue(byName, (queue) => queue.pause())),
     resumeAll: () => call('resuming', () => forEachRunQueue(byName, (queue) => queue.resume())),
     paused: () =>

@@ -1,33 +1,71 @@
-import { posix } from 'node:path';
+import { createHash } from 'node:crypto';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
+import {
+  azureBlobAddress,
+  azureBlobCredentialsSchema,
+  azureBlobLocation,
+  azureBlobOptionsSchema,
+} from './azure-blob/azure-blob-options.ts';
+import { ftpAddress, ftpCredentialsSchema, ftpLocation, ftpOptionsSchema } from './ftp/ftp-options.ts';
+import {
+  gcpStorageAddress,
+  gcpStorageCredentialsSchema,
+  gcpStorageLocation,
+  gcpStorageOptionsSchema,
+} from './gcp-storage/gcp-storage-options.ts';
+import { localLocation, localOptionsSchema } from './local/local-options.ts';
+import { addressOfEndpoint, type RemoteAddress } from './remote/remote-options.ts';
+import { s3Address, s3CredentialsSchema, s3Location, s3OptionsSchema } from './s3/s3-options.ts';
+import { sftpAddress, sftpCredentialsSchema, sftpLocation, sftpOptionsSchema } from './sftp/sftp-options.ts';
 
 /**
- * Where a repository is put, as a config says it: `{ "type": "local", "path": "/backups/a" }`. Discriminated by `type`;
- * a field that is not known is an error. Nothing here touches the disk, so that the API can import it.
+ * Where a repository is put, as a config says it: `{ "type": "local", "path": "/backups/a" }`, and what lets us in there:
+ * `{ "accessKeyId": …, "secretAccessKey": … }`. Options are discriminated by `type` and hold no secret; credentials are secrets,
+ * sealed at rest. A field that is not known is an error. Nothing here touches disk or network, so that the API can import it.
  */
-
-/** PATH_MAX of Linux, with its NUL. */
-const maxPathLength = 4095;
-
-const localStorageOptionsSchema = z.strictObject({
-  type: z.literal('local'),
-  /** An absolute folder inside the allowed storage roots, as the worker sees it. */
-  path: z
-    .string()
-    .max(maxPathLength)
-    // oxlint-disable-next-line no-control-regex -- NUL is the one byte that no path may hold
-    .regex(/^\/[^\0]*$/, 'must be an absolute path'),
-});
-
-export const storageOptionsSchema = z.discriminatedUnion('type', [localStorageOptionsSchema]);
+export const storageOptionsSchema = z.discriminatedUnion('type', [
+  localOptionsSchema,
+  s3OptionsSchema,
+  azureBlobOptionsSchema,
+  gcpStorageOptionsSchema,
+  ftpOptionsSchema,
+  sftpOptionsSchema,
+]);
 
 export type StorageOptions = z.infer<typeof storageOptionsSchema>;
+export type RemoteStorageOptions = Exclude<StorageOptions, { type: 'local' }>;
+type StorageKind = StorageOptions['type'];
 
-/**
- * Checks options that came from outside.
- * Errors: type_not_supported for a kind that is not built, request_invalid for anything else that does not fit.
- */
+const credentialsSchemas = {
+  s3: s3CredentialsSchema,
+  azure_blob: azureBlobCredentialsSchema,
+  gcp_storage: gcpStorageCredentialsSchema,
+  ftp: ftpCredentialsSchema,
+  sftp: sftpCredentialsSchema,
+} as const satisfies Record<RemoteStorageOptions['type'], z.ZodType>;
+
+export type StorageCredentials<Kind extends RemoteStorageOptions['type'] = RemoteStorageOptions['type']> = z.infer<
+  (typeof credentialsSchemas)[Kind]
+>;
+
+/** Options that change neither where requests go nor whom they trust: credentials stay good when these change. */
+const unrelatedToCredentials: ReadonlySet<string> = new Set([
+  'maxConnections',
+  'uploadBytesPerSecond',
+  'downloadBytesPerSecond',
+  'storageClass',
+  'accessTier',
+  'serverSideEncryption',
+  'kmsKeyId',
+  'kmsKeyName',
+  'objectLock',
+  'immutability',
+  'retention',
+  'verifyUploads',
+]);
+
+/** Errors: type_not_supported for a kind that is not known, request_invalid for anything else that does not fit. */
 export function parseStorageOptions(value: unknown): StorageOptions {
   const type: unknown = typeof value === 'object' && value !== null && 'type' in value ? value.type : undefined;
   const built: readonly string[] = storageOptionsSchema.options.map((option) => option.shape.type.value);
@@ -39,8 +77,86 @@ export function parseStorageOptions(value: unknown): StorageOptions {
   throw new HoldfastError('request_invalid', `storage options do not fit: ${z.prettifyError(parsed.error)}`, { cause: parsed.error });
 }
 
-/** Equal for two options that lead to the same place: `local:/backups/a`. Holds no secret. */
+/** What is wrong with credentials, for the caller to see: field and message, never a value. */
+export interface CredentialsIssue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** Credentials of a kind, or what is wrong with them; null is right where nothing is needed. */
+export function checkStorageCredentials(
+  kind: StorageKind,
+  value: unknown,
+): { readonly credentials: StorageCredentials | null } | { readonly issues: readonly CredentialsIssue[] } {
+  if (kind === 'local') {
+    if (value === null || value === undefined) return { credentials: null };
+    return { issues: [{ path: [], message: 'are for a storage at a server; leave them out' }] };
+  }
+  const parsed = credentialsSchemas[kind].safeParse(value);
+  if (parsed.success) return { credentials: parsed.data };
+  return { issues: parsed.error.issues.map(({ path, message }) => ({ path, message })) };
+}
+
+/** As checkStorageCredentials, for what was checked before. Error: secret_unreadable. */
+export function parseStorageCredentials<Kind extends RemoteStorageOptions['type']>(kind: Kind, value: unknown): StorageCredentials<Kind> {
+  const parsed = credentialsSchemas[kind].safeParse(value);
+  // oxlint-disable-next-line no-unsafe-type-assertion -- the schema was found under the same key
+  if (parsed.success) return parsed.data as StorageCredentials<Kind>;
+  throw new HoldfastError('secret_unreadable', `the credentials for a storage of type ${kind} are not what this version takes`);
+}
+
+/** Whether credentials are the worker's own rights, which the operator must have allowed. */
+export function areAmbient(credentials: StorageCredentials | null): boolean {
+  return credentials !== null && 'from' in credentials;
+}
+
+/** Equal for two options that lead to the same place: `local:/backups/a`, `sftp:backup@host:22/a`. Holds no secret. */
 export function locationKey(options: StorageOptions): string {
-  const path = posix.normalize(options.path);
-  return `${options.type}:${path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path}`;
+  switch (options.type) {
+    case 'local':
+      return localLocation(options);
+    case 's3':
+      return s3Location(options);
+    case 'azure_blob':
+      return azureBlobLocation(options);
+    case 'gcp_storage':
+      return gcpStorageLocation(options);
+    case 'ftp':
+      return ftpLocation(options);
+    case 'sftp':
+      return sftpLocation(options);
+  }
+}
+
+/** The servers that options have a worker talk to: the storage's own and a proxy. None for a folder. */
+export function storageAddresses(options: StorageOptions): readonly RemoteAddress[] {
+  if (options.type === 'local') return [];
+  const proxy = 'proxy' in options && options.proxy !== undefined ? [addressOfEndpoint(options.proxy)] : [];
+  return [addressOf(options), ...proxy];
+}
+
+/**
+ * What credentials are given for: server, account, folder, and whom a connection trusts (authorities, host keys, proxy). When it changes
+ * they have to be given again, so that nobody has them sent elsewhere by a change of options. Undefined where none are needed.
+ */
+export function credentialsPlace(options: StorageOptions): string | undefined {
+  if (options.type === 'local') return undefined;
+  const related = Object.entries(options).filter(([name, value]) => value !== undefined && !unrelatedToCredentials.has(name));
+  const text = JSON.stringify(related.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return `${locationKey(options)} ${createHash('sha256').update(text).digest('base64url')}`;
+}
+
+function addressOf(options: RemoteStorageOptions): RemoteAddress {
+  switch (options.type) {
+    case 's3':
+      return s3Address(options);
+    case 'azure_blob':
+      return azureBlobAddress(options);
+    case 'gcp_storage':
+      return gcpStorageAddress(options);
+    case 'ftp':
+      return ftpAddress(options);
+    case 'sftp':
+      return sftpAddress(options);
+  }
 }

@@ -14,9 +14,18 @@ import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
 import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
 import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
-import { locationKey, storageOptionsSchema } from '@holdfast/storage/storage-options';
+import { credentialsPlace, locationKey, storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
+import type { ApiConfig } from '../config.ts';
 import { lockBase, refuseDeletionOfBase, refuseLossOfBase, refuseOtherRepository } from '../base-config.ts';
-import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
+import {
+  backupTypes,
+  builtBackupTypes,
+  builtStorageLocations,
+  checkConfig,
+  credentialsFor,
+  refuseUnbuilt,
+  storageLocations,
+} from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { givenFields } from '../schemas/given-fields.ts';
@@ -31,6 +40,7 @@ import {
 } from '../schemas/primitives.ts';
 import { noContentSchema, problemResponses } from '../schemas/responses.ts';
 import { iso } from '../schemas/run-view.ts';
+import { storageCredentialsSchema } from '../schemas/storage-credentials.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { syncScheduler } from '../sync-scheduler.ts';
 
@@ -62,6 +72,7 @@ const fields = {
     .describe('Password of the repository; made up when left out. It is sealed on arrival and never returned'),
   storageLocation: z.enum(storageLocations).describe(`Now: ${builtStorageLocations.join(', ')}`),
   storageOptions: storageOptionsSchema.describe('Where the repository lives; its type is storageLocation'),
+  storageCredentials: storageCredentialsSchema,
   isActive: z.boolean().describe('Inactive configs take no new jobs'),
 };
 
@@ -75,6 +86,7 @@ const createSchema = z.strictObject({
   options: fields.options.default({}),
   encryptionEnabled: fields.encryptionEnabled.default(true),
   encryptionKey: fields.encryptionKey.optional(),
+  storageCredentials: fields.storageCredentials.optional(),
   isActive: fields.isActive.default(true),
 });
 
@@ -137,6 +149,8 @@ const bodyProblems = [
   'type_not_supported',
   'path_outside_roots',
   'postgresql_host_not_allowed',
+  'storage_host_not_allowed',
+  'credentials_missing',
   'request_too_large',
 ] as const;
 
@@ -205,12 +219,12 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       const { body } = request;
       checkConfig({ ...body, encryptionKey: body.encryptionKey, sourcePassword: body.sourcePassword }, settings);
       const sourcePassword = passwordFor(body.source, body.sourcePassword ?? null);
-      const input = { ...body, sourcePassword, locationKey: locationKey(body.storageOptions) };
+      const input = { ...body, sourcePassword, ...storagePlace(body.storageOptions, body.storageCredentials, settings) };
       const { scope } = callerOrThrow(request);
       const row = await inTransaction(database, async (tx) => {
         await refusePlace(tx, input);
         const base = await lockBase(tx, input.businessEntityId, input.source);
-        const created = await createBackupConfig(tx, scope, input, settings.masterKey);
+        const created = await namingCredentials(() => createBackupConfig(tx, scope, input, settings.masterKey));
         refuseOtherRepository(created, base);
         return created;
       });
@@ -230,7 +244,8 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         description:
           'Fields that are left out keep their value. The entity cannot change. Other storage, or another encryption choice, means ' +
           'another repository for backups to come; those that exist stay where they are. A password for the source goes with its server ' +
-          'and user: when they change it has to be sent again.',
+          'and user: when they change it has to be sent again. Credentials for a storage go with its server, account and whom it trusts. ' +
+          'Options and credentials are those of the repository: its other configs have them too.',
         params: idParamsSchema,
         body: updateSchema,
         response: { 200: configSchema, ...problemResponses(...bodyProblems) },
@@ -238,16 +253,17 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
     },
     async (request) => {
       const { id } = request.params;
+      const { body } = request;
       const { scope } = callerOrThrow(request);
       const row = await inTransaction(database, async (tx) => {
         const before = await findBackupConfig(tx, scope, id);
-        const input = merged(before, request.body);
+        const input = merged(before, body);
         checkConfig(input, settings);
         const sourcePassword = keptPassword(sourceOptionsSchema.parse(before.source), input.source, input.sourcePassword);
-        const changed = { ...input, sourcePassword, locationKey: locationKey(input.storageOptions) };
+        const changed = { ...input, sourcePassword, ...storagePlace(input.storageOptions, body.storageCredentials, settings) };
         await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });
         const base = await lockBase(tx, before.businessEntityId, input.source);
-        const updated = await updateBackupConfig(tx, scope, id, changed, settings.masterKey);
+        const updated = await namingCredentials(() => updateBackupConfig(tx, scope, id, changed, settings.masterKey));
         refuseOtherRepository(updated, base);
         await refuseLossOfBase(tx, before, updated);
         return updated;
@@ -293,6 +309,25 @@ async function refusePlace(tx: Transaction, place: RepositoryPlace): Promise<voi
     if (!isHoldfastError(error, 'conflict')) throw error;
     throw fieldError('conflict', [{ field: 'storageOptions', message: `${error.message}; ${error.hint}` }]);
   }
+}
+
+/** Credentials that are missing are told under the field that takes them. */
+async function namingCredentials<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isHoldfastError(error, 'credentials_missing')) throw error;
+    throw fieldError('credentials_missing', [{ field: 'storageCredentials', message: `${error.message}; ${error.hint}` }]);
+  }
+}
+
+function storagePlace(options: StorageOptions, given: unknown, settings: Pick<ApiConfig, 'allowAmbientCredentials'>) {
+  const credentials = credentialsFor(options, given, settings);
+  return {
+    locationKey: locationKey(options),
+    credentialsPlace: credentialsPlace(options),
+    credentials: credentials === undefined ? undefined : JSON.stringify(credentials),
+  };
 }
 
 function passwordFor(source: SourceOptions, password: string | null) {

@@ -66,6 +66,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     HOLDFAST_STORAGE_ROOTS: '/srv/backups',
     HOLDFAST_TARGET_ROOTS: '/srv/restored',
     HOLDFAST_DATABASE_HOSTS: 'db.internal,*.db.internal',
+    HOLDFAST_STORAGE_HOSTS: 'sftp.internal:22,*.storage.internal',
     HOLDFAST_RATE_LIMIT_PER_MINUTE: String(options.rateLimitPerMinute ?? 100_000),
     HOLDFAST_TRUSTED_PROXIES: options.trustedProxies ?? '',
     LOG_LEVEL: 'debug',

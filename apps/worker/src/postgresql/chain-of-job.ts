@@ -9,6 +9,7 @@ import type { RunKind } from '@holdfast/database/run-kinds';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import type { RunInHand } from '../run-with-claim.ts';
+import { secretRepositoryColumns } from '@holdfast/database/repositories';
 
 /** The backups that a recovery of one of them may need, and where their snapshots are. */
 export interface JobChain {
@@ -74,7 +75,7 @@ class OpenedSnapshots implements ChainSnapshots, AsyncDisposable {
   async #open(repositoryId: string): Promise<Omit<ChainSnapshot, 'snapshotId'>> {
     const row = await this.#run.context.database.client.repository.findUniqueOrThrow({
       where: { id: repositoryId },
-      omit: { sealedPassword: true },
+      omit: secretRepositoryColumns,
     });
     const repository = this.#closing.use(await openRepositoryOf(this.#run, row, { create: false, warm: false }));
     const reading = this.#closing.use(await openReading({ ...lockOptionsOf(this.#run), repository }));

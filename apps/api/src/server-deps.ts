@@ -15,6 +15,8 @@ export interface ServerDeps {
   readonly eventFeed: EventFeed;
   readonly now: () => Date;
   readonly logger: Logger;
+  /** How long a request waits for a worker to try a storage; long enough when not given. For tests without a worker. */
+  readonly storageTestLimitMs?: number;
 }
 
 /** What route files add their routes to: the schemas give the types of bodies, queries and answers. */

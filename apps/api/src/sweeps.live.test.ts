@@ -39,6 +39,10 @@ const bodies: Record<string, (tenant: Tenant) => object> = {
   'POST /jobs': (tenant) => ({ backupConfigId: tenant.configId }),
   'POST /jobs/:id/verify': () => ({ verificationType: 'checksum' }),
   'POST /recovery': (tenant) => ({ backupJobId: tenant.jobId, recoveryType: 'full', targetLocation: '/srv/restored/y' }),
+  'POST /repositories/test': (tenant) => {
+    const { businessEntityId, storageOptions } = configBody(tenant.entityId);
+    return { businessEntityId, storageOptions };
+  },
   'POST /maintenance/cleanup': (tenant) => ({ businessEntityId: tenant.entityId }),
   'POST /dr-plans': (tenant) => ({ businessEntityId: tenant.entityId, name: 'flood', priority: 2, rto: 10, rpo: 10 }),
   'PUT /dr-plans/:id': () => ({ rto: 11 }),
@@ -50,6 +54,7 @@ const bodiless = new Set([
   'POST /recovery/:id/execute',
   'POST /recovery/:id/cancel',
   'POST /maintenance/cleanup/:id/cancel',
+  'POST /repositories/:id/test',
   'POST /service/start',
   'POST /service/stop',
 ]);
@@ -73,6 +78,7 @@ const idFields: Record<string, keyof Tenant> = {
   '/maintenance/cleanup/:id/cancel': 'cleanupId',
   '/dr-plans/:id': 'planId',
   '/repositories/:id': 'repositoryId',
+  '/repositories/:id/test': 'repositoryId',
   '/replication-slots/:id': 'slotId',
 };
 

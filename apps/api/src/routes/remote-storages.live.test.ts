@@ -93,7 +93,13 @@ describe('credentials of a storage', () => {
   });
 
   test.each([
-    ['none for a server', { storageCredentials: undefined }, 400, 'credentials_missing', 'storageCredentials'],
+    [
+      'none for a server',
+      { storageCredentials: undefined, storageOptions: { ...options, path: '/backups/new' } },
+      400,
+      'credentials_missing',
+      'storageCredentials',
+    ],
     ['some for a folder', { ...configBody('x') }, 400, 'request_invalid', 'storageCredentials'],
     ['those of another kind', { storageCredentials: { accountKey: secret } }, 400, 'request_invalid', 'storageCredentials'],
     ['one that is no text', { storageCredentials: { password: [secret] } }, 400, 'request_invalid', 'storageCredentials'],
@@ -151,7 +157,7 @@ describe('a place that is tried', () => {
 
   test('is that of a repository, with what is known of it', async () => {
     const { repositoryId } = await create({ storageOptions: { ...options, path: '/backups/tried' } });
-    const [answer] = await Promise.all([api.send('POST', `/repositories/${repositoryId}/test`, {}), answerOnce()]);
+    const [answer] = await Promise.all([api.send('POST', `/repositories/${repositoryId}/test`), answerOnce()]);
     expect(answer.json()).toEqual(trial);
   });
 
@@ -175,6 +181,6 @@ describe('a place that is tried', () => {
     const sent = { businessEntityId: entityId, storageOptions: options, storageCredentials: credentials };
     expect((await api.send('POST', '/repositories/test', sent, { token })).statusCode).toBe(404);
     const { repositoryId } = await create({ storageOptions: { ...options, path: "/backups/another's" } });
-    expect((await api.send('POST', `/repositories/${repositoryId}/test`, {}, { token })).statusCode).toBe(404);
+    expect((await api.send('POST', `/repositories/${repositoryId}/test`, undefined, { token })).statusCode).toBe(404);
   });
 });

@@ -83,7 +83,6 @@ export function addStorageTestRoutes(routes: Routes, deps: ServerDeps): void {
         ...common,
         summary: 'Try the place of a repository with the credentials that it has',
         params: idParamsSchema,
-        body: z.strictObject({}),
         response: { 200: trialSchema, ...problemResponses(...problems) },
       },
     },
@@ -97,20 +96,20 @@ export function addStorageTestRoutes(routes: Routes, deps: ServerDeps): void {
 
 /** Has a worker try it and waits for the answer; nothing of it is left then. */
 async function answered(
-  { config: { masterKey }, database: { client }, queues }: ServerDeps,
+  { config: { masterKey }, database: { client }, queues, storageTestLimitMs = answerLimitMs }: ServerDeps,
   scope: Parameters<typeof createStorageTest>[1],
   input: StorageTestInput,
 ): Promise<z.output<typeof trialSchema>> {
   const id = await createStorageTest(client, scope, input, masterKey);
   try {
     await queues.enqueueStorageTest(id);
-    const giveUpAtMs = performance.now() + answerLimitMs;
+    const giveUpAtMs = performance.now() + storageTestLimitMs;
     for (let pollMs = firstPollMs; performance.now() < giveUpAtMs; pollMs = Math.min(pollMs * 1.5, longestPollMs)) {
       const result = await storageTestResult(client, id);
       if (result !== undefined) return trialSchema.parse(result);
       await sleep(pollMs);
     }
-    throw new HoldfastError('storage_test_unanswered', `no worker has answered within ${answerLimitMs / 1000} s`);
+    throw new HoldfastError('storage_test_unanswered', `no worker has answered within ${storageTestLimitMs / 1000} s`);
   } finally {
     await deleteStorageTest(client, id);
   }

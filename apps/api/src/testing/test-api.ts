@@ -72,6 +72,8 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     LOG_LEVEL: 'debug',
   });
   const logLines: string[] = [];
+  // No worker answers here but in the tests that stand in for one.
+  const storageTestLimitMs = 1000;
   const logger = createLogger(config, { write: (line: string) => void logLines.push(line) });
   const onError = (error: unknown): void => logger.warn({ err: error }, 'trouble');
   const backend = createQueueBackend({ redisUrl: options.redisUrl, databaseUrl: url, nextTick, redisPrefix: `test-${randomUUID()}` });
@@ -81,7 +83,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   await listener.ready;
   stack.use(watchProgress(backend, { onProgress: (event) => eventFeed.progress(event), onError }));
   const wrapped = options.wrapQueues?.(queues) ?? queues;
-  const server = await buildServer({ config, database, queues: wrapped, eventFeed, logger, now: () => new Date() });
+  const server = await buildServer({ config, database, queues: wrapped, eventFeed, logger, now: () => new Date(), storageTestLimitMs });
   stack.defer(() => server.close());
 
   const token: TestApi['token'] = (role, entities = '*', subject = `${role} of the tests`) =>

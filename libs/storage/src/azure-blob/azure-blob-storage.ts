@@ -1,0 +1,221 @@
+import { Readable } from 'node:stream';
+import type { BlobItem, BlockBlobUploadOptions, ContainerClient } from '@azure/storage-blob';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { assertListPrefix, assertObjectName, isObjectName } from '../object-name.ts';
+import type { AdapterSettings } from '../remote/adapter-settings.ts';
+import { type HttpAgents, openHttpAgents } from '../remote/http-agents.ts';
+import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
+import { untilAborted } from '../until-aborted.ts';
+import { bodyOf, md5Of, readBody } from './azure-blob-body.ts';
+import { azureContainerClient } from './azure-blob-client.ts';
+import { azureBlobError, oddAnswer } from './azure-blob-error.ts';
+import { type AzureBlobCredentials, azureBlobLocation, type AzureBlobOptions } from './azure-blob-options.ts';
+
+/**
+ * A repository in a container of Azure Blob Storage, in restic's layout, so that stock restic opens it as it is.
+ *
+ * An object is one Put Blob on the condition that there is none of its name, which the service decides (exclusive, atomic), with the MD5 of
+ * its bytes, which the service checks before it answers. The client's own retries are off: every call is one try.
+ */
+
+/** What a page of a listing holds at most; the service gives up to 5000, which take a while to parse on the thread that all share. */
+const listPageSize = 1000;
+/** No object of a repository comes near; a server that announces more is not believed. */
+const maxReadBytes = 1024 * 1024 * 1024;
+const msPerDay = 24 * 60 * 60 * 1000;
+/** Locks live for minutes: neither a cheaper tier, which bills weeks, nor a time that they are kept for is theirs. */
+const locksPrefix = 'locks/';
+/** What a SAS without the right to replace is told about a blob that is there: by Azurite always, and by the service as its version has it. */
+const mayBeThere = 'AuthorizationPermissionMismatch';
+
+/** Nothing is asked of the service yet. */
+export async function openAzureBlobStorage(
+  options: AzureBlobOptions,
+  credentials: AzureBlobCredentials,
+  settings: AdapterSettings,
+): Promise<Storage> {
+  return new AzureBlobStorage(options, credentials, settings);
+}
+
+class AzureBlobStorage implements Storage {
+  readonly location: string;
+  readonly #options: AzureBlobOptions;
+  readonly #agents: HttpAgents;
+  readonly #container: ContainerClient;
+  /** What blobs' names begin with: `''`, or the prefix and its slash. */
+  readonly #base: string;
+  readonly #closed = new AbortController();
+
+  constructor(options: AzureBlobOptions, credentials: AzureBlobCredentials, settings: AdapterSettings) {
+    this.#options = options;
+    this.location = azureBlobLocation(options);
+    this.#base = options.prefix === undefined ? '' : `${options.prefix}/`;
+    this.#agents = openHttpAgents({ ...settings, caCertificate: options.caCertificate, proxyUrl: options.proxy });
+    this.#container = azureContainerClient(options, credentials, this.#agents);
+  }
+
+  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options: CallOptions = {}): Promise<void> {
+    assertObjectName(name);
+    const parts = bytes instanceof Uint8Array ? [bytes] : bytes;
+    try {
+      await this.#call(name, options.signal, (abortSignal) => this.#upload(name, parts, abortSignal));
+    } catch (error) {
+      if (!isHoldfastError(error, 'storage_denied') || error.context['serverCode'] !== mayBeThere) throw error;
+      if (!(await this.#isThere(name, options))) throw error;
+      const context = { object: name, location: this.location };
+      throw new HoldfastError('storage_object_exists', `${name} at ${this.location} is there already`, { context });
+    }
+  }
+
+  async get(name: string, options: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+    assertObjectName(name);
+    const { range, signal } = options;
+    // The service has no ranges of nothing.
+    if (range?.lengthBytes === 0) return this.#readNothing(name, range, options);
+    return this.#call(name, signal, (abortSignal) => this.#download(name, range, abortSignal));
+  }
+
+  async stat(name: string, options: CallOptions = {}): Promise<StoredObject> {
+    assertObjectName(name);
+    const found = await this.#call(name, options.signal, (abortSignal) =>
+      this.#container.getBlobClient(this.#base + name).getProperties({ abortSignal }),
+    );
+    const { contentLength: sizeBytes, lastModified: modifiedAt } = found;
+    if (sizeBytes === undefined || modifiedAt === undefined) throw oddAnswer(name, this.location, 'the answer tells no size or no time');
+    return { name, sizeBytes, modifiedAt };
+  }
+
+  async *list(prefix: string, options: CallOptions = {}): AsyncIterable<StoredObject> {
+    assertListPrefix(prefix);
+    const what = prefix === '' ? 'the repository folder' : prefix;
+    let continuationToken: string | undefined;
+    do {
+      const page = await this.#call(what, options.signal, async (abortSignal) => {
+        // Metadata tells the folders of a hierarchical account from blobs.
+        const pages = this.#container.listBlobsFlat({ prefix: this.#base + prefix, includeMetadata: true, abortSignal });
+        const next = await pages
+          .byPage({ maxPageSize: listPageSize, ...(continuationToken === undefined ? {} : { continuationToken }) })
+          .next();
+        if (next.done === true) throw oddAnswer(what, this.location, 'a page of the listing is missing');
+        return { objects: this.#objectsOf(next.value.segment.blobItems), continuationToken: next.value.continuationToken };
+      });
+      for (const object of page.objects) {
+        options.signal?.throwIfAborted();
+        yield object;
+      }
+      continuationToken = page.continuationToken === '' ? undefined : page.continuationToken;
+    } while (continuationToken !== undefined);
+  }
+
+  async delete(name: string, options: CallOptions = {}): Promise<void> {
+    assertObjectName(name);
+    try {
+      await this.#call(name, options.signal, (abortSignal) => this.#container.getBlobClient(this.#base + name).delete({ abortSignal }));
+    } catch (error) {
+      if (!isHoldfastError(error, 'storage_object_missing')) throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    this.#agents.close();
+  }
+
+  async #upload(name: string, parts: readonly Uint8Array[], abortSignal: AbortSignal): Promise<void> {
+    const { accessTier, immutability } = this.#options;
+    const options: BlockBlobUploadOptions = {
+      abortSignal,
+      conditions: { ifNoneMatch: '*' },
+      transactionalContentMD5: await md5Of(parts, abortSignal),
+    };
+    if (!name.startsWith(locksPrefix)) {
+      if (accessTier !== undefined) options.tier = tierNames[accessTier];
+      if (immutability !== undefined) {
+        const expiriesOn = new Date(Date.now() + immutability.days * msPerDay);
+        options.immutabilityPolicy = { expiriesOn, policyMode: immutability.mode === 'locked' ? 'Locked' : 'Unlocked' };
+      }
+    }
+    const sizeBytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
+    await this.#container.getBlockBlobClient(this.#base + name).upload(() => bodyOf(parts), sizeBytes, options);
+  }
+
+  async #download(name: string, range: ByteRange | undefined, abortSignal: AbortSignal): Promise<Uint8Array> {
+    const { offsetBytes, lengthBytes } = range ?? {};
+    const answer = await this.#container
+      .getBlobClient(this.#base + name)
+      .download(offsetBytes, lengthBytes, { abortSignal, maxRetryRequests: 0 });
+    const { contentLength, contentRange, readableStreamBody: body } = answer;
+    if (!(body instanceof Readable)) throw oddAnswer(name, this.location, 'the answer has no body');
+    try {
+      if (contentLength === undefined || contentLength > maxReadBytes) {
+        throw oddAnswer(name, this.location, `the answer tells no length, or one above ${String(maxReadBytes)} bytes`);
+      }
+      if (range !== undefined && contentRange?.startsWith(`bytes ${rangeText(range)}/`) !== true) {
+        if (contentLength < range.lengthBytes) throw this.#tooShort(name, range);
+        throw oddAnswer(name, this.location, 'the answer has other bytes than were asked for');
+      }
+      return await readBody(body, contentLength);
+    } finally {
+      // Without it a connection whose body nobody reads would be lost to the others.
+      body.destroy();
+    }
+  }
+
+  async #readNothing(name: string, range: ByteRange, options: CallOptions): Promise<Uint8Array> {
+    const { sizeBytes } = await this.stat(name, options);
+    if (range.offsetBytes > sizeBytes) throw this.#tooShort(name, range);
+    return new Uint8Array(0);
+  }
+
+  async #isThere(name: string, options: CallOptions): Promise<boolean> {
+    try {
+      await this.stat(name, options);
+      return true;
+    } catch (error) {
+      if (isHoldfastError(error, 'storage_object_missing') || isHoldfastError(error, 'storage_denied')) return false;
+      throw error;
+    }
+  }
+
+  #objectsOf(items: readonly BlobItem[]): StoredObject[] {
+    const objects: StoredObject[] = [];
+    for (const { name: blobName, metadata, properties } of items) {
+      const name = blobName.slice(this.#base.length);
+      if (!blobName.startsWith(this.#base) || !isObjectName(name) || metadata?.['hdi_isfolder'] === 'true') continue;
+      const { contentLength: sizeBytes, lastModified: modifiedAt } = properties;
+      if (sizeBytes === undefined) throw oddAnswer(name, this.location, 'the listing tells no size');
+      objects.push({ name, sizeBytes, modifiedAt });
+    }
+    return objects;
+  }
+
+  /** One try of a call. Aborting rejects at once; the client ends the request on its own. */
+  async #call<T>(what: string, signal: AbortSignal | undefined, work: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
+    const abortSignal = signal === undefined ? this.#closed.signal : AbortSignal.any([this.#closed.signal, signal]);
+    return untilAborted(
+      this.#translated(what, () => work(abortSignal)),
+      signal,
+    );
+  }
+
+  async #translated<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (this.#closed.signal.aborted) throw oddAnswer(what, this.location, 'the storage was closed');
+      throw azureBlobError(error, what, this.location);
+    }
+  }
+
+  #tooShort(name: string, range: ByteRange): HoldfastError {
+    const context = { object: name, location: this.location, ...range };
+    return new HoldfastError('storage_object_too_short', `${name} at ${this.location} ends before the bytes asked for`, { context });
+  }
+}
+
+const tierNames = { hot: 'Hot', cool: 'Cool', cold: 'Cold' } as const;
+
+function rangeText({ offsetBytes, lengthBytes }: ByteRange): string {
+  return `${String(offsetBytes)}-${String(offsetBytes + lengthBytes - 1)}`;
+}

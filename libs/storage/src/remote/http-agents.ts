@@ -61,9 +61,30 @@ function watchedAgent<A extends HttpAgent>(agent: A, idleTimeoutMs: number): A {
     if (!(socket instanceof Socket) || watched.has(socket)) return;
     watched.add(socket);
     socket.setTimeout(idleTimeoutMs);
-    socket.on('timeout', () => socket.destroy(silentConnection(idleTimeoutMs)));
+    let lastQueuedBytes = 0;
+    socket.on('timeout', () => {
+      const queued = queuedBytes(socket);
+      if (queued === lastQueuedBytes) socket.destroy(silentConnection(idleTimeoutMs));
+      else socket.setTimeout(idleTimeoutMs);
+      lastQueuedBytes = queued;
+    });
   };
   return agent;
+}
+
+/**
+ * Bytes that were written to a TLS connection and that the system has not taken yet. Node looks only at those that it has not encrypted
+ * yet, which is done at once: a large body that was written in one piece and flows out slowly looks silent to it. Zero without TLS, where
+ * Node looks at the right ones.
+ */
+function queuedBytes(socket: Socket): number {
+  const transport = fieldOf(fieldOf(socket, '_handle'), '_parent');
+  const queued = fieldOf(transport, 'writeQueueSize');
+  return typeof queued === 'number' ? queued : 0;
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 /** What a connection ends with on which nothing moved for so long. */

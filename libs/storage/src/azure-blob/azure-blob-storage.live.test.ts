@@ -94,6 +94,16 @@ describe('who may not', () => {
     }
   });
 
+  it('hears of no signature either when nobody answers', async () => {
+    const options = await server.newContainer();
+    const sasToken = server.sasToken(options.container, 'rcdl');
+    const endpoint = `http://127.0.0.1:${String(await freePort())}`;
+    for (const failure of await failuresOf(await open({ ...options, endpoint }, { sasToken }))) {
+      expect(failure).toMatchObject({ code: 'storage_unreachable', context: { errno: 'ECONNREFUSED' } });
+      expectNoSecret(failure, [new URLSearchParams(sasToken).get('sig') ?? '']);
+    }
+  });
+
   it('is told which right a SAS lacks', async () => {
     const options = await server.newContainer();
     await (await open(options)).put('config', Buffer.from('x'));

@@ -23,6 +23,7 @@ import { openHttpAgents } from '../remote/http-agents.ts';
 import { connects, freePort, type ServerProgram, startServerProgram } from './server-program.ts';
 
 const run = promisify(execFile);
+const require = createRequire(import.meta.url);
 
 /** Azurite, Microsoft's emulator of the service, with an account of its own. */
 export interface AzureBlobServer extends AsyncDisposable {
@@ -71,7 +72,7 @@ export async function startAzureBlobServer(options: AzureBlobServerOptions): Pro
   const flags = ['--blobHost', '127.0.0.1', '--blobPort', String(port), '--silent', '--disableTelemetry', '--skipApiVersionCheck'];
   const program = await startServerProgram({
     program: process.execPath,
-    args: [createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js'), ...flags, ...kept, ...tls],
+    args: [require.resolve('azurite/dist/src/blob/main.js'), ...flags, ...kept, ...tls],
     env: { ...process.env, AZURITE_ACCOUNTS: `${account}:${accountKey}` },
     answers: () => connects(port),
   });

@@ -83,7 +83,8 @@ export async function openFaultyLine(target: { readonly port: number }): Promise
       if (direction === 'up') counts.upBytes += passed.byteLength;
       else counts.downBytes += passed.byteLength;
       later(() => {
-        if (to.destroyed || to.write(passed)) return;
+        // Late chunks come while the line is paused for one of them.
+        if (to.destroyed || to.write(passed) || from.isPaused()) return;
         from.pause();
         to.once('drain', () => from.resume());
       });

@@ -58,22 +58,6 @@ describe.each(['pure-ftpd', 'vsftpd'] satisfies FtpProgram[])('ftp over a bad li
     await expectExactly(server, 'cuts', kept);
   });
 
-  it('keeps every object through stalls, by trying again', async () => {
-    const line = await opened(openFtpLine(server));
-    const inner = await storageOver(server, line.port, 'silences', { idleTimeoutMs: stallTimeoutMs, maxConnections: 4 });
-    const storage = openRetryingStorage(inner, policy);
-    const kept = new Map(Array.from({ length: 12 }, (_, index) => [`data/ab/${String(index)}`, randomBytes(300_000)]));
-    await storage.put('config', Buffer.from('x'));
-    for (const afterBytes of [1, 100_000, 250_000, 299_000]) line.strikeData('stall', 'up', afterBytes);
-    for (const afterBytes of [100, 300]) line.control.strike('stall', 'down', afterBytes);
-    await Promise.all([...kept].map(([name, bytes]) => storage.put(name, bytes)));
-    for (const afterBytes of [1, 100_000, 250_000, 299_000]) line.strikeData('stall', 'down', afterBytes);
-    const got = await Promise.all([...kept.keys()].map((name) => storage.get(name)));
-    expect(got.map(sha256)).toEqual([...kept.values()].map(sha256));
-    expect(line.struck().stalls).toBeGreaterThanOrEqual(8);
-    await expectExactly(server, 'silences', kept.set('config', Buffer.from('x')));
-  });
-
   it('ends calls on a line that went silent, in every direction, of control and of data', async () => {
     const objects = new Map([['data/ab/there', randomBytes(2_000_000)]]);
     const direct = await storageOver(server, server.port, 'stalls', {});
@@ -104,24 +88,6 @@ describe.each(['pure-ftpd', 'vsftpd'] satisfies FtpProgram[])('ftp over a bad li
     await expectExactly(server, 'stalls', objects);
   });
 
-  it('passes over stalls and cuts with TLS, its handshake among them', async () => {
-    const line = await opened(openFaultyLine(server));
-    const inner = await storageOver(server, line.port, 'tls', { idleTimeoutMs: stallTimeoutMs, maxConnections: 2 }, { tls: 'explicit' });
-    const storage = openRetryingStorage(inner, policy);
-    const kept = new Map<string, Buffer>();
-    for (const [index, afterBytes] of [300, 900, 1500, 2500, 4000].entries()) {
-      line.strike('cut', index % 2 === 0 ? 'down' : 'up', afterBytes);
-      if (index === 0) line.strike('stall', 'down', 700);
-      const name = `data/ab/${String(index)}`;
-      kept.set(name, randomBytes(1000));
-      await storage.put(name, kept.get(name) ?? Buffer.alloc(0));
-      for (let more = 0; line.counts.cuts <= index && more < 200; more += 1) await storage.get(name);
-    }
-    expect(line.counts.cuts).toBe(5);
-    expect(line.counts.stalls).toBe(1);
-    await expectExactly(server, 'tls', kept);
-  });
-
   it('goes on when the server was killed and started again in the middle', async () => {
     const inner = await storageOver(server, server.port, 'restart', { maxConnections: 4 });
     const storage = openRetryingStorage(inner, policy);
@@ -141,6 +107,48 @@ describe.each(['pure-ftpd', 'vsftpd'] satisfies FtpProgram[])('ftp over a bad li
     await Promise.all(puts);
     expect(leftCount).toBeGreaterThan(0);
     await expectExactly(server, 'restart', kept);
+  });
+});
+
+describe('ftp over a silent line', () => {
+  let server: FtpTestServer;
+  beforeAll(async () => {
+    server = await startFtpServer({ program: 'pure-ftpd' });
+  });
+  afterAll(() => server[Symbol.asyncDispose]());
+
+  it('keeps every object through stalls, by trying again', async () => {
+    const line = await opened(openFtpLine(server));
+    const inner = await storageOver(server, line.port, 'silences', { idleTimeoutMs: stallTimeoutMs, maxConnections: 4 });
+    const storage = openRetryingStorage(inner, policy);
+    const kept = new Map(Array.from({ length: 12 }, (_, index) => [`data/ab/${String(index)}`, randomBytes(300_000)]));
+    await storage.put('config', Buffer.from('x'));
+    for (const afterBytes of [1, 100_000, 250_000, 299_000]) line.strikeData('stall', 'up', afterBytes);
+    for (const afterBytes of [100, 300]) line.control.strike('stall', 'down', afterBytes);
+    await Promise.all([...kept].map(([name, bytes]) => storage.put(name, bytes)));
+    for (const afterBytes of [1, 100_000, 250_000, 299_000]) line.strikeData('stall', 'down', afterBytes);
+    const got = await Promise.all([...kept.keys()].map((name) => storage.get(name)));
+    expect(got.map(sha256)).toEqual([...kept.values()].map(sha256));
+    expect(line.struck().stalls).toBeGreaterThanOrEqual(8);
+    await expectExactly(server, 'silences', kept.set('config', Buffer.from('x')));
+  });
+
+  it('passes over stalls and cuts with TLS, its handshake among them', async () => {
+    const line = await opened(openFaultyLine(server));
+    const inner = await storageOver(server, line.port, 'tls', { idleTimeoutMs: stallTimeoutMs, maxConnections: 2 }, { tls: 'explicit' });
+    const storage = openRetryingStorage(inner, policy);
+    const kept = new Map<string, Buffer>();
+    for (const [index, afterBytes] of [300, 900, 1500, 2500, 4000].entries()) {
+      line.strike('cut', index % 2 === 0 ? 'down' : 'up', afterBytes);
+      if (index === 0) line.strike('stall', 'down', 700);
+      const name = `data/ab/${String(index)}`;
+      kept.set(name, randomBytes(1000));
+      await storage.put(name, kept.get(name) ?? Buffer.alloc(0));
+      for (let more = 0; line.counts.cuts <= index && more < 200; more += 1) await storage.get(name);
+    }
+    expect(line.counts.cuts).toBe(5);
+    expect(line.counts.stalls).toBe(1);
+    await expectExactly(server, 'tls', kept);
   });
 
   it('stops within a second when it is aborted on a silent line', async () => {

@@ -10,36 +10,43 @@ export const temporaryPrefix = '.tmp-';
 
 /** Parts of an object's name: `data/<two hex>/<id>` has the most. */
 const maxDepth = 3;
+/** A name may come between a refusal and a look at the folder; not time after time. */
+const maxTryCount = 3;
 
-/**
- * The entries of a folder; undefined when there is none. A server says 550 to a folder that is not there and to one that may not be
- * entered, so the folder above is asked which of both it is. Rejects with the server's reply when the folder is there.
- */
+/** The entries of a folder; undefined when there is none. Rejects with the server's reply when it is there and may not be read. */
 export async function entriesOf(
   connection: FtpConnection,
   path: string,
   options?: { withHidden?: boolean },
 ): Promise<FtpEntry[] | undefined> {
-  try {
-    return await connection.list(path, options);
-  } catch (error) {
-    if (!(error instanceof FTPError) || !isRefusal(error)) throw error;
-    if (await isThere(connection, path, error, 'folder')) throw error;
-    return undefined;
-  }
+  return unlessMissing(connection, path, 'folder', () => connection.list(path, options));
 }
 
 /**
- * Whether the file or folder that `refusal` was about is there all the same: by the server's words when they tell, else by the folder
- * above. What is there and of another kind than asked for counts for a folder as not there, for a file as there.
+ * What `work` on a file or folder gives; undefined when that is not there. A server says 550 to what is not there and to what may not be
+ * touched. When its words do not tell, the folder above is asked. What is there then may have come since, so it is tried again; who is
+ * refused again and again is denied, and hears the server's reply.
  */
-export async function isThere(connection: FtpConnection, path: string, refusal: FTPError, kind: 'file' | 'folder'): Promise<boolean> {
-  const meaning = meaningOfRefusal(refusal);
-  if (meaning !== undefined) return meaning === 'denied';
-  if (path === '/') return true;
-  const above = await entriesOf(connection, posix.dirname(path));
-  const found = above?.find(({ name }) => name === posix.basename(path));
-  return found !== undefined && (kind === 'file' || found.kind === 'folder');
+export async function unlessMissing<T>(
+  connection: FtpConnection,
+  path: string,
+  kind: 'file' | 'folder',
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  for (let tryCount = 1; ; tryCount += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof FTPError) || !isRefusal(error)) throw error;
+      const meaning = meaningOfRefusal(error);
+      if (meaning === 'missing') return undefined;
+      if (meaning === 'denied' || path === '/' || tryCount === maxTryCount) throw error;
+      const above = await entriesOf(connection, posix.dirname(path));
+      const found = above?.find(({ name }) => name === posix.basename(path));
+      // What is no folder is passed over where a folder is asked for; in an object's place it is in the way.
+      if (found === undefined || (kind === 'folder' && found.kind !== 'folder')) return undefined;
+    }
+  }
 }
 
 /** Whether a reply can mean that something is not there. */

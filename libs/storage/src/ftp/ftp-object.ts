@@ -5,7 +5,7 @@ import type { ByteRange, StoredObject } from '../storage.ts';
 import type { FtpConnection } from './ftp-connection.ts';
 import type { FtpEntry } from './ftp-entry.ts';
 import { codeOfReply } from './ftp-error.ts';
-import { entriesOf, isRefusal, isThere, temporaryPrefix } from './ftp-listing.ts';
+import { entriesOf, isRefusal, temporaryPrefix, unlessMissing } from './ftp-listing.ts';
 
 /** What is done to one object on one session. Replies of the server come through as they are, but for what they leave unclear. */
 export interface FtpObject {
@@ -18,7 +18,7 @@ export interface FtpObject {
 export async function readObject(object: FtpObject, range: ByteRange | undefined): Promise<Uint8Array> {
   const { connection, name, location } = object;
   const path = connection.pathOf(name);
-  try {
+  const read = async (): Promise<Uint8Array> => {
     const sizeBytes = await connection.sizeOf(path);
     const { offsetBytes, lengthBytes } = range ?? { offsetBytes: 0, lengthBytes: sizeBytes };
     if (offsetBytes + lengthBytes > sizeBytes) {
@@ -34,23 +34,19 @@ export async function readObject(object: FtpObject, range: ByteRange | undefined
       filledBytes += chunk.byteLength;
     });
     return bytes;
-  } catch (error) {
-    throw await explained(object, error);
-  }
+  };
+  const bytes = await unlessMissing(connection, path, 'file', read);
+  if (bytes === undefined) throw missing(object);
+  return bytes;
 }
 
 /** As a listing gives it: from the server's facts, else from the listing of its folder, for other commands give other dates. */
 export async function statObject(object: FtpObject): Promise<StoredObject> {
   const { connection, name, location } = object;
   const path = connection.pathOf(name);
-  let found: FtpEntry | undefined;
-  try {
-    found = connection.hasFacts
-      ? await connection.factsOf(path)
-      : (await entriesOf(connection, posix.dirname(path)))?.find((entry) => entry.name === posix.basename(path));
-  } catch (error) {
-    throw await explained(object, error);
-  }
+  const inFolder = async (): Promise<FtpEntry | undefined> =>
+    (await entriesOf(connection, posix.dirname(path)))?.find((entry) => entry.name === posix.basename(path));
+  const found = connection.hasFacts ? await unlessMissing(connection, path, 'file', () => connection.factsOf(path)) : await inFolder();
   if (found === undefined) throw missing(object);
   if (found.kind === 'file') return { name, sizeBytes: found.sizeBytes, modifiedAt: found.modifiedAt };
   throw new HoldfastError('storage_denied', `${name} at ${location} is no regular file`, { context: { object: name, location } });
@@ -59,12 +55,7 @@ export async function statObject(object: FtpObject): Promise<StoredObject> {
 /** DELE; what is not there is gone. */
 export async function deleteObject({ connection, name }: FtpObject): Promise<void> {
   const path = connection.pathOf(name);
-  try {
-    await connection.send(`DELE ${path}`);
-  } catch (error) {
-    if (!(error instanceof FTPError) || !isRefusal(error)) throw error;
-    if (await isThere(connection, path, error, 'file')) throw error;
-  }
+  await unlessMissing(connection, path, 'file', () => connection.send(`DELE ${path}`));
 }
 
 export interface Upload {
@@ -164,12 +155,6 @@ async function hasFile(connection: FtpConnection, path: string): Promise<boolean
     if (error instanceof FTPError && isRefusal(error)) return false;
     throw error;
   }
-}
-
-/** A refusal of what is not there becomes storage_object_missing; anything else stays. */
-async function explained(object: FtpObject, error: unknown): Promise<unknown> {
-  if (!(error instanceof FTPError) || !isRefusal(error)) return error;
-  return (await isThere(object.connection, object.connection.pathOf(object.name), error, 'file')) ? error : missing(object);
 }
 
 function missing({ name, location }: FtpObject): HoldfastError {

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, request as sendRequest } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defaultAdapterSettings } from '../remote/adapter-settings.ts';
 import type { Storage } from '../storage.ts';
@@ -119,4 +122,70 @@ describe('a bucket of Swift', () => {
     const plain = await open(bucket, { endpoint: `https://127.0.0.1:${server.port}` });
     await expect(plain.get('data/ab/ab')).rejects.toMatchObject({ code: 'storage_denied' });
   });
+
+  it('is reached by its own host name, and through a proxy', async () => {
+    const bucket = await server.makeBucket();
+    await using front = await openTlsFront(server);
+    await using proxy = await openProxy(server, front);
+    const bytes = Buffer.alloc(1_000_000, 'proxy');
+    const places: [Partial<S3Options>, string][] = [
+      [{ endpoint: `http://${server.domain}`, pathStyle: false }, `http://${bucket}.${server.domain}/`],
+      [{ endpoint: `http://${server.domain}` }, `http://${server.domain}/${bucket}/`],
+      [{ endpoint: 'https://127.0.0.1', caCertificate: front.caCertificate }, 'CONNECT 127.0.0.1:443'],
+    ];
+    for (const [more, asked] of places) {
+      const storage = await open(bucket, { ...more, proxy: proxy.url });
+      proxy.asked.length = 0;
+      await storage.put('data/ab/ab', bytes);
+      expect(bytes.equals(await storage.get('data/ab/ab'))).toBe(true);
+      expect(await Array.fromAsync(storage.list(''))).toHaveLength(1);
+      expect(proxy.asked.filter((url) => !url.startsWith(asked))).toEqual([]);
+      await storage.delete('data/ab/ab');
+      await storage.close();
+    }
+  });
 });
+
+/** Leads every host to the server, and what asks for a tunnel to its front with TLS. */
+async function openProxy(target: { readonly port: number }, front: { readonly port: number }) {
+  const asked: string[] = [];
+  const proxy = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    const { pathname, search } = new URL(request.url ?? '');
+    const { method, headers } = request;
+    const onward = sendRequest(
+      { host: '127.0.0.1', port: target.port, path: `${pathname}${search}`, method: method ?? '', headers },
+      (answer) => {
+        response.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(response);
+      },
+    );
+    // After some answers without a body Swift sends the end of one, which is none of the next answer's beginning.
+    onward.on('error', () => (response.headersSent ? undefined : response.destroy()));
+    request.pipe(onward);
+  });
+  proxy.on('connect', (request, client: Socket) => {
+    asked.push(`CONNECT ${request.url}`);
+    const onward = connect(front.port, '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      client.pipe(onward).pipe(client);
+    });
+    client.on('error', () => onward.destroy());
+    onward.on('error', () => client.destroy());
+    client.on('close', () => onward.destroy());
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const address = proxy.address();
+  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    asked,
+    async [Symbol.asyncDispose]() {
+      const closed = once(proxy, 'close');
+      proxy.close();
+      proxy.closeAllConnections();
+      await closed;
+    },
+  };
+}

@@ -2,18 +2,20 @@ import { access, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
-import { connects, freePort, startServerProgram } from './server-program.ts';
+import { connects, freePort, type ServerProgram, startServerProgram } from './server-program.ts';
 
 /**
- * A real S3 server with real signatures: OpenStack Swift of Debian with its s3api filter. Its four services (proxy, accounts,
- * containers, objects) are forks of one Python process, which starts in a quarter of the time and ends as a whole, with a memcached
- * beside it; ports, settings and data are this one's own.
+ * A real S3 server with real signatures: OpenStack Swift of Debian with its s3api filter. The proxy, which speaks S3, is one process,
+ * and what stores accounts, containers and objects is another, each with its forks; a memcached is beside them. Ports, settings and data
+ * are this one's own.
  */
 export interface S3Server extends AsyncDisposable {
   /** Plain http, paths with the bucket in them. */
   readonly endpoint: string;
   readonly port: number;
   readonly region: string;
+  /** A name that it takes for its own: buckets may stand before it. */
+  readonly domain: string;
   /** May do everything. */
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
   /** Known to the server, and without any right. */
@@ -24,13 +26,17 @@ export interface S3Server extends AsyncDisposable {
   setQuota(bucket: string, quotaBytes: number): Promise<void>;
   /** Puts an object of any name, as somebody else might. */
   putForeign(bucket: string, key: string): Promise<void>;
-  /** SIGKILL. */
+  /**
+   * SIGKILL for what takes the requests. What lies behind goes on: with one copy of everything, Swift loses the entry in a listing whose
+   * object was being stored when all of it died.
+   */
   kill(): Promise<void>;
   /** After a kill, with the same data at the same port. */
   start(): Promise<void>;
 }
 
 const region = 'us-east-1';
+const domain = 's3.test';
 const credentials = { accessKeyId: 'test:tester', secretAccessKey: 'testing' };
 const strangerCredentials = { accessKeyId: 'test:stranger', secretAccessKey: 'strange' };
 
@@ -52,18 +58,24 @@ export async function startS3Server(): Promise<S3Server> {
     answers: () => connects(cachePort),
   });
   const endpoint = `http://127.0.0.1:${ports.proxy}`;
-  const swift = await startServerProgram({
-    program: python,
-    args: [join(folder, 'launch.py'), folder, ...Object.entries(ports).map(([name, port]) => `${name}:${port}`)],
-    // The health check is the proxy's; the first bucket shows that the others are there.
-    answers: () => assertOk(`${endpoint}/healthcheck`),
+  const swift = async (names: readonly (keyof Ports)[], answers: () => Promise<void>): Promise<ServerProgram> =>
+    startServerProgram({
+      program: python,
+      args: [join(folder, 'launch.py'), folder, ...names.map((name) => `${name}:${ports[name]}`)],
+      answers,
+    });
+  const store = await swift(services, async () => {
+    await Promise.all(services.map((name) => connects(ports[name])));
   });
+  // The proxy has the most to do: it runs twice.
+  const front = await swift(['proxy', 'proxy'], () => assertOk(`${endpoint}/healthcheck`));
   const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
   let bucketCount = 0;
   return {
     endpoint,
     port: ports.proxy,
     region,
+    domain,
     credentials,
     strangerCredentials,
     async makeBucket() {
@@ -78,11 +90,12 @@ export async function startS3Server(): Promise<S3Server> {
     async putForeign(bucket, key) {
       await swiftRequest(endpoint, 'PUT', `${bucket}/${encodeURIComponent(key)}`, {}, 'foreign');
     },
-    kill: () => swift.kill(),
-    start: () => swift.start(),
+    kill: () => front.kill(),
+    start: () => front.start(),
     async [Symbol.asyncDispose]() {
       client.destroy();
-      await swift[Symbol.asyncDispose]();
+      await front[Symbol.asyncDispose]();
+      await store[Symbol.asyncDispose]();
       await cache[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
     },
@@ -151,7 +164,7 @@ function proxySettings(cachePort: number): string {
     cache: `memcache_servers = 127.0.0.1:${cachePort}\n`,
     listing_formats: '',
     bulk: '',
-    s3api: `s3_acl = false\nallow_multipart_uploads = true\nlocation = ${region}\n`,
+    s3api: `s3_acl = false\nallow_multipart_uploads = true\nlocation = ${region}\nstorage_domain = ${domain}\n`,
     tempauth: 'user_test_tester = testing .admin\nuser_test_stranger = strange\nstorage_url_scheme = http\n',
     copy: '',
     container_quotas: '',
@@ -171,37 +184,36 @@ function proxySettings(cachePort: number): string {
 
 /**
  * Swift reads /etc/swift/swift.conf whatever its other settings say, so that name is changed before anything reads it. Rings with one
- * device each are made at the first start.
+ * device each are made at the first start. Services named twice share their port.
  */
 const launcher = `
 import ctypes, os, signal, sys
 import eventlet
 from swift.common import utils
-folder, ports = sys.argv[1], dict(pair.split(':') for pair in sys.argv[2:])
+folder, ports = sys.argv[1], [pair.split(':') for pair in sys.argv[2:]]
 utils.SWIFT_CONF_FILE = os.path.join(folder, 'swift.conf')
 utils.eventlet_monkey_patch()
 from swift.common import wsgi
 from swift.common.ring import RingBuilder
 
-def serve(name):
+def serve(name, sock):
     conf, logger, _ = wsgi._initrp(os.path.join(folder, name + '.conf'), name + '-server')
-    wsgi.run_server(conf, logger, sockets[name])
+    wsgi.run_server(conf, logger, sock)
 
-for name in ('account', 'container', 'object'):
+for name, port in ports:
     path = os.path.join(folder, name + '.ring.gz')
-    if not os.path.exists(path):
+    if name != 'proxy' and not os.path.exists(path):
         builder = RingBuilder(4, 1, 1)
         builder.add_dev({'id': 0, 'region': 1, 'zone': 1, 'weight': 1, 'device': 'd1',
-                         'ip': '127.0.0.1', 'port': int(ports[name]), 'replication_ip': '127.0.0.1', 'replication_port': int(ports[name])})
+                         'ip': '127.0.0.1', 'port': int(port), 'replication_ip': '127.0.0.1', 'replication_port': int(port)})
         builder.rebalance()
         builder.get_ring().save(path)
 
-sockets = {name: eventlet.listen(('127.0.0.1', int(port)), backlog=1024) for name, port in ports.items()}
-# The proxy has the most to do: it runs twice.
-for name in ('account', 'container', 'object', 'proxy'):
+sockets = {port: eventlet.listen(('127.0.0.1', int(port)), backlog=1024) for _, port in dict(ports).items()}
+for name, port in ports[1:]:
     if os.fork() == 0:
         # Gone with this process, however it ends.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        serve(name)
-serve('proxy')
+        serve(name, sockets[port])
+serve(ports[0][0], sockets[ports[0][1]])
 `;

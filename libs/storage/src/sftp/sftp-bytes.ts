@@ -12,15 +12,17 @@ interface Piece {
 
 /**
  * Writes all parts one after the other from the file's begin on, many pieces on their way at once.
- * Aborting or a piece that fails stops the sending; it rejects when what was sent has been answered.
+ * `onSent` is called when all are sent, a round trip before the last answer. Aborting or a piece that fails stops the sending; it rejects
+ * when what was sent has been answered.
  */
 export async function writeParts(
   session: SftpSession,
   handle: SftpHandle,
   parts: readonly Uint8Array[],
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
+  onSent: () => void,
 ): Promise<void> {
-  await inParallel(pieces(parts), ({ bytes, position }) => session.write(handle, bytes, position), signal);
+  await inParallel(pieces(parts), ({ bytes, position }) => session.write(handle, bytes, position), signal, onSent);
 }
 
 /** `lengthBytes` from `offsetBytes`, or undefined when the file ends before. The caller owns the array. */
@@ -49,16 +51,26 @@ export async function readExactly(
   return isShort ? undefined : new Uint8Array(whole.buffer);
 }
 
-async function inParallel(all: Iterable<Piece>, work: (piece: Piece) => Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+async function inParallel(
+  all: Iterable<Piece>,
+  work: (piece: Piece) => Promise<void>,
+  signal: AbortSignal | undefined,
+  onSent: () => void = () => undefined,
+): Promise<void> {
   const iterator = all[Symbol.iterator]();
   const failures: unknown[] = [];
+  let isSent = false;
   const worker = async (): Promise<void> => {
     try {
       while (failures.length === 0) {
         signal?.throwIfAborted();
         const next = iterator.next();
-        if (next.done === true) return;
-        await work(next.value);
+        if (next.done !== true) await work(next.value);
+        else if (isSent) return;
+        else {
+          isSent = true;
+          return onSent();
+        }
       }
     } catch (error) {
       failures.push(error);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { posix } from 'node:path';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import type { Stats } from 'ssh2';
 import { temporaryPrefix } from '../local/local-listing.ts';
 import { writeParts } from './sftp-bytes.ts';
 import { sftpStatus, statusOf } from './sftp-error.ts';
@@ -63,7 +64,7 @@ async function createIn(session: SftpSession, folder: string, temporary: string)
   }
 }
 
-/** Writes, syncs, measures and closes the file; the server does one after the other. */
+/** Writes, measures, syncs and closes the file: all of it is sent before the first answer is there, and the server does one after the other. */
 async function fill(
   session: SftpSession,
   handle: SftpHandle,
@@ -71,15 +72,19 @@ async function fill(
   sizeBytes: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  let closing: Promise<readonly [Stats, boolean, void]> | undefined;
   try {
-    await writeParts(session, handle, parts, signal);
-  } catch (error) {
-    session.closeLater(handle);
-    throw error;
+    await writeParts(session, handle, parts, signal, () => {
+      closing = Promise.all([session.fstat(handle), session.sync(handle), session.close(handle)]);
+      // A piece that fails is the better reason.
+      closing.catch(() => undefined);
+    });
+  } finally {
+    if (closing === undefined) session.closeLater(handle);
   }
-  const [found] = await Promise.all([session.fstat(handle), session.sync(handle), session.close(handle)]);
-  if (found.size === sizeBytes) return;
-  throw new HoldfastError('storage_unreachable', `the server kept ${String(found.size)} of ${String(sizeBytes)} bytes`);
+  const size = (await closing)?.[0].size;
+  if (size === sizeBytes) return;
+  throw new HoldfastError('storage_unreachable', `the server kept ${String(size)} of ${String(sizeBytes)} bytes`);
 }
 
 /** By a link; where there are none, by the rename of version 3 of the protocol, which is to fail when the name is taken. */

@@ -32,12 +32,19 @@ const settleMs = 500;
 /** Puts that are being taken back are waited for at the end; a server that is out of reach by then keeps what it has. */
 const takingBackMs = 5_000;
 
-const objectSchema = z.object({ size: z.string().regex(/^\d{1,15}$/u), timeCreated: z.iso.datetime({ offset: true }) });
+/** Numbers come as text, and servers that make their answers of protocol buffers leave a zero out. */
+const objectSchema = z.object({
+  size: z
+    .string()
+    .regex(/^\d{1,15}$/u)
+    .default('0'),
+  timeCreated: z.iso.datetime({ offset: true }),
+});
 const pageSchema = z.object({
   nextPageToken: z.string().optional(),
   items: z.array(objectSchema.extend({ name: z.string() })).default([]),
 });
-const writtenSchema = z.object({ generation: z.string(), size: z.string() });
+const writtenSchema = z.object({ generation: z.string() });
 
 /** Opens a bucket as a storage; nothing is sent yet. Error: storage_denied for a key that cannot sign. */
 export async function openGcpStorage(
@@ -173,7 +180,7 @@ class GcpStorage implements Storage {
     const url = this.#url('/upload/storage/v1', '', {
       uploadType: 'multipart',
       ifGenerationMatch: '0',
-      fields: 'generation,size',
+      fields: 'generation',
       ...(kmsKeyName === undefined ? {} : { kmsKeyName }),
     });
     const headers = { 'content-type': contentType };

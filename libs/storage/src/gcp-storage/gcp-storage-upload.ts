@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isTransientName } from '../object-name.ts';
 import { md5Of } from './gcp-storage-md5.ts';
 import type { GcpStorageOptions } from './gcp-storage-options.ts';
 
@@ -33,7 +34,7 @@ export async function makeUpload(
     contentType: 'application/octet-stream',
     md5Hash: await md5Of(parts),
     ...(storageClass !== undefined && objectName.startsWith('data/') ? { storageClass } : {}),
-    ...(retention === undefined || objectName.startsWith('locks/') ? {} : { retention: retentionOf(retention, nowMs) }),
+    ...(retention === undefined || isTransientName(objectName) ? {} : { retention: retentionOf(retention, nowMs) }),
   };
   const boundary = randomBytes(24).toString('hex');
   const head = [

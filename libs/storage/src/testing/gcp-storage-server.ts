@@ -7,8 +7,8 @@ import { GcpBucket } from './gcp-storage-bucket.ts';
 import { fieldsOf, parseMultipart, pickFields, rangeOf, Refusal } from './gcp-storage-wire.ts';
 
 /**
- * A stand-in for Google Cloud Storage, because no real server of it can be had for a test: Google gives out none, and what others
- * offer checks no credentials and no conditions. It is written after Google's description of the JSON API
+ * A stand-in for Google Cloud Storage, because no real server of it can be had for a test: Google's testbench for its clients is in no
+ * registry, and neither it nor what others offer checks credentials. It is written after Google's description of the JSON API
  * (cloud.google.com/storage/docs/json_api/v1), of its errors, and of tokens for service accounts, not after any client, and it refuses
  * what is not described there: paths, parameters and fields that it does not know, requests without a good token or the right for what
  * they ask, uploads whose checksum differs. Where Google says nothing it takes the stricter reading. Stock restic, which uses Google's

@@ -6,11 +6,18 @@ import { invariant } from '@holdfast/errors/invariant';
  * restic (`<id>-tmp-<number>`).
  */
 const objectNamePattern = /^[0-9a-z]{1,64}(?:\/[0-9a-z]{1,64}){0,2}$/;
+/** None of a repository's own: what is put there is in nobody's way. */
+export const trialFolder = 'trial/';
 const prefixPattern = /^(?:[0-9a-z]{1,64}\/){0,2}$/;
 
 /** Whether an object can have this name. */
 export function isObjectName(name: string): boolean {
   return objectNamePattern.test(name);
+}
+
+/** Whether an object has to go again soon, whatever else a storage is told to keep: locks of runs, and what a trial of a place leaves. */
+export function isTransientName(name: string): boolean {
+  return name.startsWith('locks/') || name.startsWith(trialFolder);
 }
 
 /** Throws `internal`: names come from our own code, never from a request. */

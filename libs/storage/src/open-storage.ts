@@ -25,6 +25,8 @@ export interface OpenStorageDeps {
   readonly allowAmbientCredentials: boolean;
   /** How long calls are tried again while the storage is out of reach; the retrying storage's default when not given. */
   readonly giveUpAfterMs?: number | undefined;
+  /** After which a silent connection is ended; half a minute when not given. */
+  readonly idleTimeoutMs?: number;
   readonly onCall?: (call: MeteredCall) => void;
   readonly onRetry?: (retry: Retry) => void;
 }
@@ -37,7 +39,10 @@ export interface OpenStorageDeps {
 export async function openStorage(options: StorageOptions, deps: OpenStorageDeps): Promise<Storage> {
   if (options.type === 'local') return openLocalStorage({ path: await deps.checkPath(options.path) });
   for (const server of storageAddresses(options)) deps.checkServer(server);
-  const settings = { idleTimeoutMs: defaultIdleTimeoutMs, maxConnections: options.maxConnections ?? defaultMaxConnections };
+  const settings = {
+    idleTimeoutMs: deps.idleTimeoutMs ?? defaultIdleTimeoutMs,
+    maxConnections: options.maxConnections ?? defaultMaxConnections,
+  };
   const adapter = await openAdapter(options, await deps.credentials(), settings, deps.allowAmbientCredentials);
   const metered = deps.onCall === undefined ? adapter : openMeteringStorage(adapter, deps.onCall);
   const policy = {
@@ -76,7 +81,8 @@ async function openAdapter(
       const { openFtpStorage } = await import('./ftp/ftp-storage.ts');
       return openFtpStorage(options, parseStorageCredentials(options.type, given), settings);
     }
-    case 'sftp': {
+    case 'sftp':
+    default: {
       const { openSftpStorage } = await import('./sftp/sftp-storage.ts');
       return openSftpStorage(options, parseStorageCredentials(options.type, given), settings);
     }

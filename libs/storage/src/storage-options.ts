@@ -124,6 +124,7 @@ export function locationKey(options: StorageOptions): string {
     case 'ftp':
       return ftpLocation(options);
     case 'sftp':
+    default:
       return sftpLocation(options);
   }
 }
@@ -157,6 +158,7 @@ function addressOf(options: RemoteStorageOptions): RemoteAddress {
     case 'ftp':
       return ftpAddress(options);
     case 'sftp':
+    default:
       return sftpAddress(options);
   }
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { HoldfastError, asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { trialFolder } from './object-name.ts';
 import type { StorageOptions } from './storage-options.ts';
 import type { Storage } from './storage.ts';
 
@@ -27,7 +28,6 @@ export interface TrialStep {
 
 export type TrialStepName = 'open' | 'look' | 'write' | 'read' | 'list' | 'refuse_overwrite' | 'delete';
 
-const trialFolder = 'trial';
 const trialSizeBytes = 4096;
 
 /** What a step is called in the rights of a kind. */
@@ -72,7 +72,7 @@ function byFolder(where: string): Rights {
  * storage that can only be added to, the object stays and the step says so. Errors of the storage are part of the answer; an abort is thrown.
  */
 export async function tryStorage(open: () => Promise<Storage>, kind: StorageOptions['type'], signal: AbortSignal): Promise<StorageTrial> {
-  const name = `${trialFolder}/${randomBytes(32).toString('hex')}`;
+  const name = `${trialFolder}${randomBytes(32).toString('hex')}`;
   const bytes = randomBytes(trialSizeBytes);
   const steps: TrialStep[] = [];
   const run = async <T>(step: TrialStepName, work: () => Promise<T>): Promise<T | undefined> => {
@@ -88,6 +88,7 @@ export async function tryStorage(open: () => Promise<Storage>, kind: StorageOpti
       const isRefused = errorCode === 'storage_denied' && step !== 'open';
       const missing = isRefused ? `check the credentials, and that they have the right: ${rights[kind][step]}` : hint;
       steps.push({ step, ok: false, durationMs: took(), errorCode, message, ...(missing === undefined ? {} : { hint: missing }) });
+      return undefined;
     }
   };
   const storage = await run('open', open);
@@ -143,7 +144,7 @@ async function isThere(storage: Storage, name: string, signal: AbortSignal): Pro
 }
 
 async function isListed(storage: Storage, name: string, signal: AbortSignal): Promise<boolean> {
-  for await (const object of storage.list(`${trialFolder}/`, { signal })) if (object.name === name) return true;
+  for await (const object of storage.list(trialFolder, { signal })) if (object.name === name) return true;
   return false;
 }
 

@@ -9,6 +9,7 @@ export interface ApiClient {
   /** Sends and wants a 2xx; the answer's body. */
   get<T = Row>(path: string): Promise<T>;
   post<T = Row>(path: string, body: unknown, headers?: Record<string, string>): Promise<T>;
+  put<T = Row>(path: string, body: unknown): Promise<T>;
   /** Waits until the row at `path` is final; its last state. */
   finished(path: string, timeoutMs?: number): Promise<Row>;
   /** The same for the row `id` in the list at `path`. */
@@ -74,6 +75,7 @@ export function createApiClient(baseUrl: string, token: string): ApiClient {
     send,
     get: async <T>(path: string) => (await wanted('GET', path)) as T,
     post: async <T>(path: string, body: unknown, headers?: Record<string, string>) => (await wanted('POST', path, body, headers)) as T,
+    put: async <T>(path: string, body: unknown) => (await wanted('PUT', path, body)) as T,
     finished: (path, timeoutMs) => finished(path, () => wanted('GET', path), timeoutMs),
     finishedIn: (path, id, timeoutMs) =>
       finished(`${id} in ${path}`, async () => (await wanted('GET', path)).items.find((row) => row.id === id), timeoutMs),

@@ -5,6 +5,7 @@ import { forget } from '@holdfast/engine/forget';
 import { acquireLock } from '@holdfast/engine/lock';
 import { prune } from '@holdfast/engine/pruner';
 import { listSnapshots } from '@holdfast/engine/snapshots';
+import { isSweepable } from '@holdfast/storage/sweep';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import type { RunInHand } from '../run-with-claim.ts';
@@ -12,6 +13,8 @@ import { selectExpired } from '../select-expired.ts';
 
 /** Longest list of snapshots in a row's details. */
 const maxListed = 100;
+/** By then no put can still be under way that began before. */
+const temporariesKeptMs = 24 * 60 * 60 * 1000;
 
 /**
  * Forgets what the retention of the repository's configs (deleted ones too) no longer keeps, then prunes, all under one exclusive
@@ -37,6 +40,9 @@ export async function processCleanup(run: RunInHand<'cleanup'>): Promise<RunOutc
     await forget({ ...common, snapshotIds: expired });
   }
   const pruned = await prune({ ...common, dryRun: work.dryRun, onProgress });
-  const counts = { snapshotsForgotten: expired.length, snapshotIds: expired.slice(0, maxListed) };
+  const { storage } = repository;
+  const sweepBefore = new Date(context.clock.now().getTime() - temporariesKeptMs);
+  const temporariesSwept = work.dryRun || !isSweepable(storage) ? 0 : await storage.sweep(sweepBefore, { signal });
+  const counts = { temporariesSwept, snapshotsForgotten: expired.length, snapshotIds: expired.slice(0, maxListed) };
   return { status: 'completed', result: { details: { ...counts, ...pruned } } };
 }

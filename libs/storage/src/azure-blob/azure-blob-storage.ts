@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { BlobItem, BlockBlobUploadOptions, ContainerClient } from '@azure/storage-blob';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { assertListPrefix, assertObjectName, isObjectName } from '../object-name.ts';
+import { assertListPrefix, assertObjectName, isObjectName, isTransientName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { type HttpAgents, openHttpAgents } from '../remote/http-agents.ts';
 import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
@@ -23,8 +23,6 @@ const listPageSize = 1000;
 /** No object of a repository comes near; a server that announces more is not believed. */
 const maxReadBytes = 1024 * 1024 * 1024;
 const msPerDay = 24 * 60 * 60 * 1000;
-/** Locks live for minutes: neither a cheaper tier, which bills weeks, nor a time that they are kept for is theirs. */
-const locksPrefix = 'locks/';
 /** What a SAS without the right to replace is told about a blob that is there: by Azurite always, and by the service as its version has it. */
 const mayBeThere = 'AuthorizationPermissionMismatch';
 
@@ -128,7 +126,8 @@ class AzureBlobStorage implements Storage {
       conditions: { ifNoneMatch: '*' },
       transactionalContentMD5: await md5Of(parts, abortSignal),
     };
-    if (!name.startsWith(locksPrefix)) {
+    // Neither a cheaper tier, which bills weeks, nor a time to be kept for is for what lives for minutes.
+    if (!isTransientName(name)) {
       if (accessTier !== undefined) options.tier = tierNames[accessTier];
       if (immutability !== undefined) {
         const expiriesOn = new Date(Date.now() + immutability.days * msPerDay);

@@ -4,6 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { type FaultyLine, openFaultyLine } from './faulty-line.ts';
 
+const silentMs = 500;
+
 it('carries bytes both ways and counts them', async () => {
   const { line, open } = await lineToEcho();
   const socket = await open();
@@ -76,16 +78,20 @@ async function lineToEcho(): Promise<{ line: FaultyLine; open: () => Promise<Soc
   return { line, open };
 }
 
-/** Bytes that came back of so many, in a second at most without a new one. */
+/** Bytes that came back of so many, when for half a second no more came. */
 async function echoed(socket: Socket, sizeBytes: number): Promise<number> {
   let count = 0;
-  const receive = (chunk: Buffer): void => void (count += chunk.byteLength);
+  const silent = Promise.withResolvers<void>();
+  const timer = setTimeout(silent.resolve, silentMs);
+  const receive = (chunk: Buffer): void => {
+    count += chunk.byteLength;
+    timer.refresh();
+    if (count >= sizeBytes) silent.resolve();
+  };
   socket.on('data', receive);
   socket.write(Buffer.alloc(sizeBytes));
-  for (let before = -1; count < sizeBytes && before !== count;) {
-    before = count;
-    await sleep(500);
-  }
+  await silent.promise;
+  clearTimeout(timer);
   socket.off('data', receive);
   return count;
 }

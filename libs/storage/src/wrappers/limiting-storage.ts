@@ -1,4 +1,5 @@
 import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
+import { isSweepable, type SweepableStorage } from '../sweep.ts';
 import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
 
 /** Bytes per second in each direction; without a limit where it is left out. */
@@ -25,12 +26,14 @@ export function openLimitingStorage(inner: Storage, limits: BandwidthLimits): St
 }
 
 class LimitingStorage implements Storage {
+  readonly sweep?: SweepableStorage['sweep'];
   readonly #inner: Storage;
   readonly #up: TokenBucket | undefined;
   readonly #down: TokenBucket | undefined;
 
   constructor(inner: Storage, { uploadBytesPerSecond, downloadBytesPerSecond }: BandwidthLimits) {
     this.#inner = inner;
+    if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
     this.#up = uploadBytesPerSecond === undefined ? undefined : createTokenBucket(uploadBytesPerSecond);
     this.#down = downloadBytesPerSecond === undefined ? undefined : createTokenBucket(downloadBytesPerSecond);
   }

@@ -1,5 +1,6 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ByteRange, CallOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
+import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
 /** One call as it went: below the retrying storage, one try. */
 export interface MeteredCall {
@@ -18,11 +19,13 @@ export function openMeteringStorage(inner: Storage, onCall: (call: MeteredCall) 
 }
 
 class MeteringStorage implements Storage {
+  readonly sweep?: SweepableStorage['sweep'];
   readonly #inner: Storage;
   readonly #onCall: (call: MeteredCall) => void;
 
   constructor(inner: Storage, onCall: (call: MeteredCall) => void) {
     this.#inner = inner;
+    if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
     this.#onCall = onCall;
   }
 

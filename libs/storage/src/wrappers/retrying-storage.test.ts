@@ -123,7 +123,7 @@ it('stops waiting when it is aborted, and when it is closed', async () => {
       onRetry: () => void setImmediate(() => void closing.close()),
     },
   );
-  await expect(closing.get('keys/a')).rejects.toThrow();
+  await expect(closing.get('keys/a')).rejects.toThrow('aborted');
 });
 
 function retrying(inner: Storage, rule: FaultRule): { storage: Storage; retries: Retry[] } {

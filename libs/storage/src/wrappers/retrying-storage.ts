@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ByteRange, CallOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
+import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
 /**
  * Tries calls again that failed with storage_unreachable, each as a whole and from its start: what a line that was cut had carried is
@@ -41,12 +42,14 @@ export function openRetryingStorage(inner: Storage, policy: RetryPolicy = defaul
 }
 
 class RetryingStorage implements Storage {
+  readonly sweep?: SweepableStorage['sweep'];
   readonly #inner: Storage;
   readonly #policy: RetryPolicy;
   readonly #closed = new AbortController();
 
   constructor(inner: Storage, policy: RetryPolicy) {
     this.#inner = inner;
+    if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
     this.#policy = policy;
   }
 

@@ -121,7 +121,7 @@ export class KindRounds {
     const expected = filesBelow(packs).map((path) => `${relative(packs, path)} ${statSync(path).size}`);
     const storage = await openPlace(place.ours);
     const found: string[] = [];
-    for await (const { name, sizeBytes } of storage.list('')) found.push(`${name} ${sizeBytes}`);
+    for await (const { name, sizeBytes } of storage.list('', { signal: this.#bench.signal })) found.push(`${name} ${sizeBytes}`);
     await storage.close();
     if (expected.toSorted().join('\n') === found.toSorted().join('\n')) return;
     throw new Error(
@@ -194,7 +194,8 @@ export class KindRounds {
   async #makeRepository({ ours }: StoragePlace): Promise<void> {
     const empty = await emptyRepository();
     const storage = await openPlace(ours);
-    for await (const { name } of empty.list('')) await storage.put(name, await empty.get(name));
+    const { signal } = this.#bench;
+    for await (const { name } of empty.list('')) await storage.put(name, await empty.get(name), { signal });
     await storage.close();
   }
 

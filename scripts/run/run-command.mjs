@@ -19,7 +19,9 @@ export function resolveWord(root, word) {
   if (word === 'bench:storage') return [workspaceNode(root), [join(root, 'scripts', 'bench-storage', 'main.ts')]];
   const tool = join(root, 'node_modules', '.bin', word);
   if (/^[\w.-]+$/.test(word) && existsSync(tool)) return [tool, []];
-  throw new Error(`there is no command ${word}: say holdfast, check, bench:engine, bench:postgres, bench:storage, or a tool of node_modules/.bin`);
+  throw new Error(
+    `there is no command ${word}: say holdfast, check, bench:engine, bench:postgres, bench:storage, or a tool of node_modules/.bin`,
+  );
 }
 
 export async function runCommand(args) {

@@ -67,7 +67,7 @@ async function openAdapter(
   switch (options.type) {
     case 's3': {
       const { openS3Storage } = await import('./s3/s3-storage.ts');
-      return openS3Storage(options, parseStorageCredentials(options.type, given), settings);
+      return openS3Storage(options, parseStorageCredentials(options.type, given), settings, { allowAmbient: allowAmbientCredentials });
     }
     case 'azure_blob': {
       const { openAzureBlobStorage } = await import('./azure-blob/azure-blob-storage.ts');

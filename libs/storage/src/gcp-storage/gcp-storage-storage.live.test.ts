@@ -1,3 +1,4 @@
+// Long because the service's answers, and what may be trusted of them, are tried with one way of opening it.
 import { createServer, request as sendRequest, type Server } from 'node:http';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';

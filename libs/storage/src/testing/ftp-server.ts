@@ -5,6 +5,7 @@ import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { errnoCode } from '@holdfast/errors/errno-code';
 import type { FtpCredentials, FtpOptions } from '../ftp/ftp-options.ts';
 import { type ServerProgram, connects, freePort, startServerProgram } from './server-program.ts';
 
@@ -52,6 +53,7 @@ const sessions = 200;
 
 export async function startFtpServer(options: FtpTestServerOptions): Promise<FtpTestServer> {
   if (process.geteuid?.() !== 0) throw new Error(`${options.program} is started by root only`);
+  const program = options.program === 'vsftpd' ? (process.env['VSFTPD_BIN'] ?? found('vsftpd', 'vsftpd')) : found('pure-ftpd', 'pure-ftpd');
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-ftp-'));
   // The server's processes for users must get through.
   await chmod(folder, 0o755);
@@ -63,7 +65,7 @@ export async function startFtpServer(options: FtpTestServerOptions): Promise<Ftp
   await makeCertificate(certificatePath);
   const port = await freePort();
   const place: Place = { folder, home, port, certificatePath, password: credentials.password };
-  const { program, args, cleanUp } = await (options.program === 'vsftpd' ? vsftpd(place, options) : pureFtpd(place, options));
+  const { args, cleanUp } = await (options.program === 'vsftpd' ? vsftpd(place, options) : pureFtpd(place, options));
   const server = await startServerProgram({ program, args, answers: () => connects(port) });
   const caCertificate = (await readFile(certificatePath, 'utf8')).replace(
     /-----BEGIN PRIVATE KEY-----[\s\S]*?-----END PRIVATE KEY-----\s*/u,
@@ -78,11 +80,13 @@ export async function startFtpServer(options: FtpTestServerOptions): Promise<Ftp
     async kill() {
       const sessionPids = await descendantsOf(server.pid);
       await server.kill();
-      for (const pid of sessionPids) process.kill(pid, 'SIGKILL');
+      for (const pid of sessionPids) killIfThere(pid);
     },
     options: (more = {}) => ({ type: 'ftp', host: '127.0.0.1', port, user, path: 'repository', caCertificate, ...more }),
     async [Symbol.asyncDispose]() {
+      const sessionPids = await descendantsOf(server.pid);
       await server[Symbol.asyncDispose]();
+      for (const pid of sessionPids) killIfThere(pid);
       await cleanUp();
       await rm(folder, { recursive: true, force: true });
     },
@@ -98,7 +102,6 @@ interface Place {
 }
 
 interface Command {
-  readonly program: string;
   readonly args: readonly string[];
   readonly cleanUp: () => Promise<void>;
 }
@@ -118,14 +121,13 @@ async function pureFtpd(place: Place, { quotaMebibytes, maxSessions = sessions }
   const where = ['-S', `127.0.0.1,${String(port)}`, '-g', join(folder, 'pid')];
   // Only users of its own, each in its folder; no names of hosts; nothing of it in the system's log.
   const manners = ['-l', `puredb:${database}`, '-E', '-A', '-H', '-f', 'none', '-u', '1'];
-  return { program: found('pure-ftpd', 'pure-ftpd'), args: [...manners, ...where, ...tls, ...limits], cleanUp: async () => undefined };
+  return { args: [...manners, ...where, ...tls, ...limits], cleanUp: async () => undefined };
 }
 
 async function vsftpd(place: Place, options: FtpTestServerOptions): Promise<Command> {
   const { folder, home, port, certificatePath, password } = place;
   const { maxSessions = sessions, implicitTls = false, isReadOnly = false } = options;
-  const program = process.env['VSFTPD_BIN'] ?? found('vsftpd', 'vsftpd');
-  // Users of its own by PAM, in a Berkeley database, which Debian's perl can write. (With pam_exec vsftpd hangs: it loses a signal.)
+  // Users of its own by PAM, in a Berkeley database, which Debian's perl can write. (With pam_exec a session of vsftpd hung at its first EPSV.)
   const users = join(folder, 'users');
   const fill = 'tie my %users, "DB_File", $ARGV[0], 0x42, 0600, $DB_HASH or die $!; $users{$ARGV[1]} = $ARGV[2]; untie %users';
   await run(found('perl', 'perl'), ['-MDB_File', '-e', fill, `${users}.db`, user, password]);
@@ -168,22 +170,34 @@ async function vsftpd(place: Place, options: FtpTestServerOptions): Promise<Comm
   const configPath = join(folder, 'vsftpd.conf');
   const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`);
   await writeFile(configPath, lines.join(''), { mode: 0o600 });
-  return { program, args: [configPath], cleanUp: () => rm(servicePath, { force: true }) };
+  return { args: [configPath], cleanUp: () => rm(servicePath, { force: true }) };
 }
 
-/** Those that are there; a process that ends meanwhile is gone. */
 async function descendantsOf(pid: number): Promise<number[]> {
   const path = `/proc/${String(pid)}/task/${String(pid)}/children`;
-  const children = (await readFile(path, 'utf8')).trim().split(' ').filter(Boolean).map(Number);
+  // A process that has ended meanwhile has none.
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const children = text.trim().split(' ').filter(Boolean).map(Number);
   const below = await Promise.all(children.map(descendantsOf));
   return [...children, ...below.flat()];
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (errnoCode(error) !== 'ESRCH') throw error;
+  }
 }
 
 /** Servers lie in folders that are not on everybody's PATH. */
 function found(program: string, debianPackage: string): string {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
   const path = folders.map((folder) => join(folder, program)).find((candidate) => existsSync(candidate));
-  if (path === undefined) throw new Error(`${program} is not there; it is in Debian's package ${debianPackage}`);
+  if (path === undefined) {
+    const other = program === 'vsftpd' ? '; where another FTP server is installed, unpack it and name the program by VSFTPD_BIN' : '';
+    throw new Error(`${program} is not there; it is in Debian's package ${debianPackage}${other}`);
+  }
   return path;
 }
 

@@ -94,7 +94,7 @@ async function ftpPlace(): Promise<RemotePlace> {
     options: (port) => server.options({ port }),
     credentials: () => server.credentials,
     wrongCredentials: { password: 'another' },
-    kill: () => server.program.kill(),
+    kill: () => server.kill(),
     start: () => server.program.start(),
   });
 }

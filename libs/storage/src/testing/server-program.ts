@@ -43,7 +43,10 @@ export async function startServerProgram(options: ServerProgramOptions): Promise
     await ended;
     clearTimeout(timer);
   };
+  // A test process that ends early takes it along.
+  const takeAlong = (): void => void child?.kill('SIGKILL');
   const start = async (): Promise<void> => {
+    process.off('exit', takeAlong).once('exit', takeAlong);
     const started = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: options.env ?? process.env });
     child = started;
     let failure: unknown;
@@ -68,8 +71,6 @@ export async function startServerProgram(options: ServerProgramOptions): Promise
     }
   };
 
-  // A test process that ends early takes it along.
-  process.once('exit', () => child?.kill('SIGKILL'));
   await start();
   return {
     get pid() {
@@ -78,7 +79,10 @@ export async function startServerProgram(options: ServerProgramOptions): Promise
     output: () => said,
     kill: () => end('SIGKILL'),
     start,
-    [Symbol.asyncDispose]: () => end('SIGTERM'),
+    async [Symbol.asyncDispose]() {
+      await end('SIGTERM');
+      process.off('exit', takeAlong);
+    },
   };
 }
 

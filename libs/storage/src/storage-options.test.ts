@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { openStorage, type OpenStorageDeps } from './open-storage.ts';
 import {
@@ -118,6 +118,9 @@ describe('openStorage', () => {
   it("takes the worker's own rights only when they are allowed", async () => {
     const credentials = async (): Promise<unknown> => ({ from: 'environment' });
     await expect(openStorage(s3, { ...deps, credentials })).rejects.toSatisfy((error) => isHoldfastError(error, 'storage_denied'));
+    onTestFinished(() => void vi.unstubAllEnvs());
+    vi.stubEnv('AWS_ACCESS_KEY_ID', 'key of the worker');
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'secret of the worker');
     await (await openStorage(s3, { ...deps, credentials, allowAmbientCredentials: true })).close();
   });
 

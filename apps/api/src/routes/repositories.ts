@@ -1,11 +1,16 @@
 import { z } from 'zod';
 import { findRepository, listRepositories, type RepositoryRow } from '@holdfast/database/repositories';
+import { repositoryFigures, type RepositoryFigures } from '@holdfast/database/repository-figures';
 import { storageLocations } from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { idParamsSchema, listQuerySchema, pageSchema } from '../schemas/primitives.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import { iso } from '../schemas/run-view.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
+
+/** What growth is told over: a month shows a trend, a day the last full backup. */
+const growthDays = 30;
+const dayMs = 24 * 3600 * 1000;
 
 const repositorySchema = z
   .object({
@@ -19,12 +24,20 @@ const repositorySchema = z
     probedAt: z.string().nullable().describe('When a worker last looked at the storage'),
     probeLatencyMs: z.number().nullable(),
     probeErrorCode: z.string().nullable(),
+    snapshotCount: z.number().int().describe('Backups whose snapshots are there'),
+    sizeBytes: z.number().describe('Pack bytes after the last cleanup, and what backups have stored since'),
+    growthBytes: z.number().describe(`Pack bytes that backups have stored in the last ${growthDays} days`),
+    lastBackupAt: z.string().nullable(),
+    lastCheck: z
+      .object({ at: z.string(), kind: z.string(), passed: z.boolean() })
+      .nullable()
+      .describe('The newest verification of one of its backups that came to an end'),
     createdAt: z.string(),
     updatedAt: z.string(),
   })
   .meta({ id: 'Repository' });
 
-function repositoryView(row: RepositoryRow) {
+function repositoryView(row: RepositoryRow, figures: RepositoryFigures | undefined) {
   const { id, businessEntityId, storageLocation, storageOptions, encryptionEnabled, state, resticId, probeLatencyMs, probeErrorCode } = row;
   return {
     id,
@@ -37,6 +50,12 @@ function repositoryView(row: RepositoryRow) {
     probeLatencyMs,
     probeErrorCode,
     probedAt: iso(row.probedAt),
+    snapshotCount: figures?.snapshotCount ?? 0,
+    sizeBytes: Number(figures?.sizeBytes ?? 0),
+    growthBytes: Number(figures?.growthBytes ?? 0),
+    lastBackupAt: iso(figures?.lastBackupAt ?? null),
+    lastCheck:
+      figures === undefined || figures.lastCheck === null ? null : { ...figures.lastCheck, at: figures.lastCheck.at.toISOString() },
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };
@@ -45,7 +64,9 @@ function repositoryView(row: RepositoryRow) {
 const common = { tags: ['configs'], security: [{ bearer: [] }] };
 
 /** Repositories are made by configs; here they are only looked at. */
-export function addRepositoryRoutes(routes: Routes, { database }: ServerDeps): void {
+export function addRepositoryRoutes(routes: Routes, { database, now }: ServerDeps): void {
+  const figuresOf = (ids: readonly string[]) => repositoryFigures(database.client, ids, new Date(now().getTime() - growthDays * dayMs));
+
   routes.get(
     '/repositories',
     {
@@ -60,7 +81,8 @@ export function addRepositoryRoutes(routes: Routes, { database }: ServerDeps): v
     async (request) => {
       const { limit, cursor, ...filter } = request.query;
       const { items, nextCursor } = await listRepositories(database.client, callerOrThrow(request).scope, filter, { limit, cursor });
-      return { items: items.map(repositoryView), nextCursor };
+      const figures = await figuresOf(items.map(({ id }) => id));
+      return { items: items.map((row) => repositoryView(row, figures.get(row.id))), nextCursor };
     },
   );
 
@@ -75,6 +97,9 @@ export function addRepositoryRoutes(routes: Routes, { database }: ServerDeps): v
         response: { 200: repositorySchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => repositoryView(await findRepository(database.client, callerOrThrow(request).scope, request.params.id)),
+    async (request) => {
+      const row = await findRepository(database.client, callerOrThrow(request).scope, request.params.id);
+      return repositoryView(row, (await figuresOf([row.id])).get(row.id));
+    },
   );
 }

@@ -11,6 +11,8 @@ import type { DataSocket } from './ftp-data-socket.ts';
 const sliceSizeBytes = 128 * 1024;
 /** A server whose data connection was cut sees it at once; a dead line says nothing. */
 const replyAfterEndMs = 5_000;
+/** After a read that we cut short: Pure-FTPd loses a NOOP now and then, and a new session costs less than waiting for its answer. */
+const replyAfterCutMs = 500;
 /** Reading on to the end costs less than the two round trips of a read that is cut short. */
 const readThroughBytes = 512 * 1024;
 /** A folder of half a million objects. A longer listing is no repository's. */
@@ -61,22 +63,24 @@ async function transfer<T>(
       data.stream.destroy();
     });
     await Promise.race([begun, replied]);
-    const getInStep = (): void => {
+    const getInStep = (limitMs: number): void => {
       if (isReplied) return;
       data.stream.destroy();
-      lateReply = setTimeout(() => client.ftp.closeWithError(new Error('no reply after the data connection ended')), replyAfterEndMs);
+      lateReply = setTimeout(() => client.ftp.closeWithError(new Error('no reply after the data connection ended')), limitMs);
       client.ftp.send('NOOP');
     };
     const moving = move(data);
-    moving.then(({ isCut = false }) => isCut && getInStep(), getInStep);
+    moving.then(
+      ({ isCut = false }) => isCut && getInStep(replyAfterCutMs),
+      () => getInStep(replyAfterEndMs),
+    );
     const [moved, reply] = await Promise.allSettled([moving, replied]);
     // A full disk ends the data connection too; the reply says why.
     if (moved.status === 'rejected') {
       throw complaint ?? (reply.status === 'rejected' && reply.reason instanceof FTPError ? reply.reason : moved.reason);
     }
-    if (moved.value.isCut === true && (reply.status === 'fulfilled' || reply.reason instanceof FTPError)) {
-      return { value: moved.value.value, message: '' };
-    }
+    // All that was wanted is here; a session that is not in step again has been closed.
+    if (moved.value.isCut === true) return { value: moved.value.value, message: '' };
     if (reply.status === 'rejected') throw reply.reason;
     return { value: moved.value.value, message: reply.value.message };
   } finally {

@@ -78,7 +78,14 @@ describe.each(['postgresql', 'redis'])('the board on the %s backend', (kind) => 
     const queues = (await get('/admin/queues/api/queues?activeQueue=backup&status=waiting', { cookie })).json<{
       queues: { name: string; jobs: { id: string; data: object }[] }[];
     }>();
-    expect(queues.queues.map(({ name }) => name).toSorted()).toEqual(['backup', 'cleanup', 'recovery', 'schedule', 'verify']);
+    expect(queues.queues.map(({ name }) => name).toSorted()).toEqual([
+      'backup',
+      'cleanup',
+      'recovery',
+      'schedule',
+      'storage_test',
+      'verify',
+    ]);
     expect(queues.queues.find(({ name }) => name === 'backup')?.jobs).toMatchObject([{ id: jobId, data: { id: jobId } }]);
     expect((await get(`/admin/queues/api/queues/backup/${jobId}`, { cookie })).json()).toMatchObject({ job: { id: jobId } });
     expect((await get('/admin/queues/api/queues', { authorization: `Bearer ${api.token('admin')}` })).statusCode).toBe(200);

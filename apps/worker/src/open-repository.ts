@@ -67,6 +67,8 @@ interface OpenOptions {
   readonly warm: boolean;
   /** How fast the run may read and write; by default as fast as it goes. */
   readonly limits?: BandwidthLimits;
+  /** Of another repository, for one that is made: see createRepository. */
+  readonly chunkerPolynomial?: bigint;
 }
 
 /** After these what is kept of a repository may be what is wrong, or may not be used any longer. */
@@ -114,7 +116,7 @@ function limitedStorage(storage: Storage, limits: BandwidthLimits = {}): Storage
 async function open(
   { context, signal, onFailure }: RunThatOpens,
   row: RepositoryRow,
-  { create, warm, limits }: OpenOptions,
+  { create, warm, limits, chunkerPolynomial }: OpenOptions,
 ): Promise<Repository> {
   const password = await repositoryPassword(context.database.client, row.id, context.masterKey);
   const storage = limitedStorage(await openStorageOf(context, row), limits);
@@ -124,9 +126,10 @@ async function open(
   let repository: Repository | undefined;
   try {
     const { hostname, username, clock, repositories } = context;
+    const polynomial = chunkerPolynomial === undefined ? {} : { chunkerPolynomial };
     repository =
       create && row.resticId === null
-        ? await openOrCreateRepository({ storage, password, hostname, username, clock, signal })
+        ? await openOrCreateRepository({ storage, password, hostname, username, clock, signal, ...polynomial })
         : await repositories.open({ storage, password, signal, keysOnly: !warm });
     if (row.resticId !== null && row.resticId !== repository.id) {
       throw new HoldfastError('repository_missing', `another repository lies at ${storage.location} than the one that was written to`, {

@@ -103,12 +103,7 @@ describe('copySnapshots', () => {
     const lost = (await loadSnapshot(from, ids[1] ?? '')).tree;
     const packId = index.lookup('tree', lost)?.packId ?? '';
     const name = `data/${packId.slice(0, 2)}/${packId}`;
-    const bytes = await from.storage.get(name);
-    await from.storage.delete(name);
-    await from.storage.put(
-      name,
-      bytes.map((byte) => byte ^ 1),
-    );
+    await spoil(from.storage, name);
     const to = await createTestRepository();
     const result = await copySnapshots({ from, to, clock });
     expect(result.failed).toMatchObject([{ from: ids[1] }]);
@@ -187,6 +182,131 @@ describe('copySnapshots', () => {
     expect(restoredContents(await restoreTree(to, copied[0]?.to ?? ''))).toEqual(expectedContents(folder(files)));
   });
 });
+
+describe('a copy that is taken part in', () => {
+  it('chooses among what is there, under the lock', async () => {
+    const { from, ids } = await makeSource();
+    const to = await createTestRepository();
+    const seen: string[][] = [];
+    const choose = async (snapshots: readonly { id: string }[]) => {
+      seen.push(snapshots.map(({ id }) => id));
+      expect(await Array.fromAsync(from.storage.list('locks/'))).toHaveLength(1);
+      return ids.slice(1);
+    };
+    const result = await copySnapshots({ from, to, choose, clock });
+    expect(seen).toEqual([ids]);
+    expect(result.copied).toMatchObject([{ from: ids[1], tags: ['holdfast', 'nth:1'] }]);
+  });
+
+  it('leaves one copy of each snapshot when two come at once and write one after the other', async () => {
+    const { from, ids } = await makeSource();
+    const storage = openMemoryStorage();
+    await createTestRepository(storage);
+    const arrived = Promise.withResolvers<void>();
+    let turn: Promise<unknown> = arrived.promise;
+    let arrivedCount = 0;
+    const told: { from: string; to: string }[] = [];
+    const one = async () =>
+      copySnapshots({
+        from: await openTestRepository(from.storage, 'from'),
+        to: await openTestRepository(storage),
+        clock,
+        async commit(write) {
+          const mine = turn.then(() => write(AbortSignal.timeout(10_000)));
+          if (++arrivedCount === 2) arrived.resolve();
+          turn = mine;
+          told.push(...(await mine));
+        },
+      });
+    const results = await Promise.all([one(), one()]);
+    const to = await openTestRepository(storage);
+    expect(await listSnapshots(to)).toHaveLength(2);
+    expect(results.flatMap(({ copied }) => copied)).toHaveLength(2);
+    // Both know of all copies.
+    for (const { copied, alreadyThere } of results) expect([...copied, ...alreadyThere].map((copy) => copy.from)).toEqual(ids);
+    expect(told.map((copy) => copy.from)).toEqual([...ids, ...ids]);
+    const { copied } = await copySnapshots({ from, to, clock });
+    expect(copied).toEqual([]);
+    expect((await check({ repository: to, level: 'full', clock })).damageCount).toBe(0);
+  });
+
+  it('writes no snapshot that the caller does not want written, and finds its blobs again', async () => {
+    const { from } = await makeSource();
+    const to = await createTestRepository();
+    const commit = () => Promise.reject(new Error('somebody else has the run'));
+    await expect(copySnapshots({ from, to, commit, clock })).rejects.toThrow('somebody else has the run');
+    expect(await listSnapshots(to)).toEqual([]);
+    const again = await copySnapshots({ from, to, clock });
+    expect(again).toMatchObject({ blobsCopied: 0, packIds: [] });
+    await expectCopied(to, again.copied);
+  });
+
+  it('copies what it can when a snapshot, or an index file, of the source cannot be read', async () => {
+    const { from, ids } = await makeSource();
+    const [first = '', second = ''] = ids;
+    await spoil(from.storage, `snapshots/${first}`);
+    const to = await createTestRepository();
+    const result = await copySnapshots({ from: await openTestRepository(from.storage, 'from'), to, clock });
+    expect(result.failed).toMatchObject([{ from: first }]);
+    expect(result.copied).toMatchObject([{ from: second }]);
+
+    const indexes = await Array.fromAsync(from.storage.list('index/'));
+    await spoil(from.storage, indexes[0]?.name ?? '');
+    const warnings: string[] = [];
+    const other = await createTestRepository();
+    const source = await openTestRepository(from.storage, 'from');
+    const rest = await copySnapshots({ from: source, to: other, clock, onWarning: (message) => void warnings.push(message) });
+    expect(warnings).toContainEqual(expect.stringContaining('index'));
+    expect(rest.failed.length + rest.copied.length).toBe(2);
+    expect((await check({ repository: other, level: 'full', clock })).damageCount).toBe(0);
+  });
+
+  it('tells what it has written, which a check reads and nothing else', async () => {
+    const { from, ids } = await makeSource();
+    const [first = '', second = ''] = ids;
+    const to = await createTestRepository();
+    const before = await copySnapshots({ from, to, snapshotIds: [first], clock });
+    expect(before.packBytes).toBe(await bytesOf(to));
+    const result = await copySnapshots({ from, to, snapshotIds: [second], clock });
+    const packIds = new Set(result.packIds);
+    expect(packIds.size).toBeGreaterThan(0);
+    const copies = result.copied.map((copy) => copy.to);
+    const checked = await check({ repository: to, level: 'full', snapshotIds: copies, subset: { packIds }, clock });
+    expect(checked).toMatchObject({ findings: [], packsChecked: packIds.size, snapshotsChecked: 1 });
+    await spoil(to.storage, `data/${result.packIds[0]?.slice(0, 2)}/${result.packIds[0]}`);
+    const spoilt = await check({ repository: to, level: 'full', snapshotIds: copies, subset: { packIds }, clock });
+    expect(spoilt.damageCount).toBeGreaterThan(0);
+  });
+
+  it('goes on with packs that landed and that a killed run could not index', async () => {
+    const from = await createTestRepository();
+    const files = Object.fromEntries(
+      Array.from({ length: 3 }, (_, nth) => [`f${nth}`, { type: 'file', bytes: noise(18_000_000, nth) } as const]),
+    );
+    await archiveTree(from, folder(files));
+    const base = openMemoryStorage();
+    await createTestRepository(base);
+    const faulty = openFaultyStorage(base, ({ kind, name }) => (kind === 'put' && name.startsWith('index/') ? 'crash-before' : undefined));
+    const holder = { ...currentHolder(), pid: 2 ** 22 + 7 };
+    await expect(copySnapshots({ from, to: await openTestRepository(faulty), clock, holder })).rejects.toThrow('planned');
+    const to = await openTestRepository(base);
+    const landedBytes = await bytesOf(to);
+    expect(landedBytes).toBeGreaterThan(40_000_000);
+    const { bytesCopied, copied } = await copySnapshots({ from, to, clock, indexLanded: true });
+    expect(bytesCopied).toBeLessThan(54_000_000 - landedBytes + 1_000_000);
+    expect((await check({ repository: to, level: 'full', clock })).findings).toEqual([]);
+    expect(restoredContents(await restoreTree(to, copied[0]?.to ?? ''))).toEqual(expectedContents(folder(files)));
+  });
+});
+
+async function spoil(storage: Storage, name: string): Promise<void> {
+  const bytes = await storage.get(name);
+  await storage.delete(name);
+  await storage.put(
+    name,
+    bytes.map((byte) => byte ^ 1),
+  );
+}
 
 async function cloneOf(from: Storage): Promise<Storage> {
   const to = openMemoryStorage();

@@ -8,24 +8,12 @@ import {
   type BackupConfigRow,
 } from '@holdfast/database/backup-configs';
 import { inTransaction } from '@holdfast/database/in-transaction';
-import type { Transaction } from '@holdfast/database/open-database';
-import { refuseTakenPlace, type RepositoryPlace } from '@holdfast/database/repository-place';
-import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
 import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
 import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
-import { credentialsPlace, locationKey, storageOptionsSchema, type StorageOptions } from '@holdfast/storage/storage-options';
-import type { ApiConfig } from '../config.ts';
+import { storageOptionsSchema } from '@holdfast/storage/storage-options';
 import { lockBase, refuseDeletionOfBase, refuseLossOfBase, refuseOtherRepository } from '../base-config.ts';
-import {
-  backupTypes,
-  builtBackupTypes,
-  builtStorageLocations,
-  checkConfig,
-  credentialsFor,
-  refuseUnbuilt,
-  storageLocations,
-} from '../check-config.ts';
+import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { givenFields } from '../schemas/given-fields.ts';
@@ -42,6 +30,7 @@ import { noContentSchema, problemResponses } from '../schemas/responses.ts';
 import { iso } from '../schemas/run-view.ts';
 import { storageCredentialsSchema } from '../schemas/storage-credentials.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
+import { namingCredentials, refusePlace, storagePlace } from '../storage-place.ts';
 import { syncScheduler } from '../sync-scheduler.ts';
 
 /** A century: longer than any rule of keeping records. */
@@ -299,35 +288,6 @@ function addConfigDeletion(routes: Routes, { database, queues, now }: ServerDeps
       return reply.code(204).send();
     },
   );
-}
-
-/** A place that is taken is told under the field that names it. */
-async function refusePlace(tx: Transaction, place: RepositoryPlace): Promise<void> {
-  try {
-    await refuseTakenPlace(tx, place);
-  } catch (error) {
-    if (!isHoldfastError(error, 'conflict')) throw error;
-    throw fieldError('conflict', [{ field: 'storageOptions', message: `${error.message}; ${error.hint}` }]);
-  }
-}
-
-/** Credentials that are missing are told under the field that takes them. */
-async function namingCredentials<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!isHoldfastError(error, 'credentials_missing')) throw error;
-    throw fieldError('credentials_missing', [{ field: 'storageCredentials', message: `${error.message}; ${error.hint}` }]);
-  }
-}
-
-function storagePlace(options: StorageOptions, given: unknown, settings: Pick<ApiConfig, 'allowAmbientCredentials'>) {
-  const credentials = credentialsFor(options, given, settings);
-  return {
-    locationKey: locationKey(options),
-    credentialsPlace: credentialsPlace(options),
-    credentials: credentials === undefined ? undefined : JSON.stringify(credentials),
-  };
 }
 
 function passwordFor(source: SourceOptions, password: string | null) {

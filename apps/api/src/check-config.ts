@@ -69,12 +69,7 @@ export function checkConfig(
   if (config.source.type !== sourceType) {
     mismatches.push({ field: 'source.type', message: `must be ${sourceType}, as backupType says` });
   }
-  if (config.storageOptions.type !== config.storageLocation) {
-    mismatches.push({ field: 'storageOptions.type', message: `must be ${config.storageLocation}, as storageLocation says` });
-  }
-  if (!config.encryptionEnabled && config.encryptionKey !== undefined) {
-    mismatches.push({ field: 'encryptionKey', message: 'is given while encryptionEnabled is false; leave it out, or turn encryption on' });
-  }
+  mismatches.push(...placeMismatches(config));
   if (config.source.type !== 'postgresql' && typeof config.sourcePassword === 'string') {
     const reason = config.source.type === 'postgresql_wal' ? 'is that of the base config' : 'is for a source that is a server';
     mismatches.push({ field: 'sourcePassword', message: `${reason}; leave it out` });
@@ -86,6 +81,25 @@ export function checkConfig(
   checkSchedule(config.schedule, config.timeZone);
   checkSource(config.source, settings);
   checkStorage(config.storageOptions, settings);
+}
+
+type CheckedPlace = Pick<CheckedConfig, 'encryptionEnabled' | 'encryptionKey' | 'storageLocation' | 'storageOptions'>;
+
+function placeMismatches({ encryptionEnabled, encryptionKey, storageLocation, storageOptions }: CheckedPlace): FieldError[] {
+  const mismatches: FieldError[] = [];
+  if (storageOptions.type !== storageLocation) {
+    mismatches.push({ field: 'storageOptions.type', message: `must be ${storageLocation}, as storageLocation says` });
+  }
+  if (!encryptionEnabled && encryptionKey !== undefined) {
+    mismatches.push({ field: 'encryptionKey', message: 'is given while encryptionEnabled is false; leave it out, or turn encryption on' });
+  }
+  return mismatches;
+}
+
+/** The place of a repository that no config has. Codes: request_invalid, path_outside_roots, storage_host_not_allowed. */
+export function checkPlace(place: CheckedPlace, settings: Pick<ApiConfig, 'storageRoots' | 'storageHosts'>): void {
+  refuse('request_invalid', placeMismatches(place));
+  checkStorage(place.storageOptions, settings);
 }
 
 /** Codes: path_outside_roots, storage_host_not_allowed. */
@@ -163,7 +177,8 @@ export function checkTarget(targetLocation: string, roots: Pick<ApiConfig, 'targ
   refuse('path_outside_roots', outside(field, targetLocation, roots.targetRoots, 'HOLDFAST_TARGET_ROOTS'));
 }
 
-function checkSchedule(schedule: string | null, timeZone: string): void {
+/** Code: schedule_invalid. */
+export function checkSchedule(schedule: string | null, timeZone: string): void {
   if (!isTimeZone(timeZone)) {
     throw fieldError('schedule_invalid', [
       { field: 'timeZone', message: 'is not an IANA time zone; send one such as Europe/Berlin or UTC' },

@@ -10,6 +10,8 @@ import { addSecurityHeaders } from './plugins/security-headers.ts';
 import { compileValidator } from './request-validation.ts';
 import type { Routes, ServerDeps } from './server-deps.ts';
 import { addConfigRoutes } from './routes/configs.ts';
+import { addCopyConfigRoutes } from './routes/copy-configs.ts';
+import { addCopyRoutes } from './routes/copies.ts';
 import { addEntityRoutes } from './routes/entities.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addHealthRoutes } from './routes/health.ts';
@@ -84,6 +86,8 @@ function addApiRoutes(routes: Routes, deps: ServerDeps): void {
   addPlanRoutes(routes, deps);
   addRepositoryRoutes(routes, deps);
   addStorageTestRoutes(routes, deps);
+  addCopyRoutes(routes, deps);
+  addCopyConfigRoutes(routes, deps);
   addReplicationSlotRoutes(routes, deps);
   addEventRoutes(routes, deps);
   addMetricsRoutes(routes, deps);

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addTenant, configBody, startTestApi, type Method, type TestApi, type Tenant } from './testing/test-api.ts';
+import { addTenant, configBody, copyBody, startTestApi, type Method, type TestApi, type Tenant } from './testing/test-api.ts';
 import type { Access, Role } from './plugins/authentication.ts';
 import { statusByCode } from './problem.ts';
 
@@ -46,6 +46,8 @@ const bodies: Record<string, (tenant: Tenant) => object> = {
   'POST /maintenance/cleanup': (tenant) => ({ businessEntityId: tenant.entityId }),
   'POST /dr-plans': (tenant) => ({ businessEntityId: tenant.entityId, name: 'flood', priority: 2, rto: 10, rpo: 10 }),
   'PUT /dr-plans/:id': () => ({ rto: 11 }),
+  'POST /repositories/:id/copies': (tenant) => copyBody(`of ${tenant.entityId}`),
+  'PUT /copy-configs/:id': () => ({ timeZone: 'Europe/Berlin' }),
 };
 const bodiless = new Set([
   'POST /jobs/:id/execute',
@@ -55,6 +57,9 @@ const bodiless = new Set([
   'POST /recovery/:id/cancel',
   'POST /maintenance/cleanup/:id/cancel',
   'POST /repositories/:id/test',
+  'POST /copies/:id/execute',
+  'POST /copies/:id/cancel',
+  'POST /copy-configs/:id/copies',
   'POST /service/start',
   'POST /service/stop',
 ]);
@@ -79,6 +84,13 @@ const idFields: Record<string, keyof Tenant> = {
   '/dr-plans/:id': 'planId',
   '/repositories/:id': 'repositoryId',
   '/repositories/:id/test': 'repositoryId',
+  '/repositories/:id/copies': 'repositoryId',
+  '/jobs/:id/copies': 'jobId',
+  '/copies/:id': 'copyId',
+  '/copies/:id/execute': 'copyId',
+  '/copies/:id/cancel': 'copyId',
+  '/copy-configs/:id': 'copyConfigId',
+  '/copy-configs/:id/copies': 'copyConfigId',
   '/replication-slots/:id': 'slotId',
 };
 

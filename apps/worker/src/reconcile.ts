@@ -1,4 +1,5 @@
 import { activeSchedules } from '@holdfast/database/backup-configs';
+import { activeCopySchedules } from '@holdfast/database/copy-configs';
 import { runsOwed, type OwedRun } from '@holdfast/database/runs';
 import { isServicePaused } from '@holdfast/database/service-state';
 import { cleanupSchedulerId, listSchedulers, removeScheduler, upsertScheduler, type Scheduler } from '@holdfast/jobs/schedulers';
@@ -60,6 +61,9 @@ export async function reconcileSchedulers(context: WorkerContext): Promise<void>
   const wanted = new Map<string, Scheduler>(
     configs.map(({ id, schedule, timeZone }) => [id, { id, pattern: schedule, timeZone, payload: { configId: id } }]),
   );
+  for (const { id, schedule, timeZone } of await activeCopySchedules(database.client)) {
+    wanted.set(id, { id, pattern: schedule, timeZone, payload: { copyConfigId: id } });
+  }
   const cleanup = { pattern: config.cleanupSchedule, timeZone: 'UTC', payload: { maintenance: 'cleanup' } } as const;
   wanted.set(cleanupSchedulerId, { id: cleanupSchedulerId, ...cleanup });
 

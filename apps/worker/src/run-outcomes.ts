@@ -1,6 +1,7 @@
 import type { RunOutcome } from '@holdfast/database/runs';
 import type { ArchiveResult } from '@holdfast/engine/archiver';
 import type { CheckResult } from '@holdfast/engine/checker';
+import type { CopyResult } from '@holdfast/engine/copy';
 import type { RestoreResult } from '@holdfast/engine/restorer';
 import type { VerifyRestoredResult } from '@holdfast/engine/verify-restored';
 import type { JsonObject } from '@holdfast/database/json-object';
@@ -65,6 +66,39 @@ export function recoveryOutcome(result: RestoreResult, more: JsonObject & { read
   if (result.failedCount === 0) return { status: result.warningCount > 0 ? 'completed_with_warnings' : 'completed', result: columns };
   const message = `${result.failedCount} files are damaged in the repository: ${result.failed[0]?.path ?? ''}; all others are recovered`;
   return { status: 'failed', error: { code: 'repository_damaged', message }, result: columns };
+}
+
+/**
+ * `copied`: null when there was nothing to copy from; `absent`: snapshots that were asked for and are gone; `checked`: null when nothing
+ * had to be looked at. Snapshots that are not whole in the source leave the others copied: a warning, unless there are no others.
+ */
+export function copyOutcome(copied: CopyResult | null, absent: readonly string[], checked: CheckResult | null): RunOutcome<'copy'> {
+  const gone = absent.map((from) => ({ from, reason: 'is not in the repository, or no longer' }));
+  const failed = [...(copied?.failed ?? []), ...gone];
+  const details = {
+    snapshotsCopied: copied?.copied.length ?? 0,
+    snapshotsAlreadyThere: copied?.alreadyThere.length ?? 0,
+    snapshotsFailed: failed.length,
+    copied: (copied?.copied ?? []).slice(0, maxListed).map(({ from, to }) => ({ from, to })),
+    failed: failed.slice(0, maxListed),
+    blobsCopied: copied?.blobsCopied ?? 0,
+    bytesCopied: copied?.bytesCopied ?? 0,
+    packsWritten: copied?.packIds.length ?? 0,
+    packBytes: copied?.packBytes ?? 0,
+    cutsAlike: copied?.cutsAlike ?? null,
+    verification: checked === null ? null : { ...checked, findings: checked.findings.slice(0, maxListed) },
+  };
+  if (checked !== null && checked.damageCount > 0) {
+    const first = checked.findings.find((finding) => finding.severity === 'damage')?.message;
+    const message = `${checked.damageCount} findings of damage in the copies: ${first ?? 'see the details'}`;
+    return { status: 'failed', error: { code: 'verification_found_damage', message }, result: { details } };
+  }
+  const [first] = failed;
+  if (first === undefined) return { status: 'completed', result: { details } };
+  if (details.snapshotsCopied + details.snapshotsAlreadyThere > 0) return { status: 'completed_with_warnings', result: { details } };
+  const code = gone.length === failed.length ? 'snapshot_missing' : 'repository_damaged';
+  const message = `none of ${failed.length} snapshots could be copied: ${first.from} ${first.reason}`;
+  return { status: 'failed', error: { code, message }, result: { details } };
 }
 
 /** Damage found by a verification is its result. */

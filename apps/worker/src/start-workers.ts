@@ -28,6 +28,7 @@ import { startPeriodicDuty, type PeriodicDuty, type PeriodicDutyOptions } from '
 import { probeStorages } from './probe-storages.ts';
 import { processBackup } from './processors/backup.ts';
 import { processCleanup } from './processors/cleanup.ts';
+import { processCopy } from './processors/copy.ts';
 import { processRecovery } from './processors/recovery.ts';
 import { processSchedule } from './processors/schedule.ts';
 import { processStorageTest } from './processors/storage-test.ts';
@@ -54,7 +55,13 @@ export interface RunningWorker {
 /** What is done for each kind of run; a test may put its own in. */
 export type RunWorks = { readonly [K in RunKind]: RunWork<K> };
 
-const runWorks: RunWorks = { backup: processBackup, verify: processVerify, recovery: processRecovery, cleanup: processCleanup };
+const runWorks: RunWorks = {
+  backup: processBackup,
+  verify: processVerify,
+  recovery: processRecovery,
+  cleanup: processCleanup,
+  copy: processCopy,
+};
 
 /** Deliveries of a job whose worker died, before it counts as the one that kills its workers. */
 const maxStalledCount = 10;
@@ -121,6 +128,7 @@ function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBack
     verify: runWithClaim(context, 'verify', works.verify),
     recovery: runWithClaim(context, 'recovery', works.recovery),
     cleanup: runWithClaim(context, 'cleanup', works.cleanup),
+    copy: runWithClaim(context, 'copy', works.copy),
     schedule: processSchedule(context),
     storage_test: processStorageTest(context),
   };

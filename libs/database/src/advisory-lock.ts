@@ -12,6 +12,8 @@ export const advisoryLocks = {
   probeStorages: 72_707_372,
   placeRepository: 72_707_373,
   watchSlots: 72_707_374,
+  /** With the hash of a repository's id: copies are written into it. */
+  writeCopies: 72_707_375,
 } as const;
 
 /**

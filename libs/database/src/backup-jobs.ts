@@ -115,7 +115,7 @@ export async function keptBackups(
   }));
 }
 
-/** Says that cleanup has forgotten these snapshots; gives how many jobs lost theirs. May be repeated. */
+/** Says that cleanup has forgotten these snapshots, copies or not; gives how many jobs lost theirs. May be repeated. */
 export async function markBackupsExpired(
   tx: Transaction,
   repositoryId: string,
@@ -124,6 +124,7 @@ export async function markBackupsExpired(
 ): Promise<number> {
   const where = { repositoryId, snapshotId: { in: [...snapshotIds] } };
   const { count } = await tx.backupJob.updateMany({ where, data: { snapshotId: null, expiredAt: now } });
+  await tx.snapshotCopy.deleteMany({ where });
   return count;
 }
 

@@ -10,7 +10,18 @@ export const eventsChannel = 'holdfast_events';
 /** The most events in one read: a reader that is behind takes several. */
 const maxEventsPerRead = 1_000;
 
-export type SubjectKind = 'backup' | 'verify' | 'recovery' | 'cleanup' | 'config' | 'entity' | 'plan' | 'repository' | 'service';
+export type SubjectKind =
+  | 'backup'
+  | 'verify'
+  | 'recovery'
+  | 'cleanup'
+  | 'copy'
+  | 'config'
+  | 'copy_config'
+  | 'entity'
+  | 'plan'
+  | 'repository'
+  | 'service';
 
 export interface NewEvent {
   /** Null for what concerns the whole service. */

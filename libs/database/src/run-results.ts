@@ -16,4 +16,5 @@ const writers: { readonly [K in RunKind]: (tx: Transaction, id: string, result: 
     tx.recoveryJob.update({ where: { id }, data: { ...columns, ...(metadata === undefined ? {} : { metadata: jsonInput(metadata) }) } }),
   cleanup: (tx, id, { details }) =>
     tx.cleanupJob.update({ where: { id }, data: details === undefined ? {} : { details: jsonInput(details) } }),
+  copy: (tx, id, { details }) => tx.copyJob.update({ where: { id }, data: details === undefined ? {} : { details: jsonInput(details) } }),
 };

@@ -261,7 +261,7 @@ test('what is owed: queued for long, or running and silent', async () => {
   expect(ids.join()).not.toContain(pending.id);
 });
 
-test('the four kinds have the same run columns and know the same moves', async () => {
+test('all kinds have the same run columns and know the same moves', async () => {
   for (const kind of runKinds) {
     expect(await claimRun(db(), kind, 'nothing', { workerId: 'w' })).toBeNull();
     await expect(requestCancel(db(), kind, 'nothing')).rejects.toMatchObject({ code: 'not_found' });

@@ -9,13 +9,14 @@ const maxIdLength = 64;
 
 const idSchema = z.string().min(1).max(maxIdLength);
 
-/** Jobs of the queues backup, verify, recovery and cleanup: the id of the row, which is the job's id too. */
+/** Jobs of the queues backup, verify, recovery, cleanup and copy: the id of the row, which is the job's id too. */
 export const runPayloadSchema = z.strictObject({ id: idSchema });
 export type RunPayload = z.infer<typeof runPayloadSchema>;
 
-/** Jobs of the queue schedule: a tick of a config's schedule, or of the nightly cleanup. */
+/** Jobs of the queue schedule: a tick of the schedule of a config or a copy config, or of the nightly cleanup. */
 export const schedulePayloadSchema = z.union([
   z.strictObject({ configId: idSchema }),
+  z.strictObject({ copyConfigId: idSchema }),
   z.strictObject({ maintenance: z.literal('cleanup') }),
 ]);
 export type SchedulePayload = z.infer<typeof schedulePayloadSchema>;

@@ -3,7 +3,7 @@ import { call, type Queues } from './queues.ts';
 
 /** A job scheduler: it puts a tick on the queue `schedule` whenever its cron expression says so. */
 export interface Scheduler {
-  /** The config's id, or `maintenance-cleanup`. */
+  /** The id of the config or copy config, or `maintenance-cleanup`. */
   readonly id: string;
   readonly pattern: string;
   readonly timeZone: string;

@@ -81,6 +81,7 @@ describe.each(['postgresql', 'redis'])('the board on the %s backend', (kind) => 
     expect(queues.queues.map(({ name }) => name).toSorted()).toEqual([
       'backup',
       'cleanup',
+      'copy',
       'recovery',
       'schedule',
       'storage_test',

@@ -78,6 +78,7 @@ const descriptions = {
   verify: 'Verifications of backups',
   recovery: 'Recoveries of backups',
   cleanup: 'Retention: forget and prune',
+  copy: 'Copies of snapshots in a second repository',
   schedule: 'Ticks of schedules, each of which makes a row',
   storage_test: 'Places of storages that somebody waits to see tried',
 } as const;

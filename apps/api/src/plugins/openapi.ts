@@ -23,6 +23,7 @@ export async function addOpenApi(server: FastifyInstance): Promise<void> {
         { name: 'jobs', description: 'Executions of a config' },
         { name: 'verifications', description: 'Checks of a backup' },
         { name: 'recovery', description: 'Restores of a backup' },
+        { name: 'copies', description: 'Copies of snapshots in a second repository' },
         { name: 'maintenance', description: 'Removal of what retention no longer keeps' },
         { name: 'plans', description: 'Disaster recovery plans' },
         { name: 'events', description: 'States and progress as they happen' },

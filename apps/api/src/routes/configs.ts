@@ -17,6 +17,7 @@ import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refu
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { givenFields } from '../schemas/given-fields.ts';
+import { placeFields, scheduleFields } from '../schemas/place-fields.ts';
 import {
   idParamsSchema,
   idSchema,
@@ -28,16 +29,12 @@ import {
 } from '../schemas/primitives.ts';
 import { noContentSchema, problemResponses } from '../schemas/responses.ts';
 import { iso } from '../schemas/run-view.ts';
-import { storageCredentialsSchema } from '../schemas/storage-credentials.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { namingCredentials, refusePlace, storagePlace } from '../storage-place.ts';
 import { syncScheduler } from '../sync-scheduler.ts';
 
 /** A century: longer than any rule of keeping records. */
 const retentionMaxDays = 36_500;
-const scheduleMaxChars = 200;
-const timeZoneMaxChars = 64;
-const encryptionKeyMaxChars = 1024;
 
 /** The fields that a config is made of. Defaults are added on creation only: a change keeps what it does not name. */
 const fields = {
@@ -47,21 +44,12 @@ const fields = {
   sourcePassword: databasePasswordSchema
     .nullable()
     .describe('Password for the server that is backed up; null for none. It is sealed on arrival and never returned'),
-  schedule: z.string().max(scheduleMaxChars).nullable().describe('Cron expression of five or six fields; null to run on request only'),
-  timeZone: z.string().min(1).max(timeZoneMaxChars).describe('IANA time zone in which the schedule is read'),
+  schedule: scheduleFields.schedule.nullable().describe('Cron expression of five or six fields; null to run on request only'),
+  timeZone: scheduleFields.timeZone,
   retentionDays: z.number().int().min(1).max(retentionMaxDays).describe('How long a backup is kept'),
   compressionEnabled: z.boolean().describe('False stores data as it is; how much it is compressed is said in options'),
   options: backupOptionsSchema.describe('How backups and verifications do their work; a change replaces them whole'),
-  encryptionEnabled: z.boolean(),
-  encryptionKey: z
-    .string()
-    .min(1)
-    .max(encryptionKeyMaxChars)
-    .regex(/^\P{Cc}+$/u, 'must not hold control characters')
-    .describe('Password of the repository; made up when left out. It is sealed on arrival and never returned'),
-  storageLocation: z.enum(storageLocations).describe(`Now: ${builtStorageLocations.join(', ')}`),
-  storageOptions: storageOptionsSchema.describe('Where the repository lives; its type is storageLocation'),
-  storageCredentials: storageCredentialsSchema,
+  ...placeFields,
   isActive: z.boolean().describe('Inactive configs take no new jobs'),
 };
 

@@ -133,6 +133,11 @@ export const backupResult = {
   metadata: { filesNew: 3 },
 };
 
+/** What copies into a folder of its own beside that of `configBody`. */
+export function copyBody(name: string, more: object = {}): object {
+  return { storageLocation: 'local', storageOptions: { type: 'local', path: `/srv/backups/second ${name}` }, ...more };
+}
+
 /** Does what a worker would: takes the run and ends it. */
 export async function endRun<K extends RunKind>(database: Database, kind: K, id: string, outcome: RunOutcome<K>): Promise<void> {
   const claim = await claimRun(database, kind, id, { workerId: 'test-worker' });
@@ -152,6 +157,9 @@ export interface Tenant {
   readonly recoveryId: string;
   readonly cleanupId: string;
   readonly planId: string;
+  /** Pending, of a copy config. */
+  readonly copyId: string;
+  readonly copyConfigId: string;
   readonly slotId: string;
 }
 
@@ -175,6 +183,10 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
   });
   const cleanup = await create('/maintenance/cleanup', { businessEntityId: entityId });
   const plan = await create('/dr-plans', { businessEntityId: entityId, name: 'fire', priority: 1, rto: 60, rpo: 30 });
+  const copy = await create(
+    `/repositories/${String(config['repositoryId'])}/copies`,
+    copyBody(name, { schedule: '0 5 * * *', execute: false }),
+  );
   const slotId = await addReplicationSlot(api.database, config.id);
   return {
     entityId,
@@ -186,6 +198,8 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
     recoveryId: recovery.id,
     cleanupId: (cleanup['items'] as { id: string }[])[0]?.id ?? '',
     planId: plan.id,
+    copyId: copy.id,
+    copyConfigId: String(copy['copyConfigId']),
     slotId,
   };
 }

@@ -1,5 +1,6 @@
 import { createBackupJob } from '@holdfast/database/backup-jobs';
 import { createCleanupJobs } from '@holdfast/database/cleanup-jobs';
+import { createCopyJobOf } from '@holdfast/database/copy-jobs';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { schedulePayloadSchema } from '@holdfast/jobs/payloads';
@@ -18,7 +19,9 @@ export function processSchedule(context: WorkerContext): JobProcessor {
     const payload = schedulePayloadSchema.safeParse(job.data);
     if (!payload.success) throw endOfJob({ code: 'request_invalid', message: 'the payload is none of a schedule' });
     const tick = tickOf(job);
-    return 'configId' in payload.data ? scheduleBackup(context, payload.data.configId, tick) : scheduleCleanup(context, tick);
+    if ('configId' in payload.data) return scheduleBackup(context, payload.data.configId, tick);
+    if ('copyConfigId' in payload.data) return scheduleCopy(context, payload.data.copyConfigId, tick);
+    return scheduleCleanup(context, tick);
   };
 }
 
@@ -46,6 +49,32 @@ export async function scheduleBackup(context: WorkerContext, configId: string, t
       { repeatable: true },
     );
     await enqueue(context, 'backup', made.row.id);
+    return made.created ? made.row.id : null;
+  } catch (error) {
+    // Turned off or deleted since the look above.
+    if (isHoldfastError(error, 'config_inactive')) return null;
+    throw error;
+  }
+}
+
+/** As scheduleBackup, for a copy config. */
+export async function scheduleCopy(context: WorkerContext, copyConfigId: string, tick: Date): Promise<string | null> {
+  const { client } = context.database;
+  const config = await client.copyConfig.findUnique({ where: { id: copyConfigId } });
+  if (config === null || !config.isActive || config.deletedAt !== null) return null;
+  const scheduledFor = latestTick({ pattern: config.schedule, timeZone: config.timeZone }, tick, context.clock.now());
+  const unfinishedCount = await client.copyJob.count({
+    where: { copyConfigId, status: { in: ['queued', 'running'] }, OR: [{ scheduledFor: null }, { NOT: { scheduledFor } }] },
+  });
+  if (unfinishedCount > 0) {
+    context.logger.debug({ copyConfigId, scheduledFor }, 'a copy is still under way; this tick is left out');
+    return null;
+  }
+  try {
+    const made = await inTransaction(context.database, (tx) => createCopyJobOf(tx, '*', { copyConfigId, scheduledFor }), {
+      repeatable: true,
+    });
+    await enqueue(context, 'copy', made.row.id);
     return made.created ? made.row.id : null;
   } catch (error) {
     // Turned off or deleted since the look above.

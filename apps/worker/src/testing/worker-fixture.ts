@@ -158,6 +158,8 @@ async function readRun({ db }: TestDatabase, kind: RunKind, id: string): Promise
       return db.client.recoveryJob.findUniqueOrThrow(query);
     case 'cleanup':
       return db.client.cleanupJob.findUniqueOrThrow(query);
+    case 'copy':
+      return db.client.copyJob.findUniqueOrThrow(query);
   }
   throw new Error(`no kind of run: ${String(kind)}`);
 }

@@ -10,7 +10,7 @@ export async function saveNamedFile(
   signal?: AbortSignal,
 ): Promise<ObjectId> {
   const id = hashOf(bytes);
-  await repository.storage.put(nameOf(id), bytes, withSignal(signal));
+  await repository.storage.put(nameOf(id), bytes, { ...withSignal(signal), sha256: id });
   return id;
 }
 

@@ -20,7 +20,7 @@ export interface Storage {
    * A failed or aborted put leaves nothing that `list` shows.
    * Errors: storage_object_exists (an object is never replaced), storage_full, storage_denied, storage_unreachable.
    */
-  put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: CallOptions): Promise<void>;
+  put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: PutOptions): Promise<void>;
 
   /**
    * The object's bytes, or `range.lengthBytes` of them from `range.offsetBytes`. A range past the end is an error, not a short read.
@@ -67,6 +67,14 @@ export interface ByteRange {
 export interface CallOptions {
   /** Aborting rejects with the signal's reason, within a second. */
   readonly signal?: AbortSignal;
+}
+
+export interface PutOptions extends CallOptions {
+  /**
+   * Hex, of the bytes, from who knows it already: an adapter need not hash them again. A name that ends in it is taken by these very
+   * bytes or by damaged ones, so where a server cannot refuse to replace, an adapter need not look whether such a name is free.
+   */
+  readonly sha256?: string;
 }
 
 /**

@@ -3,10 +3,11 @@ import type { BlobItem, BlockBlobUploadOptions, ContainerClient } from '@azure/s
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { assertListPrefix, assertObjectName, isObjectName, isTransientName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
+import { hashOfParts, lengthOf, readExactly } from '../remote/body.ts';
 import { type HttpAgents, openHttpAgents } from '../remote/http-agents.ts';
 import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
 import { untilAborted } from '../until-aborted.ts';
-import { bodyOf, md5Of, readBody } from './azure-blob-body.ts';
+import { bodyOf } from './azure-blob-body.ts';
 import { azureContainerClient } from './azure-blob-client.ts';
 import { azureBlobError, oddAnswer } from './azure-blob-error.ts';
 import { type AzureBlobCredentials, azureBlobLocation, type AzureBlobOptions } from './azure-blob-options.ts';
@@ -124,7 +125,7 @@ class AzureBlobStorage implements Storage {
     const options: BlockBlobUploadOptions = {
       abortSignal,
       conditions: { ifNoneMatch: '*' },
-      transactionalContentMD5: await md5Of(parts, abortSignal),
+      transactionalContentMD5: await hashOfParts('md5', parts, abortSignal),
     };
     // Neither a cheaper tier, which bills weeks, nor a time to be kept for is for what lives for minutes.
     if (!isTransientName(name)) {
@@ -134,8 +135,7 @@ class AzureBlobStorage implements Storage {
         options.immutabilityPolicy = { expiriesOn, policyMode: immutability.mode === 'locked' ? 'Locked' : 'Unlocked' };
       }
     }
-    const sizeBytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
-    await this.#container.getBlockBlobClient(this.#base + name).upload(() => bodyOf(parts), sizeBytes, options);
+    await this.#container.getBlockBlobClient(this.#base + name).upload(() => bodyOf(parts), lengthOf(parts), options);
   }
 
   async #download(name: string, range: ByteRange | undefined, abortSignal: AbortSignal): Promise<Uint8Array> {
@@ -153,7 +153,9 @@ class AzureBlobStorage implements Storage {
         if (contentLength < range.lengthBytes) throw this.#tooShort(name, range);
         throw oddAnswer(name, this.location, 'the answer has other bytes than were asked for');
       }
-      return await readBody(body, contentLength);
+      const bytes = await readExactly(body, contentLength);
+      if (bytes === undefined) throw oddAnswer(name, this.location, 'the answer has another length than it tells');
+      return bytes;
     } finally {
       // Without it a connection whose body nobody reads would be lost to the others.
       body.destroy();

@@ -1,7 +1,7 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { hashOfParts } from '../remote/body.ts';
 import type { ByteRange } from '../storage.ts';
 import type { GcpErrorPlace } from './gcp-storage-error.ts';
-import { md5Of } from './gcp-storage-md5.ts';
 import type { GcpResponse } from './gcp-storage-request.ts';
 
 /** Whether the bytes that came are the bytes that were asked for. */
@@ -14,7 +14,7 @@ export async function assertHash({ status, headers, body }: GcpResponse, { what,
   const context = { object: what, location };
   if (status !== 200) throw new HoldfastError('storage_denied', `${what} at ${location}: a part came where all was asked for`, { context });
   const expected = /(?:^|[\s,])md5=([A-Za-z0-9+/=]+)/u.exec(String(headers['x-goog-hash'] ?? ''))?.[1];
-  if (expected === undefined || (await md5Of([body])) === expected) return;
+  if (expected === undefined || (await hashOfParts('md5', [body], undefined)).toString('base64') === expected) return;
   throw new HoldfastError('storage_unreachable', `${what} at ${location}: other bytes came than the service has the hash of`, { context });
 }
 

@@ -1,6 +1,7 @@
 import { request as httpRequest, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { lengthOf } from '../remote/body.ts';
 import type { HttpAgents } from '../remote/http-agents.ts';
 
 /**
@@ -133,8 +134,4 @@ function tooLong(maxBytes: number): HoldfastError {
   return new HoldfastError('storage_denied', `the answer is longer than the ${String(maxBytes)} bytes that it may have`, {
     hint: 'check that the endpoint is the JSON API and that no proxy changes its answers',
   });
-}
-
-function lengthOf(body: readonly Uint8Array[]): number {
-  return body.reduce((sum, part) => sum + part.byteLength, 0);
 }

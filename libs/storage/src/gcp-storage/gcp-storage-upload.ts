@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { isTransientName } from '../object-name.ts';
-import { md5Of } from './gcp-storage-md5.ts';
+import { hashOfParts } from '../remote/body.ts';
 import type { GcpStorageOptions } from './gcp-storage-options.ts';
 
 /**
@@ -32,7 +32,7 @@ export async function makeUpload(
   const metadata = {
     name,
     contentType: 'application/octet-stream',
-    md5Hash: await md5Of(parts),
+    md5Hash: (await hashOfParts('md5', parts, undefined)).toString('base64'),
     ...(storageClass !== undefined && objectName.startsWith('data/') ? { storageClass } : {}),
     ...(retention === undefined || isTransientName(objectName) ? {} : { retention: retentionOf(retention, nowMs) }),
   };

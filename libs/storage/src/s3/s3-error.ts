@@ -120,6 +120,12 @@ export function isNotImplemented(error: unknown): boolean {
   return status === 501 || name === 'NotImplemented';
 }
 
+/** Whether the server does not take a body without Content-MD5: Amazon and Ceph, for a bucket that locks every object by itself. */
+export function wantsMd5(error: unknown): boolean {
+  const { status, words } = readAnswer(error, []);
+  return status === 400 && /content-md5/iu.test(words);
+}
+
 function answered(answer: Answer, place: S3ErrorPlace): HoldfastError {
   const { name, status } = answer;
   const { object, location } = place;

@@ -6,7 +6,7 @@ import { isNotImplemented } from './s3-error.ts';
  * Puts that never replace an object. `If-None-Match: *` makes a put do so at Amazon, MinIO, R2 and Ceph; other servers refuse the header
  * (501), and some take it and pass over it. Which of them this one is, the first small object shows: it is put once more with the header,
  * which replaces it by itself at worst. As long as that is not known, and for good at servers that do not heed the header, each put
- * looks first whether its name is free; of two puts at the same moment both may win then.
+ * looks first whether its name is free, unless that is the hash of its bytes; of two puts at the same moment both may win then.
  */
 export class ExclusivePut {
   #server: 'unknown' | 'being asked' | 'heeds it' | 'does not' = 'unknown';
@@ -16,12 +16,13 @@ export class ExclusivePut {
     this.#calls = calls;
   }
 
-  async put(name: string, body: S3Body, signal: AbortSignal | undefined): Promise<void> {
+  async put({ name, body, isNamedByHash }: ObjectToPut, signal: AbortSignal | undefined): Promise<void> {
     if (this.#server === 'heeds it') {
       await this.#calls.write(name, body, true, signal);
       return;
     }
-    await this.#calls.assertFree(name, signal);
+    // What has the name already has these bytes, or damaged ones: replacing it loses nothing.
+    if (!isNamedByHash || this.#server !== 'does not') await this.#calls.assertFree(name, signal);
     if (this.#server === 'unknown' && body.lengthBytes <= largestProofBytes) await this.#putAndAsk(name, body, signal);
     else await this.#calls.write(name, body, false, signal);
   }
@@ -44,6 +45,13 @@ export class ExclusivePut {
       this.#server = isHoldfastError(this.#calls.translated(name, error), 'storage_object_exists') ? 'heeds it' : 'unknown';
     }
   }
+}
+
+export interface ObjectToPut {
+  readonly name: string;
+  readonly body: S3Body;
+  /** Whether the name can be that of no other bytes. */
+  readonly isNamedByHash: boolean;
 }
 
 export interface ExclusivePutCalls {

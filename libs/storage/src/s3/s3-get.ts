@@ -3,7 +3,7 @@ import { GetObjectCommand, type GetObjectCommandOutput, type S3Client } from '@a
 import type { ErrorCode } from '@holdfast/errors/error-codes';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { type ByteRange, maxObjectSizeBytes } from '../storage.ts';
-import { readExactly } from './s3-body.ts';
+import { readExactly } from '../remote/body.ts';
 
 export interface S3Object {
   readonly bucket: string;

@@ -56,7 +56,7 @@ function inputOf({ options, name, key, body, isConditional, now }: S3Put): Omit<
     Bucket: bucket,
     Key: key,
     ContentLength: body.lengthBytes,
-    ContentMD5: body.md5,
+    ...(body.md5 === undefined ? {} : { ContentMD5: body.md5 }),
     ...(isConditional ? { IfNoneMatch: '*' } : {}),
     ...(storageClass !== undefined && name.startsWith('data/') ? { StorageClass: storageClass } : {}),
     ...(serverSideEncryption === undefined ? {} : { ServerSideEncryption: serverSideEncryption, SSEKMSKeyId: kmsKeyId }),

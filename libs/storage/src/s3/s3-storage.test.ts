@@ -82,11 +82,11 @@ describe('a put', () => {
       expect(put?.body.equals(whole)).toBe(true);
       expect(put?.headers).toMatchObject({
         'content-length': String(whole.byteLength),
-        'content-md5': createHash('md5').update(whole).digest('base64'),
         'x-amz-content-sha256': createHash('sha256').update(whole).digest('hex'),
       });
       const unwanted = [
         'expect',
+        'content-md5',
         'transfer-encoding',
         'content-encoding',
         'x-amz-trailer',
@@ -94,6 +94,37 @@ describe('a put', () => {
         'x-amz-checksum-crc32',
       ];
       expect(Object.keys(put?.headers ?? {}).filter((name) => unwanted.includes(name))).toEqual([]);
+    }
+  });
+
+  it('is sent with the hash that its caller knows, and over what has that name already where it cannot be told to be refused', async () => {
+    await using server = await openScriptedS3({ condition: 'ignored' });
+    const storage = await open(server);
+    await storage.put('locks/aa', small);
+    const sha256 = createHash('sha256').update(large).digest('hex');
+    for (let count = 0; count < 2; count++) await storage.put(`data/ab/${sha256}`, large, { sha256 });
+    await expect(storage.put('locks/aa', small, { sha256 })).rejects.toSatisfy(code('storage_object_exists'));
+    expect(whats(server).slice(3)).toEqual([`PUT data/ab/${sha256}`, `PUT data/ab/${sha256}`, 'HEAD locks/aa']);
+    expect(server.requests.at(-2)?.headers).toMatchObject({ 'x-amz-content-sha256': sha256 });
+  });
+
+  it('is sent with its MD5 where objects are locked, be it that the server says so first', async () => {
+    const answer: S3Script['answer'] = ({ what, headers }, response) => {
+      if (!what.startsWith('PUT') || headers['content-md5'] !== undefined) return false;
+      return refuse(response, 400, 'InvalidRequest', 'Content-MD5 OR x-amz-checksum- HTTP header is required with Object Lock');
+    };
+    await using server = await openScriptedS3({ answer });
+    const md5 = createHash('md5').update(large).digest('base64');
+    for (const [more, count] of [
+      [{}, 2],
+      [{ objectLock: { mode: 'governance', days: 1 } }, 1],
+    ] as const) {
+      server.requests.length = 0;
+      server.objects.clear();
+      const storage = await open(server, more);
+      for (const name of ['data/ab/aa', 'data/ab/ab']) await storage.put(name, large);
+      const puts = server.requests.filter(({ what }) => what.startsWith('PUT'));
+      expect(puts.map(({ headers }) => headers['content-md5'])).toEqual([...Array.from({ length: count - 1 }, () => undefined), md5, md5]);
     }
   });
 

@@ -4,13 +4,13 @@ import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error'
 import { assertListPrefix, assertObjectName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { openHttpAgents, type HttpAgents } from '../remote/http-agents.ts';
-import type { ByteRange, CallOptions, Storage, StorageOperation, StoredObject } from '../storage.ts';
+import type { ByteRange, CallOptions, PutOptions, Storage, StorageOperation, StoredObject } from '../storage.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { CallSlots } from './call-slots.ts';
 import { readS3Body, type S3Body } from './s3-body.ts';
 import { openS3Client } from './s3-client.ts';
 import { s3Keys } from './s3-credentials.ts';
-import { s3Error } from './s3-error.ts';
+import { s3Error, wantsMd5 } from './s3-error.ts';
 import { ExclusivePut } from './s3-exclusive-put.ts';
 import { readS3Object, tooShort } from './s3-get.ts';
 import { readPage, type S3Page, storedObject } from './s3-listing.ts';
@@ -67,11 +67,14 @@ class S3Storage implements Storage {
   readonly #root: string;
   readonly #exclusive: ExclusivePut;
   #isLockProven = false;
+  /** Where objects are locked, by our word or by what the bucket does with every object, a body goes with its MD5. */
+  #needsMd5: boolean;
 
   constructor(parts: S3Parts) {
     const { bucket, prefix } = parts.options;
     this.location = s3Location(parts.options);
     this.#parts = parts;
+    this.#needsMd5 = parts.options.objectLock !== undefined;
     this.#bucket = bucket;
     this.#root = prefix === undefined ? '' : `${prefix}/`;
     this.#exclusive = new ExclusivePut({
@@ -81,14 +84,23 @@ class S3Storage implements Storage {
     });
   }
 
-  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options: CallOptions = {}): Promise<void> {
+  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options: PutOptions = {}): Promise<void> {
     assertObjectName(name);
     const parts = bytes instanceof Uint8Array ? [bytes] : bytes;
-    const { signal } = options;
+    const { signal, sha256 } = options;
     let body: S3Body | undefined;
+    const put = async (): Promise<void> => {
+      body = await readS3Body(parts, { sha256, needsMd5: this.#needsMd5 }, signal);
+      await this.#exclusive.put({ name, body, isNamedByHash: sha256 !== undefined && name.endsWith(sha256) }, signal);
+    };
     const work = async (): Promise<void> => {
-      body = await readS3Body(parts, signal);
-      await this.#exclusive.put(name, body, signal);
+      try {
+        await put();
+      } catch (error) {
+        if (this.#needsMd5 || !wantsMd5(error)) throw error;
+        this.#needsMd5 = true;
+        await put();
+      }
     };
     await this.#call('put', name, signal, work, () => body?.isHandedOver() === true);
   }

@@ -1,4 +1,4 @@
-import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
+import type { ByteRange, CallOptions, PutOptions, Storage, StoredObject } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
 
@@ -42,7 +42,7 @@ class LimitingStorage implements Storage {
     return this.#inner.location;
   }
 
-  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: CallOptions): Promise<void> {
+  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: PutOptions): Promise<void> {
     const parts = bytes instanceof Uint8Array ? [bytes] : bytes;
     await pass(
       this.#up,

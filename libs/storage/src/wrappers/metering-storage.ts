@@ -1,5 +1,5 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
-import type { ByteRange, CallOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
+import type { ByteRange, CallOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
 /** One call as it went: below the retrying storage, one try. */
@@ -33,7 +33,7 @@ class MeteringStorage implements Storage {
     return this.#inner.location;
   }
 
-  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: CallOptions): Promise<void> {
+  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: PutOptions): Promise<void> {
     const parts = bytes instanceof Uint8Array ? [bytes] : bytes;
     const sizeBytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
     await this.#metered(

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import type { ByteRange, CallOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
+import type { ByteRange, CallOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
 /**
@@ -57,7 +57,7 @@ class RetryingStorage implements Storage {
     return this.#inner.location;
   }
 
-  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: CallOptions): Promise<void> {
+  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: PutOptions): Promise<void> {
     const retries = this.#retries('put', name, options?.signal);
     await retries.run(async () => {
       try {

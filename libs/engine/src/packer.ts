@@ -31,7 +31,7 @@ export interface PackerOptions {
  */
 const openPacksPerType = 2;
 /** Packs on their way, each up to 24 MiB of memory. A saver that is faster than the storage waits. */
-const maxUploads = 2;
+const maxUploads = 4;
 /** For so few it is not worth having memory to seal them in. */
 const fewBlobs = 32;
 
@@ -146,7 +146,7 @@ class Packer implements BlobSink {
   async #put(open: OpenPack): Promise<void> {
     const { repository, signal } = this.#options;
     const { parts, pack } = open.close(repository.cipher);
-    await repository.storage.put(packName(pack.id), parts, { signal });
+    await repository.storage.put(packName(pack.id), parts, { signal, sha256: pack.id });
     this.counts.packBytes += open.sizeBytes;
     await this.#indexWriter.add(pack);
   }

@@ -31,6 +31,10 @@ export const restoreModule = new URL('restore-thread.ts', import.meta.url);
 const callsPerThread = 2;
 /** What is brought to a thread in one go. A single blob may be longer. */
 const maxBroughtBytes = 8 * 1024 * 1024;
+/** Of one restore: enough to keep a line busy on which an answer takes its time. The storage itself may allow fewer. */
+const maxFetches = 8;
+/** What is on its way from the storage, waits for a thread or is unpacked there. */
+const maxHeldBytes = maxFetches * maxBroughtBytes;
 
 export interface RestorerOptions {
   readonly pool: ThreadPool;
@@ -45,6 +49,8 @@ export function openThreadedRestorer({ repository, pool, target, signal }: Resto
   const data: RestoreSessionData = { masterKeys: repository.masterKeys, storage, target };
   const group = pool.openGroup({ module: restoreModule, data, signal });
   const places = new LargestFirst(group.threadCount * callsPerThread);
+  const fetches = new LargestFirst(maxFetches);
+  const heldBytes = new Slots(maxHeldBytes);
   let isClosed = false;
   const call = async (input: RestorePackCall): Promise<RestoredPack> => {
     if (isClosed) throw givenUp();
@@ -53,17 +59,29 @@ export function openThreadedRestorer({ repository, pool, target, signal }: Resto
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- restore-thread.ts answers
     return answer as RestoredPack;
   };
+  /** Fetching and unpacking each have places of their own: a slow storage is asked for the next part while a thread has this one. */
+  const bring = async (part: PackPart): Promise<RestoredPack> => {
+    const { workBytes } = part.pack;
+    const lengthBytes = Math.min(part.end - part.start, maxHeldBytes);
+    const bytes = await fetches.run(workBytes, async () => {
+      await heldBytes.acquire(lengthBytes);
+      try {
+        return await loadRange(repository, part, signal);
+      } catch (error) {
+        heldBytes.release(lengthBytes);
+        throw error;
+      }
+    });
+    try {
+      if (typeof bytes === 'string') return failedPart(part.pack, bytes);
+      return await places.run(workBytes, () => call({ ...part.pack, brought: { bytes, startBytes: part.start } }));
+    } finally {
+      heldBytes.release(lengthBytes);
+    }
+  };
   const restore = async (pack: PackToRestore): Promise<RestoredPack> => {
     if (storage !== null || pack.packId === null) return await places.run(pack.workBytes, () => call(pack));
-    const parts = splitPack(pack).map((part) =>
-      places.run(part.pack.workBytes, async () => {
-        const bytes = await loadRange(repository, part, signal);
-        return typeof bytes === 'string'
-          ? failedPart(part.pack, bytes)
-          : await call({ ...part.pack, brought: { bytes, startBytes: part.start } });
-      }),
-    );
-    return sumOf(await Promise.all(parts));
+    return sumOf(await Promise.all(splitPack(pack).map(bring)));
   };
   const close = async (): Promise<void> => {
     isClosed = true;

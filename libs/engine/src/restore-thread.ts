@@ -8,6 +8,7 @@ import { openObject } from '@holdfast/storage/thread-storage';
 import { objectOfBytes } from './pack-object.ts';
 import { restorePack, type PackToRestore } from './restore-pack.ts';
 import { createStretchUnpacker } from './stretch-unpacker.ts';
+import { releaseBytes } from './threads/release-bytes.ts';
 import type { OpenThreadSession } from './threads/thread-session.ts';
 
 /** What a thread restores: packs, one a call, read by itself or brought along. The session's module, see thread-session.ts. */
@@ -38,7 +39,9 @@ export const openThreadSession: OpenThreadSession = (data, context) => {
         invariant(storage !== null && packId !== null, 'a pack is neither here nor to be read');
         return openObject(storage, packName(packId));
       };
-      return { output: restorePack(call, open, tools) };
+      const output = restorePack(call, open, tools);
+      if (brought !== undefined) releaseBytes([brought.bytes]);
+      return { output };
     },
     close: () => writer.close(),
   };

@@ -109,7 +109,7 @@ export type ArchiveEvent =
       readonly header: Uint8Array;
       readonly sizeBytes: number;
       /** The pack itself, unless it is in the storage already. */
-      readonly parts: readonly Uint8Array[] | null;
+      readonly parts: readonly Uint8Array<ArrayBuffer>[] | null;
     }
   | { readonly kind: 'group'; readonly file: number; readonly group: number; readonly descriptor: number; readonly cuts: Float64Array }
   | { readonly kind: 'bytes'; readonly file: number; readonly bytes: number };

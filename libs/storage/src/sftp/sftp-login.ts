@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import ssh2, { type AnyAuthMethod, type AuthenticationType, type ParsedKey, type SFTPWrapper } from 'ssh2';
+import { gatherWrites } from './gathered-writes.ts';
 import { SftpConnection } from './sftp-connection.ts';
 import { acceptedFingerprints, fingerprintOf, hostKeyAlgorithms } from './sftp-host-key.ts';
 import { badPrivateKey, noSftpSession, sftpLoginError } from './sftp-login-error.ts';
@@ -33,6 +34,7 @@ export async function openSftpSession(login: SftpLogin, idleTimeoutMs: number): 
   const { host, port, user, hostKeys, proof } = login;
   const state = { strangeFingerprint: undefined as string | undefined, loginMethods: [] as readonly string[], isReady: false };
   const socket = connect({ host, port, noDelay: true });
+  gatherWrites(socket);
   const client = new ssh2.Client();
   const connection = new SftpConnection(socket, client, idleTimeoutMs, (error) => sftpLoginError(error, state));
   const accepted = acceptedFingerprints(hostKeys);

@@ -2,10 +2,12 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { packName } from '@holdfast/restic-format/layout';
 import type { ThreadTargetOptions } from '@holdfast/sources/target';
 import type { TargetWriter } from '@holdfast/sources/target-writer';
+import type { GetOptions } from '@holdfast/storage/storage';
 import { openObject } from '@holdfast/storage/thread-storage';
 import { isDamage } from './damage.ts';
 import { LargestFirst } from './largest-first.ts';
 import { objectOfBytes } from './pack-object.ts';
+import { PartBuffers } from './part-buffers.ts';
 import type { Repository } from './repository.ts';
 import { restorePack, segmentOf, type PackToRestore, type RestoredPack } from './restore-pack.ts';
 import type { RestorePackCall, RestoreSessionData } from './restore-thread.ts';
@@ -31,10 +33,13 @@ export const restoreModule = new URL('restore-thread.ts', import.meta.url);
 const callsPerThread = 2;
 /** What is brought to a thread in one go. A single blob may be longer. */
 const maxBroughtBytes = 8 * 1024 * 1024;
-/** Of one restore: enough to keep a line busy on which an answer takes its time. The storage itself may allow fewer. */
+/**
+ * Of one restore, from the moment when a part is asked for until it is unpacked: enough to keep a line busy on which an answer takes its
+ * time. The storage itself may allow fewer.
+ */
 const maxFetches = 8;
-/** What is on its way from the storage, waits for a thread or is unpacked there. */
-const maxHeldBytes = maxFetches * maxBroughtBytes;
+/** A blob of 8 MiB, the longest that data is cut into, with what sealing adds to it. */
+const partBufferBytes = maxBroughtBytes + 64 * 1024;
 
 export interface RestorerOptions {
   readonly pool: ThreadPool;
@@ -50,35 +55,28 @@ export function openThreadedRestorer({ repository, pool, target, signal }: Resto
   const group = pool.openGroup({ module: restoreModule, data, signal });
   const places = new LargestFirst(group.threadCount * callsPerThread);
   const fetches = new LargestFirst(maxFetches);
-  const heldBytes = new Slots(maxHeldBytes);
+  const buffers = new PartBuffers(partBufferBytes);
   let isClosed = false;
   const call = async (input: RestorePackCall): Promise<RestoredPack> => {
     if (isClosed) throw givenUp();
-    const transfer = [input.uses.buffer, ...(input.brought === undefined ? [] : [input.brought.bytes.buffer])];
-    const answer = await group.call(leastBusy(group), input, transfer);
+    const answer = await group.call(leastBusy(group), input, [input.uses.buffer]);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- restore-thread.ts answers
     return answer as RestoredPack;
   };
-  /** Fetching and unpacking each have places of their own: a slow storage is asked for the next part while a thread has this one. */
-  const bring = async (part: PackPart): Promise<RestoredPack> => {
-    const { workBytes } = part.pack;
-    const lengthBytes = Math.min(part.end - part.start, maxHeldBytes);
-    const bytes = await fetches.run(workBytes, async () => {
-      await heldBytes.acquire(lengthBytes);
+  /** A slow storage is asked for the next part while a thread has this one. */
+  const bring = async (part: PackPart): Promise<RestoredPack> =>
+    fetches.run(part.pack.workBytes, async () => {
+      const into = buffers.take(part.end - part.start);
+      const bytes = await loadRange(repository, part, { into, signal });
       try {
-        return await loadRange(repository, part, signal);
-      } catch (error) {
-        heldBytes.release(lengthBytes);
-        throw error;
+        if (typeof bytes === 'string') return failedPart(part.pack, bytes);
+        // Of a storage that reads into its own memory.
+        if (bytes !== into) into.set(bytes);
+        return await call({ ...part.pack, brought: { bytes: into, startBytes: part.start } });
+      } finally {
+        buffers.giveBack(into);
       }
     });
-    try {
-      if (typeof bytes === 'string') return failedPart(part.pack, bytes);
-      return await places.run(workBytes, () => call({ ...part.pack, brought: { bytes, startBytes: part.start } }));
-    } finally {
-      heldBytes.release(lengthBytes);
-    }
-  };
   const restore = async (pack: PackToRestore): Promise<RestoredPack> => {
     if (storage !== null || pack.packId === null) return await places.run(pack.workBytes, () => call(pack));
     return sumOf(await Promise.all(splitPack(pack).map(bring)));
@@ -111,7 +109,7 @@ export function openInlineRestorer({ repository, signal }: RestorerOptions, writ
     }
     const results: RestoredPack[] = [];
     for (const part of splitPack(pack)) {
-      const bytes = await loadRange(repository, part, signal);
+      const bytes = await loadRange(repository, part, { signal });
       results.push(
         typeof bytes === 'string' ? failedPart(part.pack, bytes) : restorePack(part.pack, () => objectOfBytes(bytes, part.start), tools),
       );
@@ -149,17 +147,14 @@ function splitPack(pack: PackToRestore): PackPart[] {
   return parts;
 }
 
-/** The bytes, in memory of their own, or why they are not to be had. */
+/** The bytes, or why they are not to be had. */
 async function loadRange(
   repository: Repository,
   { pack, start, end }: PackPart,
-  signal: AbortSignal,
-): Promise<Uint8Array<ArrayBuffer> | string> {
+  options: Pick<GetOptions, 'into' | 'signal'>,
+): Promise<Uint8Array | string> {
   try {
-    const range = { offsetBytes: start, lengthBytes: end - start };
-    const bytes = await repository.storage.get(packName(pack.packId), { range, signal });
-    const { buffer, byteLength } = bytes;
-    return buffer instanceof ArrayBuffer && byteLength === buffer.byteLength ? new Uint8Array(buffer) : new Uint8Array(bytes);
+    return await repository.storage.get(packName(pack.packId), { ...options, range: { offsetBytes: start, lengthBytes: end - start } });
   } catch (error) {
     if (!isDamage(error)) throw error;
     return error.message;

@@ -8,7 +8,6 @@ import { openObject } from '@holdfast/storage/thread-storage';
 import { objectOfBytes } from './pack-object.ts';
 import { restorePack, type PackToRestore } from './restore-pack.ts';
 import { createStretchUnpacker } from './stretch-unpacker.ts';
-import { releaseBytes } from './threads/release-bytes.ts';
 import type { OpenThreadSession } from './threads/thread-session.ts';
 
 /** What a thread restores: packs, one a call, read by itself or brought along. The session's module, see thread-session.ts. */
@@ -21,7 +20,7 @@ export interface RestoreSessionData {
 
 export interface RestorePackCall extends PackToRestore {
   /** When the storage cannot be read in a thread: the bytes of the pack that the uses need, from `startBytes` on. */
-  readonly brought?: { readonly bytes: Uint8Array<ArrayBuffer>; readonly startBytes: number };
+  readonly brought?: { readonly bytes: Uint8Array<SharedArrayBuffer>; readonly startBytes: number };
 }
 
 export const openThreadSession: OpenThreadSession = (data, context) => {
@@ -39,9 +38,7 @@ export const openThreadSession: OpenThreadSession = (data, context) => {
         invariant(storage !== null && packId !== null, 'a pack is neither here nor to be read');
         return openObject(storage, packName(packId));
       };
-      const output = restorePack(call, open, tools);
-      if (brought !== undefined) releaseBytes([brought.bytes]);
-      return { output };
+      return { output: restorePack(call, open, tools) };
     },
     close: () => writer.close(),
   };

@@ -1,6 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { assertListPrefix, assertObjectName } from './object-name.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject } from './storage.ts';
+import type { CallOptions, GetOptions, Storage, StoredObject } from './storage.ts';
 
 interface MemoryObject {
   readonly bytes: Uint8Array;
@@ -30,7 +30,7 @@ class MemoryStorage implements Storage {
     this.#objects.set(name, { bytes: new Uint8Array(Buffer.concat(parts)), modifiedAt: this.#now() });
   }
 
-  async get(name: string, { range, signal }: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+  async get(name: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
     signal?.throwIfAborted();
     const { bytes } = this.#find(name);
     if (range === undefined) return bytes.slice();

@@ -26,7 +26,7 @@ export interface Storage {
    * The object's bytes, or `range.lengthBytes` of them from `range.offsetBytes`. A range past the end is an error, not a short read.
    * The caller owns the returned array. Errors: storage_object_missing, storage_object_too_short, storage_denied, storage_unreachable.
    */
-  get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array>;
+  get(name: string, options?: GetOptions): Promise<Uint8Array>;
 
   /** Errors: storage_object_missing, storage_denied, storage_unreachable. */
   stat(name: string, options?: CallOptions): Promise<StoredObject>;
@@ -67,6 +67,15 @@ export interface ByteRange {
 export interface CallOptions {
   /** Aborting rejects with the signal's reason, within a second. */
   readonly signal?: AbortSignal;
+}
+
+export interface GetOptions extends CallOptions {
+  readonly range?: ByteRange;
+  /**
+   * Memory of the range's length, which may be shared with other threads. An adapter that can reads straight into it and returns it;
+   * one that cannot returns an array of its own. It is the adapter's until the call has settled, and holds anything after an error.
+   */
+  readonly into?: Uint8Array;
 }
 
 export interface PutOptions extends CallOptions {

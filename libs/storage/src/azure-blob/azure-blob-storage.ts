@@ -5,7 +5,7 @@ import { assertListPrefix, assertObjectName, isObjectName, isTransientName } fro
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { hashOfParts, lengthOf, readExactly } from '../remote/body.ts';
 import { type HttpAgents, openHttpAgents } from '../remote/http-agents.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
+import type { ByteRange, CallOptions, GetOptions, Storage, StoredObject } from '../storage.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { bodyOf } from './azure-blob-body.ts';
 import { azureContainerClient } from './azure-blob-client.ts';
@@ -66,12 +66,12 @@ class AzureBlobStorage implements Storage {
     }
   }
 
-  async get(name: string, options: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+  async get(name: string, options: GetOptions = {}): Promise<Uint8Array> {
     assertObjectName(name);
     const { range, signal } = options;
     // The service has no ranges of nothing.
     if (range?.lengthBytes === 0) return this.#readNothing(name, range, options);
-    return this.#call(name, signal, (abortSignal) => this.#download(name, range, abortSignal));
+    return this.#call(name, signal, (abortSignal) => this.#download(name, options, abortSignal));
   }
 
   async stat(name: string, options: CallOptions = {}): Promise<StoredObject> {
@@ -138,7 +138,7 @@ class AzureBlobStorage implements Storage {
     await this.#container.getBlockBlobClient(this.#base + name).upload(() => bodyOf(parts), lengthOf(parts), options);
   }
 
-  async #download(name: string, range: ByteRange | undefined, abortSignal: AbortSignal): Promise<Uint8Array> {
+  async #download(name: string, { range, into }: GetOptions, abortSignal: AbortSignal): Promise<Uint8Array> {
     const { offsetBytes, lengthBytes } = range ?? {};
     const answer = await this.#container
       .getBlobClient(this.#base + name)
@@ -153,7 +153,7 @@ class AzureBlobStorage implements Storage {
         if (contentLength < range.lengthBytes) throw this.#tooShort(name, range);
         throw oddAnswer(name, this.location, 'the answer has other bytes than were asked for');
       }
-      const bytes = await readExactly(body, contentLength);
+      const bytes = await readExactly(body, contentLength, into);
       if (bytes === undefined) throw oddAnswer(name, this.location, 'the answer has another length than it tells');
       return bytes;
     } finally {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FTPError } from 'basic-ftp';
 import { assertListPrefix, assertObjectName, isObjectName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
+import type { CallOptions, GetOptions, Storage, StoredObject } from '../storage.ts';
 import type { SweepableStorage } from '../sweep.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { type FtpConnection, openFtpConnection } from './ftp-connection.ts';
@@ -78,7 +78,7 @@ class FtpStorage implements Storage, SweepableStorage {
     }
   }
 
-  async get(name: string, { range, signal }: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+  async get(name: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
     assertObjectName(name);
     return this.#call(name, signal, (connection) => readObject({ connection, name, location: this.location }, range));
   }

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { assertListPrefix, assertObjectName, isObjectName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { type HttpAgents, openHttpAgents } from '../remote/http-agents.ts';
-import { type ByteRange, type CallOptions, maxObjectSizeBytes, type Storage, type StoredObject } from '../storage.ts';
+import { type CallOptions, type GetOptions, maxObjectSizeBytes, type Storage, type StoredObject } from '../storage.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { assertHash, assertRange } from './gcp-storage-answer.ts';
 import { gcpAnswerError, gcpConnectionError } from './gcp-storage-error.ts';
@@ -113,7 +113,7 @@ class GcpStorage implements Storage {
     }
   }
 
-  async get(name: string, { range, signal }: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+  async get(name: string, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
     assertObjectName(name);
     if (range?.lengthBytes === 0) return this.#getNothing(name, range.offsetBytes, signal);
     const maxBytes = Math.max(range?.lengthBytes ?? maxObjectSizeBytes, maxRefusalBytes);

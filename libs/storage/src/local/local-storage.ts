@@ -9,7 +9,7 @@ import { localError } from './local-error.ts';
 import { listLocalObjects, temporaryPrefix } from './local-listing.ts';
 import { assertListPrefix, assertObjectName } from '../object-name.ts';
 import { readExactly, writeFully } from './local-bytes.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject, ThreadStorageOptions } from '../storage.ts';
+import type { CallOptions, GetOptions, Storage, StoredObject, ThreadStorageOptions } from '../storage.ts';
 import { untilAborted } from '../until-aborted.ts';
 
 /**
@@ -64,7 +64,7 @@ class LocalStorage implements Storage {
     await untilAborted(work, signal, () => state.isCommitted);
   }
 
-  async get(name: string, options: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+  async get(name: string, options: GetOptions = {}): Promise<Uint8Array> {
     assertObjectName(name);
     options.signal?.throwIfAborted();
     return untilAborted(
@@ -155,7 +155,7 @@ class LocalStorage implements Storage {
     }
   }
 
-  async #read(name: string, { range, signal }: CallOptions & { range?: ByteRange }): Promise<Uint8Array> {
+  async #read(name: string, { range, signal }: GetOptions): Promise<Uint8Array> {
     // Without O_NONBLOCK a fifo in an object's place would hold this thread for ever.
     const handle = await open(this.#pathOf(name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {

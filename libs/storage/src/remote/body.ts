@@ -38,11 +38,11 @@ export async function hashOfParts(
 }
 
 /**
- * Reads a body of exactly that length into an array of its own: not from Node's pool, as the caller may hand its buffer to another thread.
- * Undefined when it has another length. Rejects with what ended a stream that broke off. The stream has ended, or is ended here.
+ * Reads a body of exactly that length into `into`, if that is as long, or an array of its own: not from Node's pool, as the caller may
+ * hand its buffer to another thread. Undefined when it has another length. Rejects with what ended a stream that broke off. The stream has ended, or is ended here.
  */
-export async function readExactly(stream: Readable, lengthBytes: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(lengthBytes).buffer);
+export async function readExactly(stream: Readable, lengthBytes: number, into?: Uint8Array): Promise<Uint8Array | undefined> {
+  const bytes = into?.byteLength === lengthBytes ? into : new Uint8Array(Buffer.allocUnsafeSlow(lengthBytes).buffer);
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
   let doneBytes = 0;
   finished(stream, { writable: false }, (error) => {

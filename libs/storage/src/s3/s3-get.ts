@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { GetObjectCommand, type GetObjectCommandOutput, type S3Client } from '@aws-sdk/client-s3';
 import type { ErrorCode } from '@holdfast/errors/error-codes';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { type ByteRange, maxObjectSizeBytes } from '../storage.ts';
+import { type ByteRange, type GetOptions, maxObjectSizeBytes } from '../storage.ts';
 import { readExactly } from '../remote/body.ts';
 
 export interface S3Object {
@@ -17,20 +17,16 @@ export interface S3Object {
  * no half object is taken for one. Throws what the SDK throws, storage_object_too_short, storage_unreachable for an answer that was cut
  * off, and storage_denied for one that no object of a repository can be.
  */
-export async function readS3Object(
-  client: S3Client,
-  object: S3Object,
-  range: ByteRange | undefined,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array> {
+export async function readS3Object(client: S3Client, object: S3Object, options: GetOptions): Promise<Uint8Array> {
   const { bucket, key } = object;
+  const { range, signal } = options;
   const part = range === undefined ? undefined : `bytes=${range.offsetBytes}-${range.offsetBytes + range.lengthBytes - 1}`;
   const command = new GetObjectCommand({ Bucket: bucket, Key: key, Range: part });
   const answer = await client.send(command, signal === undefined ? {} : { abortSignal: signal });
   const { Body: body } = answer;
   if (!(body instanceof Readable)) throw failure('storage_unreachable', object, 'came without a body');
   try {
-    return await readAnswer(object, range, answer, body);
+    return await readAnswer(object, options, answer, body);
   } finally {
     // An answer that is not wanted further must not hold its connection.
     body.destroy();
@@ -39,7 +35,7 @@ export async function readS3Object(
 
 async function readAnswer(
   object: S3Object,
-  range: ByteRange | undefined,
+  { range, into }: GetOptions,
   answer: GetObjectCommandOutput,
   body: Readable,
 ): Promise<Uint8Array> {
@@ -52,7 +48,7 @@ async function readAnswer(
   if (isPart && (lengthBytes > range.lengthBytes || part?.startsWith(`bytes ${range.offsetBytes}-`) === false)) {
     throw failure('storage_unreachable', object, `came with other bytes than asked for: ${part}`);
   }
-  const bytes = await readExactly(body, lengthBytes);
+  const bytes = await readExactly(body, lengthBytes, isPart ? into : undefined);
   if (bytes === undefined) throw failure('storage_unreachable', object, 'came with another length than said');
   if (range === undefined || isPart) return bytes;
   // Not every server knows ranges: this one gave the whole object.

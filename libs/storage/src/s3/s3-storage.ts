@@ -4,7 +4,7 @@ import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error'
 import { assertListPrefix, assertObjectName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { openHttpAgents, type HttpAgents } from '../remote/http-agents.ts';
-import type { ByteRange, CallOptions, PutOptions, Storage, StorageOperation, StoredObject } from '../storage.ts';
+import type { CallOptions, GetOptions, PutOptions, Storage, StorageOperation, StoredObject } from '../storage.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { CallSlots } from './call-slots.ts';
 import { readS3Body, type S3Body } from './s3-body.ts';
@@ -105,11 +105,11 @@ class S3Storage implements Storage {
     await this.#call('put', name, signal, work, () => body?.isHandedOver() === true);
   }
 
-  async get(name: string, options: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+  async get(name: string, options: GetOptions = {}): Promise<Uint8Array> {
     assertObjectName(name);
     const { range, signal } = options;
     const object = { bucket: this.#bucket, key: this.#keyOf(name), name, location: this.location };
-    if (range?.lengthBytes !== 0) return this.#call('get', name, signal, () => readS3Object(this.#parts.client, object, range, signal));
+    if (range?.lengthBytes !== 0) return this.#call('get', name, signal, () => readS3Object(this.#parts.client, object, options));
     // No request can ask for no bytes.
     const { sizeBytes } = await this.stat(name, options);
     if (sizeBytes < range.offsetBytes) throw tooShort(object, range);

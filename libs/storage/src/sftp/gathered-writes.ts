@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
  * tag, and each of them would be a call of the system, and wake the server up.
  */
 export function gatherWrites(socket: Socket): void {
-  const { write } = socket;
+  const write: (...args: Parameters<Socket['write']>) => boolean = socket.write.bind(socket);
   let isGathering = false;
   const send = (): void => {
     isGathering = false;
@@ -19,6 +19,6 @@ export function gatherWrites(socket: Socket): void {
       socket.cork();
       process.nextTick(send);
     }
-    return write.apply(socket, args);
+    return write(...args);
   } as Socket['write'];
 }

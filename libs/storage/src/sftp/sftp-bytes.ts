@@ -25,16 +25,22 @@ export async function writeParts(
   await inParallel(pieces(parts), ({ bytes, position }) => session.write(handle, bytes, position), signal, onSent);
 }
 
+export interface Extent {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  /** See GetOptions. */
+  readonly into?: Uint8Array | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** `lengthBytes` from `offsetBytes`, or undefined when the file ends before. The caller owns the array. */
 export async function readExactly(
   session: SftpSession,
   handle: SftpHandle,
-  offsetBytes: number,
-  lengthBytes: number,
-  signal?: AbortSignal,
+  { offsetBytes, lengthBytes, into, signal }: Extent,
 ): Promise<Uint8Array | undefined> {
   // Not from Node's pool: the caller may hand its buffer to another thread.
-  const whole = Buffer.allocUnsafeSlow(lengthBytes);
+  const whole = into?.byteLength === lengthBytes ? into : new Uint8Array(Buffer.allocUnsafeSlow(lengthBytes).buffer);
   let isShort = false;
   await inParallel(
     pieces([whole]),
@@ -48,7 +54,7 @@ export async function readExactly(
     },
     signal,
   );
-  return isShort ? undefined : new Uint8Array(whole.buffer);
+  return isShort ? undefined : whole;
 }
 
 async function inParallel(

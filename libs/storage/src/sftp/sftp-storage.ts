@@ -4,7 +4,7 @@ import type { Stats } from 'ssh2';
 import { temporaryPrefix } from '../local/local-listing.ts';
 import { assertListPrefix, assertObjectName, isObjectName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
+import type { CallOptions, GetOptions, Storage, StoredObject } from '../storage.ts';
 import type { SweepableStorage } from '../sweep.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { readExactly } from './sftp-bytes.ts';
@@ -59,9 +59,9 @@ class SftpStorage implements Storage, SweepableStorage {
     await untilAbortedPatiently(work, signal, () => isCommitted);
   }
 
-  async get(name: string, { signal, range }: CallOptions & { range?: ByteRange } = {}): Promise<Uint8Array> {
+  async get(name: string, options: GetOptions = {}): Promise<Uint8Array> {
     assertObjectName(name);
-    return this.#call(name, signal, (session) => this.#read(session, name, range, signal));
+    return this.#call(name, options.signal, (session) => this.#read(session, name, options));
   }
 
   async stat(name: string, { signal }: CallOptions = {}): Promise<StoredObject> {
@@ -93,7 +93,7 @@ class SftpStorage implements Storage, SweepableStorage {
     await this.#pool.close();
   }
 
-  async #read(session: SftpSession, name: string, range: ByteRange | undefined, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  async #read(session: SftpSession, name: string, { range, into, signal }: GetOptions): Promise<Uint8Array> {
     const place = this.#pathOf(name);
     // Both are on their way at once, the one that may hang behind the other.
     const looking = session.lstat(place);
@@ -110,7 +110,7 @@ class SftpStorage implements Storage, SweepableStorage {
       const handle = await opening;
       const { offsetBytes, lengthBytes } = range ?? { offsetBytes: 0, lengthBytes: size };
       const isThere = size >= offsetBytes + lengthBytes;
-      const bytes = isThere ? await readExactly(session, handle, offsetBytes, lengthBytes, signal) : undefined;
+      const bytes = isThere ? await readExactly(session, handle, { offsetBytes, lengthBytes, into, signal }) : undefined;
       if (bytes !== undefined) return bytes;
       const context = { sizeBytes: size, offsetBytes, lengthBytes };
       throw new HoldfastError('storage_object_too_short', 'it ends before the bytes asked for', { context });

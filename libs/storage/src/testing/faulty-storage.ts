@@ -1,5 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { ByteRange, CallOptions, Storage, StoredObject } from '../storage.ts';
+import type { CallOptions, GetOptions, Storage, StoredObject } from '../storage.ts';
 
 /**
  * A storage that fails when a test says so, round any other one. Every put, get, stat, list and delete counts as one
@@ -73,7 +73,7 @@ class RuledStorage implements FaultyStorage {
     await this.#run('put', name, () => this.#inner.put(name, bytes, options));
   }
 
-  async get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array> {
+  async get(name: string, options?: GetOptions): Promise<Uint8Array> {
     return this.#run('get', name, () => this.#inner.get(name, options));
   }
 

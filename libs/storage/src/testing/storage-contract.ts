@@ -124,6 +124,10 @@ function describeReadsAndDeletes(storageOf: () => Storage, secondOf: () => Stora
     expect(await range(9, 1)).toBe('9');
     expect(await range(3, 4)).toBe('3456');
     expect(await range(10, 0)).toBe('');
+    const into = new Uint8Array(new SharedArrayBuffer(4));
+    const given = await storageOf().get(name, { range: { offsetBytes: 3, lengthBytes: 4 }, into });
+    expect(Buffer.from(given).toString()).toBe('3456');
+    expect(given === into || given.buffer instanceof ArrayBuffer).toBe(true);
     await expect(range(9, 2)).rejects.toSatisfy(hasCode('storage_object_too_short'));
     await expect(range(11, 1)).rejects.toSatisfy(hasCode('storage_object_too_short'));
   });

@@ -1,4 +1,4 @@
-import type { ByteRange, CallOptions, PutOptions, Storage, StoredObject } from '../storage.ts';
+import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
 
@@ -53,7 +53,7 @@ class LimitingStorage implements Storage {
     await this.#inner.put(name, bytes, options);
   }
 
-  async get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array> {
+  async get(name: string, options?: GetOptions): Promise<Uint8Array> {
     const lengthBytes = options?.range?.lengthBytes;
     if (lengthBytes !== undefined) await pass(this.#down, name, lengthBytes, options?.signal);
     const bytes = await this.#inner.get(name, options);

@@ -1,5 +1,5 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
-import type { ByteRange, CallOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
+import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
 /** One call as it went: below the retrying storage, one try. */
@@ -44,7 +44,7 @@ class MeteringStorage implements Storage {
     );
   }
 
-  async get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array> {
+  async get(name: string, options?: GetOptions): Promise<Uint8Array> {
     return this.#metered(
       'get',
       options,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
-import type { ByteRange, CallOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
+import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
 /**
@@ -69,7 +69,7 @@ class RetryingStorage implements Storage {
     });
   }
 
-  async get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array> {
+  async get(name: string, options?: GetOptions): Promise<Uint8Array> {
     return this.#retries('get', name, options?.signal).run(() => this.#inner.get(name, options));
   }
 

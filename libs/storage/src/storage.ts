@@ -76,6 +76,11 @@ export interface GetOptions extends CallOptions {
    * one that cannot returns an array of its own. It is the adapter's until the call has settled, and holds anything after an error.
    */
   readonly into?: Uint8Array;
+  /**
+   * A hint to a storage that keeps ranges on a disk of its own: 'yes' for one that is wanted again and again, the trees of a pack.
+   * 'anew' when the bytes that came were not whole: they are to come from where the repository lies, and what is kept is dropped.
+   */
+  readonly keep?: 'yes' | 'anew' | undefined;
 }
 
 export interface PutOptions extends CallOptions {

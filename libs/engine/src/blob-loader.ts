@@ -1,10 +1,11 @@
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { packName } from '@holdfast/restic-format/layout';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobType } from '@holdfast/restic-format/pack';
 import { decodeTree } from '@holdfast/restic-format/tree';
 import type { BlobIndex, BlobLocation } from './blob-index.ts';
+import type { ByteRange, GetOptions } from '@holdfast/storage/storage';
 import { openBlob } from './sealed-blob.ts';
 import { withSignal, type Repository } from './repository.ts';
 import { createBlobUnpacker, type BlobUnpacker } from './blob-unpacker.ts';
@@ -29,13 +30,15 @@ export function createBlobLoader(repository: Repository, index: BlobIndex): Blob
   /** Least recently used first. */
   const windows = new Map<string, Promise<Uint8Array>>();
 
-  const loadWindow = (packId: ObjectId, offsetBytes: number, lengthBytes: number, signal?: AbortSignal): Promise<Uint8Array> => {
-    const key = `${packId} ${offsetBytes} ${lengthBytes}`;
-    const window =
-      windows.get(key) ?? repository.storage.get(packName(packId), { range: { offsetBytes, lengthBytes }, ...withSignal(signal) });
+  const loadWindow = (packId: ObjectId, range: ByteRange, { signal, keep }: Pick<GetOptions, 'signal' | 'keep'>): Promise<Uint8Array> => {
+    const key = `${packId} ${range.offsetBytes} ${range.lengthBytes}`;
+    const known = keep === 'anew' ? undefined : windows.get(key);
+    const window = known ?? repository.storage.get(packName(packId), { range, keep, ...withSignal(signal) });
     windows.delete(key);
     windows.set(key, window);
-    window.catch(() => windows.delete(key));
+    window.catch(() => {
+      if (windows.get(key) === window) windows.delete(key);
+    });
     for (const oldest of windows.keys()) {
       if (windows.size <= maxWindows) break;
       windows.delete(oldest);
@@ -59,8 +62,18 @@ export function createBlobLoader(repository: Repository, index: BlobIndex): Blob
     const blob = index.at(entry);
     const start = Math.floor(blob.offset / windowBytes) * windowBytes;
     const end = Math.max(endOf(blob), Math.min(start + windowBytes, index.packEndBytes(entry)));
-    const window = await loadWindow(blob.packId, start, end - start, signal);
-    return use(open(window.subarray(blob.offset - start, endOf(blob) - start), blob));
+    const range = { offsetBytes: start, lengthBytes: end - start };
+    const openIn = (window: Uint8Array): Uint8Array => open(window.subarray(blob.offset - start, endOf(blob) - start), blob);
+    const window = await loadWindow(blob.packId, range, { ...withSignal(signal), ...(type === 'tree' ? { keep: 'yes' } : {}) });
+    let plain: Uint8Array;
+    try {
+      plain = openIn(window);
+    } catch (error) {
+      if (type !== 'tree' || !isHoldfastError(error, 'repository_damaged')) throw error;
+      // It may be what was kept that is not whole, and not what the storage has.
+      plain = openIn(await loadWindow(blob.packId, range, { ...withSignal(signal), keep: 'anew' }));
+    }
+    return use(plain);
   };
 
   return {

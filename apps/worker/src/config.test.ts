@@ -1,4 +1,6 @@
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readWorkerConfig } from './config.ts';
 
@@ -12,6 +14,8 @@ describe('readWorkerConfig', () => {
       sourceRoots: [],
       storageRoots: [],
       targetRoots: [],
+      storageCacheDir: join(tmpdir(), 'holdfast-scratch', 'storage-cache'),
+      storageCacheBytes: 1024 ** 3,
       concurrency: 2,
       shutdownGraceMs: 30_000,
       slotWarningBytes: 8 * 1024 ** 3,
@@ -23,6 +27,12 @@ describe('readWorkerConfig', () => {
 
   test('takes an empty variable for one that is not set', () => {
     expect(readWorkerConfig({ ...least, REDIS_URL: '', HOLDFAST_SCRATCH_DIR: '' }).redisUrl).toBeUndefined();
+  });
+
+  test('keeps what storages gave where it is told to, or in the scratch folder', () => {
+    expect(readWorkerConfig({ ...least, HOLDFAST_SCRATCH_DIR: '/srv/a' }).storageCacheDir).toBe('/srv/a/storage-cache');
+    const given = { HOLDFAST_SCRATCH_DIR: '/srv/a', HOLDFAST_STORAGE_CACHE_DIR: '/srv/b', HOLDFAST_STORAGE_CACHE_BYTES: '0' };
+    expect(readWorkerConfig({ ...least, ...given })).toMatchObject({ storageCacheDir: '/srv/b', storageCacheBytes: 0 });
   });
 
   test('reads lists of roots', () => {
@@ -40,6 +50,9 @@ describe('readWorkerConfig', () => {
     ['HOLDFAST_CLEANUP_SCHEDULE', 'daily'],
     ['HOLDFAST_TARGET_ROOTS', 'relative'],
     ['HOLDFAST_SCRATCH_DIR', 'relative'],
+    ['HOLDFAST_STORAGE_CACHE_DIR', 'relative'],
+    ['HOLDFAST_STORAGE_CACHE_BYTES', '-1'],
+    ['HOLDFAST_STORAGE_CACHE_BYTES', '1GiB'],
     ['LOG_LEVEL', 'loud'],
   ])('names %s when it is %s, and repeats no value', (name, value) => {
     const error = (() => {

@@ -39,6 +39,10 @@ export interface WorkerConfig {
   readonly postgresqlBinFolders: readonly string[];
   /** Restore tests are made here and removed again. */
   readonly scratchDir: string;
+  /** What is read again and again from storages at servers is kept here. */
+  readonly storageCacheDir: string;
+  /** 0 keeps nothing. */
+  readonly storageCacheBytes: number;
   /** Runs at a time of each queue. */
   readonly concurrency: number;
   readonly shutdownGraceMs: number;
@@ -54,6 +58,8 @@ export interface WorkerConfig {
 const maxConcurrency = 32;
 /** 8 GiB: much for what was written since the last run, and little of most servers' disks. */
 const defaultSlotWarningBytes = 8 * 1024 ** 3;
+/** 1 GiB: the index and the trees of some ten million files. */
+const defaultStorageCacheBytes = 1024 ** 3;
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
 const allowedHosts = hostsSetting.transform(readWith(parseAllowedHosts, hostsMessage));
 
@@ -69,6 +75,8 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_STORAGE_AMBIENT_CREDENTIALS: ambientCredentialsSetting,
   HOLDFAST_POSTGRESQL_BIN: roots,
   HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
+  HOLDFAST_STORAGE_CACHE_DIR: absoluteFolderSetting,
+  HOLDFAST_STORAGE_CACHE_BYTES: z.coerce.number().int().min(0).default(defaultStorageCacheBytes),
   HOLDFAST_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(maxConcurrency).default(2),
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   HOLDFAST_SLOT_WARNING_BYTES: z.coerce.number().int().min(1).default(defaultSlotWarningBytes),
@@ -80,6 +88,7 @@ export const workerEnvironmentSchema = z.object({
 /** Throws configuration_invalid, which names every variable that does not fit but repeats no value. */
 export function readWorkerConfig(environment: Environment): WorkerConfig {
   const settings = readSettings(workerEnvironmentSchema, environment);
+  const scratchDir = settings.HOLDFAST_SCRATCH_DIR ?? join(tmpdir(), 'holdfast-scratch');
   return {
     databaseUrl: settings.DATABASE_URL,
     redisUrl: settings.REDIS_URL,
@@ -91,7 +100,9 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     storageHosts: settings.HOLDFAST_STORAGE_HOSTS,
     allowAmbientCredentials: settings.HOLDFAST_STORAGE_AMBIENT_CREDENTIALS,
     postgresqlBinFolders: settings.HOLDFAST_POSTGRESQL_BIN,
-    scratchDir: settings.HOLDFAST_SCRATCH_DIR ?? join(tmpdir(), 'holdfast-scratch'),
+    scratchDir,
+    storageCacheDir: settings.HOLDFAST_STORAGE_CACHE_DIR ?? join(scratchDir, 'storage-cache'),
+    storageCacheBytes: settings.HOLDFAST_STORAGE_CACHE_BYTES,
     concurrency: settings.HOLDFAST_WORKER_CONCURRENCY,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     slotWarningBytes: settings.HOLDFAST_SLOT_WARNING_BYTES,

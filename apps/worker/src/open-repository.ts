@@ -5,6 +5,7 @@ import type { Repository } from '@holdfast/engine/repository';
 import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
 import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
+import { openCachingStorage } from '@holdfast/storage/wrappers/caching-storage';
 import { openLimitingStorage, type BandwidthLimits } from '@holdfast/storage/wrappers/limiting-storage';
 import { openStorage } from '@holdfast/storage/open-storage';
 import { credentialsPlace, locationKey, parseStorageOptions, type StorageOptions } from '@holdfast/storage/storage-options';
@@ -65,6 +66,11 @@ interface OpenOptions {
   readonly create: boolean;
   /** With what this process knows of the index and of snapshots from before; otherwise all of it is read again. */
   readonly warm: boolean;
+  /**
+   * Whether what this machine's disk keeps of a storage at a server is read instead of it; as `warm` when not given. Not for whoever is to
+   * find out whether the storage is whole, or to remove what nobody names.
+   */
+  readonly cached?: boolean;
   /** How fast the run may read and write; by default as fast as it goes. */
   readonly limits?: BandwidthLimits;
   /** Of another repository, for one that is made: see createRepository. */
@@ -113,13 +119,19 @@ function limitedStorage(storage: Storage, limits: BandwidthLimits = {}): Storage
   return isLimited ? openLimitingStorage(storage, limits) : storage;
 }
 
+/** With what the disk keeps of a storage at a server. Each row has its own: tenants learn nothing of each other's repositories. */
+function cachedStorage({ storageCache }: WorkerContext, row: RepositoryRow, storage: Storage, reads: boolean): Storage {
+  if (storageCache === null || parseStorageOptions(row.storageOptions).type === 'local') return storage;
+  return openCachingStorage(storage, { place: storageCache.place(`${row.id} ${storage.location}`), reads });
+}
+
 async function open(
   { context, signal, onFailure }: RunThatOpens,
   row: RepositoryRow,
-  { create, warm, limits, chunkerPolynomial }: OpenOptions,
+  { create, warm, cached = warm, limits, chunkerPolynomial }: OpenOptions,
 ): Promise<Repository> {
   const password = await repositoryPassword(context.database.client, row.id, context.masterKey);
-  const storage = limitedStorage(await openStorageOf(context, row), limits);
+  const storage = cachedStorage(context, row, limitedStorage(await openStorageOf(context, row), limits), cached);
   onFailure(({ code }) => {
     if (distrusted.includes(code)) context.repositories.evict(storage.location);
   });

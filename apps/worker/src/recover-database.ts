@@ -38,7 +38,7 @@ export async function recoverDatabase(run: RunInHand<'recovery'>, recovery: Data
   const password = (await targetPassword(context.database.client, claim.id, context.masterKey)) ?? undefined;
   const note = noteSchema.safeParse(work.metadata).data?.target;
   const location = work.targetLocation;
-  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false });
+  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false, cached: true });
   const restored = await withSnapshotFiles({ ...lockOptionsOf(run), repository, snapshotId }, async (files, signal) => {
     const common = {
       files,

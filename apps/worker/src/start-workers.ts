@@ -19,6 +19,7 @@ import { queueNames, recordOf, type QueueName, type RunKind } from '@holdfast/jo
 import { openQueues } from '@holdfast/jobs/queues';
 import { nextTick } from '@holdfast/policy/schedule';
 import { endOrphanServers } from '@holdfast/sources/postgresql/recovery/server-folder';
+import { openDiskCache, type DiskCache } from '@holdfast/storage/cache/disk-cache';
 import type { Logger } from 'pino';
 import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
@@ -101,6 +102,7 @@ export async function startWorkers(
     queues,
     inHand: createRunsInHand(),
     repositories,
+    storageCache: openStorageCache(config, log),
     clock: options.clock ?? systemClock,
     timing,
     logger: log,
@@ -119,6 +121,14 @@ export async function startWorkers(
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= shutDown(context, { workers, duties, rest: stack }));
   return { workerId, backendKind: backend.kind, repositoryCounts: () => repositories.counts(), stop };
+}
+
+/** Null when it is turned off. */
+function openStorageCache({ storageCacheDir: folder, storageCacheBytes: maxBytes }: WorkerConfig, logger: Logger): DiskCache | null {
+  if (maxBytes === 0) return null;
+  const onTrouble = (error: unknown): void =>
+    logger.warn({ err: error, folder }, 'the disk of the storage cache refuses; runs go on without');
+  return openDiskCache({ folder, maxBytes, onTrouble });
 }
 
 function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBackend, onError: OnBackendError): JobWorker[] {

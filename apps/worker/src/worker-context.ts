@@ -3,6 +3,7 @@ import type { MasterKey } from '@holdfast/database/sealed-secret';
 import type { Clock } from '@holdfast/engine/clock';
 import type { RepositoryCache } from '@holdfast/engine/repository-cache';
 import type { Queues } from '@holdfast/jobs/queues';
+import type { DiskCache } from '@holdfast/storage/cache/disk-cache';
 import type { Logger } from 'pino';
 import type { WorkerConfig } from './config.ts';
 import type { RunsInHand } from './runs-in-hand.ts';
@@ -21,6 +22,8 @@ export interface WorkerContext {
   readonly clock: Clock;
   /** Keys, and indexes, of the repositories that runs have opened. */
   readonly repositories: RepositoryCache;
+  /** What repeats of storages at servers, on this machine's disk; null when nothing is kept. */
+  readonly storageCache: DiskCache | null;
   readonly timing: WorkerTiming;
   readonly logger: Logger;
 }

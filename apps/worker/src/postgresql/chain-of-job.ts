@@ -77,7 +77,8 @@ class OpenedSnapshots implements ChainSnapshots, AsyncDisposable {
       where: { id: repositoryId },
       omit: secretRepositoryColumns,
     });
-    const repository = this.#closing.use(await openRepositoryOf(this.#run, row, { create: false, warm: false }));
+    const cached = this.#run.claim.kind === 'recovery';
+    const repository = this.#closing.use(await openRepositoryOf(this.#run, row, { create: false, warm: false, cached }));
     const reading = this.#closing.use(await openReading({ ...lockOptionsOf(this.#run), repository }));
     return { repository, reading };
   }

@@ -44,7 +44,7 @@ export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOu
   const inner = openFileSystemTarget({ path, roots, overwrite: overwrite || isResumed });
   const target = rememberTarget(inner, { path, database: context.database, claim });
 
-  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false });
+  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false, cached: true });
   const result = await restore({
     ...lockOptionsOf(run),
     repository,

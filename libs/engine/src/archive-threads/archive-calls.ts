@@ -5,6 +5,7 @@ import type { ThreadStorageOptions } from '@holdfast/storage/storage';
 import type { InspectionSubject } from '../archive-stream/chunk-inspection.ts';
 import type { SharedBlobIndex } from '../blob-index.ts';
 import type { SharedClaims } from '../threads/blob-claims.ts';
+import type { SharedPieces } from '../threads/piece-memory.ts';
 
 /** What the threads of a backup and the thread that leads them say to each other. Ids are 32 bytes each, side by side. */
 export interface ArchiveThreadData {
@@ -109,7 +110,7 @@ export type ArchiveEvent =
       readonly header: Uint8Array;
       readonly sizeBytes: number;
       /** The pack itself, unless it is in the storage already. */
-      readonly parts: readonly Uint8Array<ArrayBuffer>[] | null;
+      readonly pieces: SharedPieces | null;
     }
   | { readonly kind: 'group'; readonly file: number; readonly group: number; readonly descriptor: number; readonly cuts: Float64Array }
   | { readonly kind: 'bytes'; readonly file: number; readonly bytes: number };

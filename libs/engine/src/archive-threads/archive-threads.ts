@@ -19,7 +19,7 @@ import { createPacker } from '../packer.ts';
 import type { Repository } from '../repository.ts';
 import { plainLengthOf } from '../sealed-blob.ts';
 import { makeSharedClaims, openBlobClaims, type SharedClaims } from '../threads/blob-claims.ts';
-import { releaseBytes } from '../threads/release-bytes.ts';
+import { giveBackPieces } from '../threads/piece-memory.ts';
 import type { ThreadGroup } from '../threads/thread-group.ts';
 import type { ThreadPool } from '../threads/thread-pool.ts';
 import { counters, type ArchiveCall, type ArchiveEvent, type ArchiveThreadData, type PackRest } from './archive-calls.ts';
@@ -54,7 +54,7 @@ const maxFilesHere = 256;
 /** The same of chunks in memory: less than what a longer stream sends at once. */
 const maxBytesHere = 2 * 1024 * 1024;
 /** Packs that were handed over and are on their way, each up to 24 MiB of memory. */
-const maxUploads = 4;
+const maxUploads = 3;
 
 /**
  * Leads the threads of a backup. As a FileStorer it deals files out to them, as a BlobSink it takes trees: their ids are made here,
@@ -218,14 +218,14 @@ export class ArchiveThreads implements FileStorer, BlobSink {
     else this.#threads?.large.onBytes(event);
   }
 
-  async #land({ id, header, sizeBytes, parts }: ArchiveEvent & { kind: 'pack' }): Promise<void> {
-    if (parts !== null) {
+  async #land({ id, header, sizeBytes, pieces }: ArchiveEvent & { kind: 'pack' }): Promise<void> {
+    if (pieces !== null) {
       const { repository, signal } = this.#options;
       try {
         if (this.#failure === undefined) {
-          await repository.storage.put(packName(id), parts, { signal, sha256: id });
+          await repository.storage.put(packName(id), pieces.parts, { signal, sha256: id });
           // After a failure a connection may still read them.
-          releaseBytes(parts);
+          giveBackPieces(pieces);
         }
       } finally {
         Atomics.add(this.#counters, counters.uploadPlaces, 1);

@@ -1,6 +1,7 @@
 import { packName } from '@holdfast/restic-format/layout';
 import type { ThreadStorageOptions } from '@holdfast/storage/storage';
 import { beginObject } from '@holdfast/storage/thread-storage';
+import { giveBackPieces, PieceMemory, PieceWriter } from '../threads/piece-memory.ts';
 import type { SessionContext } from '../threads/thread-session.ts';
 import { counters, type ArchiveEvent } from './archive-calls.ts';
 
@@ -29,7 +30,7 @@ export function writingOutput(storage: ThreadStorageOptions, context: SessionCon
       append: (bytes) => object.append(bytes),
       async commit(pack) {
         await object.commit(packName(pack.id));
-        tell(context, { kind: 'pack', ...pack, parts: null }, []);
+        context.emit({ kind: 'pack', ...pack, pieces: null } satisfies ArchiveEvent);
       },
       discard: () => object.discard(),
     };
@@ -42,6 +43,7 @@ const waitSliceMs = 100;
 /** The pack gathers in memory and is handed over whole. When as many as there are places for are on their way, the thread sleeps. */
 export function handingOutput(context: SessionContext, counterBuffer: SharedArrayBuffer): OpenPackOutput {
   const shared = new Int32Array(counterBuffer);
+  const memory = new PieceMemory();
   const takePlace = (): void => {
     for (;;) {
       context.throwIfAborted();
@@ -51,22 +53,14 @@ export function handingOutput(context: SessionContext, counterBuffer: SharedArra
     }
   };
   return async () => {
-    const parts: Uint8Array<ArrayBuffer>[] = [];
+    const writer = new PieceWriter(memory);
     return {
-      append: (bytes) => void parts.push(Uint8Array.from(bytes)),
+      append: (bytes) => writer.append(bytes),
       async commit(pack) {
         takePlace();
-        tell(
-          context,
-          { kind: 'pack', ...pack, parts },
-          parts.map((part) => part.buffer),
-        );
+        context.emit({ kind: 'pack', ...pack, pieces: writer.take() } satisfies ArchiveEvent);
       },
-      discard: () => {},
+      discard: () => giveBackPieces(writer.take()),
     };
   };
-}
-
-function tell(context: SessionContext, event: ArchiveEvent, transfer: ArrayBuffer[]): void {
-  context.emit(event, transfer);
 }

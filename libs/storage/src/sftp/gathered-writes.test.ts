@@ -6,7 +6,7 @@ import { gatherWrites } from './gathered-writes.ts';
 
 test('what is written in one turn goes out as one piece, in its order, and what is written at the end too', async () => {
   const received = Promise.withResolvers<Buffer>();
-  const server = createServer((socket) => buffer(socket).then(received.resolve, received.reject)).listen(0, '127.0.0.1');
+  const server = createServer((socket) => void buffer(socket).then(received.resolve, received.reject)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   if (typeof address !== 'object' || address === null) throw new Error('no port');

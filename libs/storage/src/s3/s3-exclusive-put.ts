@@ -3,8 +3,8 @@ import type { S3Body } from './s3-body.ts';
 import { isNotImplemented } from './s3-error.ts';
 
 /**
- * Puts that never replace an object. `If-None-Match: *` makes a put do so at Amazon, MinIO, R2 and Ceph; other servers refuse the header
- * (501), and some take it and pass over it. Which of them this one is, the first small object shows: it is put once more with the header,
+ * Puts that never replace an object. `If-None-Match: *` makes a put do so at Amazon, MinIO and R2; other servers refuse the header (501:
+ * Swift), and some take it and pass over it (Ceph 16.2). Which of them this one is, the first small object shows: it is put once more with the header,
  * which replaces it by itself at worst. As long as that is not known, and for good at servers that do not heed the header, each put
  * looks first whether its name is free, unless that is the hash of its bytes; of two puts at the same moment both may win then.
  */

@@ -82,6 +82,8 @@ export const statusByCode = {
   storage_full: 507,
   storage_denied: 502,
   storage_unreachable: 503,
+  storage_object_held: 409,
+  storage_append_only: 409,
 
   repository_missing: 409,
   repository_exists: 409,

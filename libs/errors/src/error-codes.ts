@@ -81,6 +81,12 @@ export const errorCodes = {
   storage_full: entry('operator', 'later', 'free space at the storage, or clean up old backups'),
   storage_denied: entry('operator', 'never', 'check the credentials and rights at the storage'),
   storage_unreachable: entry('environment', 'later', 'check the network and the storage service'),
+  storage_object_held: entry('operator', 'never', 'clean up again when its lock or time of retention has ended'),
+  storage_append_only: entry(
+    'operator',
+    'never',
+    'turn appendOnly off in the storage options for the time of a cleanup, with rights to delete',
+  ),
 
   // repository
   repository_missing: entry('operator', 'never', 'check the storage location; nothing was found there'),

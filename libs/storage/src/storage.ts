@@ -37,7 +37,11 @@ export interface Storage {
    */
   list(prefix: string, options?: CallOptions): AsyncIterable<StoredObject>;
 
-  /** Removes an object; one that is not there is no error. Durable when it returns. */
+  /**
+   * Removes an object; one that is not there is no error. Durable when it returns.
+   * Errors: storage_object_held (a lock or a time of retention keeps it; `context.freeAt` is when that ends, an ISO date, or null where
+   * nobody knows), storage_append_only, storage_denied, storage_unreachable.
+   */
   delete(name: string, options?: CallOptions): Promise<void>;
 
   /** Ends connections. Calling it twice is no error. */

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { BlobItem, BlockBlobUploadOptions, ContainerClient } from '@azure/storage-blob';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { heldError, holdUntil, type HoldingStorage, type ObjectHold } from '../hold.ts';
 import { assertListPrefix, assertObjectName, isObjectName, isTransientName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { hashOfParts, lengthOf, readExactly } from '../remote/body.ts';
@@ -24,6 +25,8 @@ const listPageSize = 1000;
 /** No object of a repository comes near; a server that announces more is not believed. */
 const maxReadBytes = 1024 * 1024 * 1024;
 const msPerDay = 24 * 60 * 60 * 1000;
+/** What a refused delete of a held blob is called. */
+const heldByPolicy = 'BlobImmutableDueToPolicy';
 /** What a SAS without the right to replace is told about a blob that is there: by Azurite always, and by the service as its version has it. */
 const mayBeThere = 'AuthorizationPermissionMismatch';
 
@@ -38,6 +41,7 @@ export async function openAzureBlobStorage(
 
 class AzureBlobStorage implements Storage {
   readonly location: string;
+  readonly holdOf?: HoldingStorage['holdOf'];
   readonly #options: AzureBlobOptions;
   readonly #agents: HttpAgents;
   readonly #container: ContainerClient;
@@ -51,6 +55,7 @@ class AzureBlobStorage implements Storage {
     this.#base = options.prefix === undefined ? '' : `${options.prefix}/`;
     this.#agents = openHttpAgents({ ...settings, caCertificate: options.caCertificate, proxyUrl: options.proxy });
     this.#container = azureContainerClient(options, credentials, this.#agents);
+    if (options.immutability !== undefined) this.holdOf = (name, { signal } = {}) => this.#holdOf(name, signal);
   }
 
   async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options: CallOptions = {}): Promise<void> {
@@ -108,16 +113,35 @@ class AzureBlobStorage implements Storage {
 
   async delete(name: string, options: CallOptions = {}): Promise<void> {
     assertObjectName(name);
+    // In an account with versions a delete may be taken and only hide the blob.
+    const hold = isTransientName(name) ? undefined : await this.holdOf?.(name, options);
+    if (hold !== undefined) throw heldError(name, this.location, hold);
     try {
       await this.#call(name, options.signal, (abortSignal) => this.#container.getBlobClient(this.#base + name).delete({ abortSignal }));
     } catch (error) {
-      if (!isHoldfastError(error, 'storage_object_missing')) throw error;
+      if (isHoldfastError(error, 'storage_object_missing')) return;
+      const isHeld = isHoldfastError(error, 'storage_denied') && error.context['serverCode'] === heldByPolicy;
+      throw isHeld ? heldError(name, this.location, { freeAt: null }, heldByPolicy) : error;
     }
   }
 
   async close(): Promise<void> {
     this.#closed.abort();
     this.#agents.close();
+  }
+
+  async #holdOf(name: string, signal: AbortSignal | undefined): Promise<ObjectHold | undefined> {
+    assertObjectName(name);
+    try {
+      const blob = this.#container.getBlobClient(this.#base + name);
+      const { immutabilityPolicyExpiresOn, legalHold } = await this.#call(name, signal, (abortSignal) =>
+        blob.getProperties({ abortSignal }),
+      );
+      return holdUntil(immutabilityPolicyExpiresOn, legalHold === true, new Date());
+    } catch (error) {
+      if (isHoldfastError(error, 'storage_object_missing')) return undefined;
+      throw error;
+    }
   }
 
   async #upload(name: string, parts: readonly Uint8Array[], abortSignal: AbortSignal): Promise<void> {

@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { ErrorCode } from '@holdfast/errors/error-codes';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, assert, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { isHolding } from '../hold.ts';
 import { defaultAdapterSettings } from '../remote/adapter-settings.ts';
 import type { Storage } from '../storage.ts';
 import { allPermissions, type GcpPermission, type TestServiceAccountKey } from '../testing/gcp-storage-accounts.ts';
@@ -205,8 +206,19 @@ describe('a bucket of Google Cloud Storage', () => {
     expect(server.bucket.objects.get('kept/index/kept')).toMatchObject({ storageClass: 'STANDARD', retention: { mode: 'Locked' } });
     await storage.delete('locks/free');
     const error = await failureOf(storage.delete('data/ab/kept'));
-    expect(error).toMatchObject({ code: 'storage_denied', context: { serverCode: 'retentionPolicyNotMet' } });
-    expect(error.hint).toContain('retention');
+    const retainUntilTime = kept?.retention?.retainUntilTime ?? '';
+    const freeAt = new Date(retainUntilTime).toISOString();
+    expect(error).toMatchObject({ code: 'storage_object_held', context: { freeAt } });
+    assert(isHolding(storage));
+    expect(await storage.holdOf('data/ab/kept')).toEqual({ freeAt: new Date(freeAt) });
+    expect(await storage.holdOf('locks/free')).toBeUndefined();
+    // Whose options know of no retention asks the service, which refuses.
+    const unaware = await open({ key, options: { prefix: 'kept' } });
+    expect(isHolding(unaware)).toBe(false);
+    expect(await failureOf(unaware.delete('data/ab/kept'))).toMatchObject({
+      code: 'storage_object_held',
+      context: { freeAt, serverCode: 'retentionPolicyNotMet' },
+    });
   });
 
   it('sees its own prefix, and of that only objects of a repository', async () => {

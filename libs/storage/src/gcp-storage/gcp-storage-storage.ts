@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
-import { assertListPrefix, assertObjectName, isObjectName } from '../object-name.ts';
+import { heldError, holdUntil, type HoldingStorage, type ObjectHold } from '../hold.ts';
+import { assertListPrefix, assertObjectName, isObjectName, isTransientName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { type HttpAgents, openHttpAgents } from '../remote/http-agents.ts';
 import { type CallOptions, type GetOptions, maxObjectSizeBytes, type Storage, type StoredObject } from '../storage.ts';
@@ -32,6 +33,9 @@ const settleMs = 500;
 /** Puts that are being taken back are waited for at the end; a server that is out of reach by then keeps what it has. */
 const takingBackMs = 5_000;
 
+/** What a refused delete of a held object is called. */
+const heldReasons: ReadonlySet<string> = new Set(['retentionPolicyNotMet', 'objectUnderActiveHold']);
+
 /** Numbers come as text, and servers that make their answers of protocol buffers leave a zero out. */
 const objectSchema = z.object({
   size: z
@@ -43,6 +47,13 @@ const objectSchema = z.object({
 const pageSchema = z.object({
   nextPageToken: z.string().optional(),
   items: z.array(objectSchema.extend({ name: z.string() })).default([]),
+});
+const heldSchema = z.object({
+  retention: z.object({ retainUntilTime: z.iso.datetime({ offset: true }) }).optional(),
+  /** By the bucket's own policy. */
+  retentionExpirationTime: z.iso.datetime({ offset: true }).optional(),
+  temporaryHold: z.boolean().optional(),
+  eventBasedHold: z.boolean().optional(),
 });
 const writtenSchema = z.object({ generation: z.string() });
 
@@ -72,6 +83,7 @@ type AuthorizedRequest = Omit<GcpRequest, 'headers'> & { readonly headers?: Read
 
 class GcpStorage implements Storage {
   readonly location: string;
+  readonly holdOf?: HoldingStorage['holdOf'];
   readonly #options: GcpStorageOptions;
   readonly #agents: readonly [HttpAgents, ...HttpAgents[]];
   readonly #tokens: GcpTokens;
@@ -86,6 +98,7 @@ class GcpStorage implements Storage {
     this.#tokens = tokens;
     this.#folder = options.prefix === undefined ? '' : `${options.prefix}/`;
     this.location = gcpStorageLocation(options);
+    if (options.retention !== undefined) this.holdOf = (name, { signal } = {}) => this.#holdOf(name, signal);
   }
 
   async put(name: string, bytes: Uint8Array | readonly Uint8Array[], { signal }: CallOptions = {}): Promise<void> {
@@ -162,12 +175,36 @@ class GcpStorage implements Storage {
 
   async delete(name: string, { signal }: CallOptions = {}): Promise<void> {
     assertObjectName(name);
-    await this.#remove(name, {}, signal);
+    // In a bucket with versions a delete may be taken and only hide the object.
+    const hold = isTransientName(name) ? undefined : await this.holdOf?.(name, signal === undefined ? {} : { signal });
+    if (hold !== undefined) throw heldError(name, this.location, hold);
+    try {
+      await this.#remove(name, {}, signal);
+    } catch (error) {
+      const serverCode = isHoldfastError(error, 'storage_denied') ? error.context['serverCode'] : undefined;
+      if (typeof serverCode !== 'string' || !heldReasons.has(serverCode)) throw error;
+      throw heldError(name, this.location, (await this.#holdOf(name, signal)) ?? { freeAt: null }, serverCode);
+    }
   }
 
   async close(): Promise<void> {
     await Promise.race([Promise.allSettled(this.#unsettled), sleep(takingBackMs, undefined, { ref: false })]);
     for (const agents of this.#agents) agents.close();
+  }
+
+  async #holdOf(name: string, signal: AbortSignal | undefined): Promise<ObjectHold | undefined> {
+    assertObjectName(name);
+    const url = this.#objectUrl(name, { fields: 'retention,retentionExpirationTime,temporaryHold,eventBasedHold' });
+    try {
+      const response = await this.#send(name, { method: 'GET', url, maxAnswerBytes, signal });
+      const { retention, retentionExpirationTime, temporaryHold, eventBasedHold } = this.#parsed(heldSchema, response, name);
+      const ends = [retention?.retainUntilTime, retentionExpirationTime].flatMap((end) => (end === undefined ? [] : [Date.parse(end)]));
+      const end = ends.length === 0 ? undefined : new Date(Math.max(...ends));
+      return holdUntil(end, temporaryHold === true || eventBasedHold === true, new Date());
+    } catch (error) {
+      if (isHoldfastError(error, 'storage_object_missing')) return undefined;
+      throw error;
+    }
   }
 
   /** The generation of what was written. */

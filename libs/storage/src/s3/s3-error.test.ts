@@ -122,7 +122,11 @@ describe('an error of S3', () => {
   it('names an object lock that refuses a delete, and only that', () => {
     const locked = { message: 'Access Denied because object protected by object lock.' };
     const error = s3Error(answer('AccessDenied', 403, locked), at('delete'));
-    expect(error).toMatchObject({ code: 'storage_denied', message: expect.stringContaining('the object is protected by an object lock') });
+    expect(error).toMatchObject({
+      code: 'storage_object_held',
+      message: expect.stringContaining('the object is protected by an object lock'),
+      context: { freeAt: null },
+    });
     expect(s3Error(answer('AccessDenied', 403), at('delete')).message).not.toContain('lock');
     expect(s3Error(answer('InvalidRequest', 400, locked), at('put')).message).not.toContain('the object is protected');
   });

@@ -131,7 +131,13 @@ function answered(answer: Answer, place: S3ErrorPlace): HoldfastError {
   const { object, location } = place;
   const { code, said, hint } = explained(answer, place);
   return new HoldfastError(code, `${object} at ${location}: ${name}: ${said}`, {
-    context: { object, location, serverCode: name, ...(status === undefined ? {} : { status }) },
+    context: {
+      object,
+      location,
+      serverCode: name,
+      ...(status === undefined ? {} : { status }),
+      ...(code === 'storage_object_held' ? { freeAt: null } : {}),
+    },
     ...(hint === undefined ? {} : { hint }),
   });
 }
@@ -147,9 +153,8 @@ function explained(
   if (isClockCorrected) return { code: 'storage_unreachable', said: 'the clocks differ; the next try is signed by that of the server' };
   if (operation === 'delete' && (status ?? 500) < 500 && lockPattern.test(`${name} ${words}`)) {
     return {
-      code: 'storage_denied',
+      code: 'storage_object_held',
       said: `the object is protected by an object lock: ${words}`,
-      hint: 'it can be removed when its lock has ended',
     };
   }
   return {

@@ -1,6 +1,7 @@
 import { DeleteObjectCommand, HeadObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
 import type { ErrorCode } from '@holdfast/errors/error-codes';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import type { HoldingStorage } from '../hold.ts';
 import { assertListPrefix, assertObjectName } from '../object-name.ts';
 import type { AdapterSettings } from '../remote/adapter-settings.ts';
 import { openHttpAgents, type HttpAgents } from '../remote/http-agents.ts';
@@ -16,6 +17,7 @@ import { readS3Object, tooShort } from './s3-get.ts';
 import { readPage, type S3Page, storedObject } from './s3-listing.ts';
 import { type S3Credentials, s3Location, type S3Options } from './s3-options.ts';
 import { isLockedName, sendS3Put } from './s3-put.ts';
+import { deleteS3Versions, holdOfS3Key, type S3Key } from './s3-versions.ts';
 
 /** What stands outside of a config. */
 export interface S3Surroundings {
@@ -61,6 +63,7 @@ interface S3Parts {
 
 class S3Storage implements Storage {
   readonly location: string;
+  readonly holdOf?: HoldingStorage['holdOf'];
   readonly #parts: S3Parts;
   readonly #bucket: string;
   /** What stands before names in keys. */
@@ -77,6 +80,12 @@ class S3Storage implements Storage {
     this.#needsMd5 = parts.options.objectLock !== undefined;
     this.#bucket = bucket;
     this.#root = prefix === undefined ? '' : `${prefix}/`;
+    if (parts.options.objectLock !== undefined) {
+      this.holdOf = async (name, { signal } = {}) => {
+        assertObjectName(name);
+        return this.#call('stat', name, signal, () => holdOfS3Key(this.#versionsOf(name, signal), signal));
+      };
+    }
     this.#exclusive = new ExclusivePut({
       assertFree: (name, signal) => this.#assertFree(name, signal),
       write: (name, body, isConditional, signal) => this.#write(name, body, isConditional, signal),
@@ -149,6 +158,7 @@ class S3Storage implements Storage {
     assertObjectName(name);
     const { signal } = options;
     await this.#call('delete', name, signal, async () => {
+      if (this.holdOf !== undefined) return deleteS3Versions(this.#versionsOf(name, signal), signal);
       try {
         const command = new DeleteObjectCommand({ Bucket: this.#bucket, Key: this.#keyOf(name) });
         await this.#parts.client.send(command, sendOptions(signal));
@@ -167,11 +177,22 @@ class S3Storage implements Storage {
     try {
       await this.#head(name, signal);
     } catch (error) {
-      if (isHoldfastError(this.#translated('stat', name, error), 'storage_object_missing')) return;
-      await this.#assertExplained(error, name, signal);
+      if (await this.#isMissing(error, name, signal)) return;
       throw error;
     }
     throw this.#error('storage_object_exists', name, 'is there already');
+  }
+
+  async #isMissing(error: unknown, name: string, signal: AbortSignal | undefined): Promise<boolean> {
+    if (isHoldfastError(this.#translated('stat', name, error), 'storage_object_missing')) return true;
+    await this.#assertExplained(error, name, signal);
+    return false;
+  }
+
+  #versionsOf(name: string, signal: AbortSignal | undefined): S3Key {
+    const { client, now } = this.#parts;
+    const isMissing = (error: unknown): Promise<boolean> => this.#isMissing(error, name, signal);
+    return { client, bucket: this.#bucket, key: this.#keyOf(name), name, location: this.location, now, isMissing };
   }
 
   /** A refusal of HEAD has no body and cannot say why, be it that there is no bucket; that of a listing can, and is thrown instead. */

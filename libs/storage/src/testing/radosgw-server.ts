@@ -3,8 +3,16 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  HeadObjectCommand,
+  ListObjectVersionsCommand,
+  PutBucketPolicyCommand,
+  PutObjectRetentionCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { connects, freePort, startServerProgram } from './server-program.ts';
 
@@ -28,10 +36,20 @@ export interface RadosgwServer extends AsyncDisposable {
   makeBucket(options?: { readonly objectLock?: boolean }): Promise<string>;
   /** What the guest may do in a bucket: actions by what they are on, such as `{ '': ['s3:ListBucket'], '*': ['s3:GetObject'] }`. */
   allowGuest(bucket: string, actions: Readonly<Record<string, readonly string[]>>): Promise<void>;
+  /** Every version in a bucket, markers of deletes among them. A test's buckets have fewer than a thousand. */
+  versionsIn(bucket: string): Promise<readonly S3Version[]>;
+  /** Has all locks in a bucket that are of governance end within a second, as the owner may; resolves when they have. */
+  endLocks(bucket: string): Promise<void>;
   /** SIGKILL for the gateway; the store behind it goes on. */
   kill(): Promise<void>;
   /** After a kill, with the same data at the same port. */
   start(): Promise<void>;
+}
+
+export interface S3Version {
+  readonly key: string;
+  readonly id: string;
+  readonly isMarker: boolean;
 }
 
 export interface S3Keys {
@@ -45,6 +63,8 @@ const credentials = { accessKeyId: 'OWNERKEY', secretAccessKey: 'owner-secret-ke
 const guestCredentials = { accessKeyId: 'GUESTKEY', secretAccessKey: 'guest-secret-key' };
 const packages = 'radosgw ceph-mon ceph-osd';
 const stepLimitMs = 60_000;
+/** A lock has to end in the future, and dates of S3 have seconds. */
+const shortestLockMs = 2_000;
 
 export async function startRadosgwServer(): Promise<RadosgwServer> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-radosgw-'));
@@ -104,7 +124,8 @@ export async function startRadosgwServer(): Promise<RadosgwServer> {
     const made = ['user', 'create', '--uid', user, '--display-name', user, '--access-key', accessKeyId, '--secret-key', secretAccessKey];
     await call('radosgw-admin', ...made);
   }
-  const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+  // The client writes into what it is given.
+  const client = new S3Client({ endpoint, region, credentials: { ...credentials }, forcePathStyle: true });
   started.defer(() => client.destroy());
   const everything = started.move();
   let bucketCount = 0;
@@ -131,10 +152,31 @@ export async function startRadosgwServer(): Promise<RadosgwServer> {
       const Policy = JSON.stringify({ Version: '2012-10-17', Statement });
       await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy }));
     },
+    versionsIn: (bucket) => versionsIn(client, bucket),
+    async endLocks(bucket) {
+      const RetainUntilDate = new Date(Date.now() + shortestLockMs);
+      for (const { key: Key, id: VersionId, isMarker } of await versionsIn(client, bucket)) {
+        if (isMarker) continue;
+        const object = { Bucket: bucket, Key, VersionId };
+        const { ObjectLockMode: mode } = await client.send(new HeadObjectCommand(object));
+        if (mode === undefined) continue;
+        const Retention = { Mode: 'GOVERNANCE', RetainUntilDate } as const;
+        await client.send(new PutObjectRetentionCommand({ ...object, Retention, BypassGovernanceRetention: true }));
+      }
+      await sleep(RetainUntilDate.getTime() - Date.now() + shortestLockMs);
+    },
     kill: () => gateway.kill(),
     start: () => gateway.start(),
     [Symbol.asyncDispose]: () => everything.disposeAsync(),
   };
+}
+
+async function versionsIn(client: S3Client, bucket: string): Promise<S3Version[]> {
+  const { Versions = [], DeleteMarkers = [], IsTruncated } = await client.send(new ListObjectVersionsCommand({ Bucket: bucket }));
+  if (IsTruncated === true) throw new Error(`${bucket} has more than a thousand versions`);
+  const told = (all: readonly { Key?: string | undefined; VersionId?: string | undefined }[], isMarker: boolean): S3Version[] =>
+    all.map(({ Key: key = '', VersionId: id = '' }) => ({ key, id, isMarker }));
+  return [...told(Versions, false), ...told(DeleteMarkers, true)];
 }
 
 interface Ports {

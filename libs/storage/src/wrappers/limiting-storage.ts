@@ -1,3 +1,4 @@
+import { type HoldingStorage, isHolding } from '../hold.ts';
 import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 import { createTokenBucket, type TokenBucket } from './token-bucket.ts';
@@ -27,6 +28,7 @@ export function openLimitingStorage(inner: Storage, limits: BandwidthLimits): St
 
 class LimitingStorage implements Storage {
   readonly sweep?: SweepableStorage['sweep'];
+  readonly holdOf?: HoldingStorage['holdOf'];
   readonly #inner: Storage;
   readonly #up: TokenBucket | undefined;
   readonly #down: TokenBucket | undefined;
@@ -34,6 +36,7 @@ class LimitingStorage implements Storage {
   constructor(inner: Storage, { uploadBytesPerSecond, downloadBytesPerSecond }: BandwidthLimits) {
     this.#inner = inner;
     if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
+    if (isHolding(inner)) this.holdOf = (name, options) => inner.holdOf(name, options);
     this.#up = uploadBytesPerSecond === undefined ? undefined : createTokenBucket(uploadBytesPerSecond);
     this.#down = downloadBytesPerSecond === undefined ? undefined : createTokenBucket(downloadBytesPerSecond);
   }

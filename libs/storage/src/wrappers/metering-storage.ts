@@ -1,4 +1,5 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { type HoldingStorage, isHolding } from '../hold.ts';
 import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
@@ -20,12 +21,14 @@ export function openMeteringStorage(inner: Storage, onCall: (call: MeteredCall) 
 
 class MeteringStorage implements Storage {
   readonly sweep?: SweepableStorage['sweep'];
+  readonly holdOf?: HoldingStorage['holdOf'];
   readonly #inner: Storage;
   readonly #onCall: (call: MeteredCall) => void;
 
   constructor(inner: Storage, onCall: (call: MeteredCall) => void) {
     this.#inner = inner;
     if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
+    if (isHolding(inner)) this.holdOf = (name, options) => inner.holdOf(name, options);
     this.#onCall = onCall;
   }
 

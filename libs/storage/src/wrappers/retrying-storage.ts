@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { type HoldingStorage, isHolding } from '../hold.ts';
 import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject, StorageOperation } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
 
@@ -43,6 +44,7 @@ export function openRetryingStorage(inner: Storage, policy: RetryPolicy = defaul
 
 class RetryingStorage implements Storage {
   readonly sweep?: SweepableStorage['sweep'];
+  readonly holdOf?: HoldingStorage['holdOf'];
   readonly #inner: Storage;
   readonly #policy: RetryPolicy;
   readonly #closed = new AbortController();
@@ -50,6 +52,9 @@ class RetryingStorage implements Storage {
   constructor(inner: Storage, policy: RetryPolicy) {
     this.#inner = inner;
     if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
+    if (isHolding(inner)) {
+      this.holdOf = (name, options) => this.#retries('stat', name, options?.signal).run(() => inner.holdOf(name, options));
+    }
     this.#policy = policy;
   }
 

@@ -16,14 +16,22 @@ interface ListedLock extends LockConflict {
   readonly name: string;
 }
 
-/** A lock, not `ownId`, that does not go together with one of ours that is `exclusive` or shared. */
+interface Look {
+  readonly own: LockHolder;
+  readonly now: Date;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A lock, not `ownId`, that does not go together with one of ours that is `exclusive` or shared. Stale ones are none. */
 export async function findConflict(
   repository: Repository,
   exclusive: boolean,
   ownId: ObjectId | null,
-  signal?: AbortSignal,
+  { own, now, signal }: Look,
 ): Promise<LockConflict | null> {
-  for await (const lock of listLocks(repository, ownId, signal)) if (exclusive || lock.exclusive) return lock;
+  for await (const lock of listLocks(repository, ownId, signal)) {
+    if ((exclusive || lock.exclusive) && !isStale(lock.holder, own, now)) return lock;
+  }
   return null;
 }
 
@@ -31,14 +39,23 @@ export async function findConflict(
 export async function findLivingConflict(
   repository: Repository,
   exclusive: boolean,
-  { own, now, signal }: { own: LockHolder; now: Date; signal?: AbortSignal | undefined },
+  { own, now, signal }: Look,
 ): Promise<LockConflict | null> {
   let conflict: LockConflict | null = null;
   for await (const lock of listLocks(repository, null, signal)) {
-    if (isStale(lock.holder, own, now)) await repository.storage.delete(lock.name, withSignal(signal));
+    if (isStale(lock.holder, own, now)) await removeStale(repository, lock.name, signal);
     else if (exclusive || lock.exclusive) conflict ??= lock;
   }
   return conflict;
+}
+
+/** Credentials that may not delete leave it for others that may. */
+async function removeStale({ storage }: Repository, name: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await storage.delete(name, withSignal(signal));
+  } catch (error) {
+    if (!isHoldfastError(error, 'storage_denied')) throw error;
+  }
 }
 
 /** All locks but `ownId`, of which everything is known. */

@@ -146,7 +146,7 @@ async function tryLock(repository: Repository, options: AcquireOptions, holder: 
   try {
     onWritten();
     if (!settlesMeanwhile) await clock.sleep(settleMs, signal);
-    const conflict = await findConflict(repository, exclusive, lock.id, signal);
+    const conflict = await findConflict(repository, exclusive, lock.id, { own: holder, now: clock.now(), signal });
     if (conflict === null) {
       lock.keep(settlesMeanwhile);
       return lock;
@@ -229,10 +229,11 @@ class HeldLock implements Lock {
   }
 
   async #settle(): Promise<void> {
+    const { clock, holder } = this.#options;
     const stop = this.#released.signal;
     try {
-      await this.#options.clock.sleep(settleMs, stop);
-      const conflict = await findConflict(this.#repository, this.exclusive, this.#id, stop);
+      await clock.sleep(settleMs, stop);
+      const conflict = await findConflict(this.#repository, this.exclusive, this.#id, { own: holder, now: clock.now(), signal: stop });
       if (conflict !== null) this.#lost.abort(lockedError(this.#repository, conflict.holder, conflict.exclusive));
     } catch (error) {
       // Whether it is had is not known.

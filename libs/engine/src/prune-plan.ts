@@ -24,6 +24,8 @@ export interface RepackedPack {
   readonly packId: ObjectId;
   /** The index entries of the blobs that stay. */
   readonly usedEntries: readonly number[];
+  /** What goes. */
+  readonly unusedBytes: number;
 }
 
 export interface PrunePlanInput {
@@ -36,6 +38,13 @@ export interface PrunePlanInput {
   /** What may stay unused: a share of what is left when done, or bytes. */
   readonly maxUnused: { readonly percent: number } | { readonly bytes: number };
   readonly maxRepackBytes: number;
+  /** What may not go yet. A held pack stays in the index, and a held index file keeps every pack that it names. */
+  readonly held?: HeldNames;
+}
+
+export interface HeldNames {
+  readonly packs: ReadonlySet<ObjectId>;
+  readonly indexFiles: ReadonlySet<ObjectId>;
 }
 
 interface PackUse {
@@ -53,23 +62,31 @@ interface PackUse {
 /** An index file with fewer blobs is small: several of them become one. */
 const smallIndexBlobs = 10_000;
 
+const nothingHeld: HeldNames = { packs: new Set(), indexFiles: new Set() };
+
 /** Errors: repository_damaged when a pack that is needed is missing or has the wrong size. */
 export function planPrune(input: PrunePlanInput): PrunePlan {
   const packs = [...input.index.packs()].map(({ packId, entries }) => measurePack(input, packId, entries));
   const indexed = new Set(packs.map((pack) => pack.packId));
-  const unindexed = [...input.packSizes.keys()].filter((packId) => !indexed.has(packId));
-  const unused = packs.filter((pack) => pack.usedEntries.length === 0);
+  const { packs: heldPacks, indexFiles: heldFiles } = input.held ?? nothingHeld;
+  const staying = new Set([...heldPacks, ...input.indexFiles.filter(({ id }) => heldFiles.has(id)).flatMap(({ packIds }) => packIds)]);
+  const mayGo = (packId: ObjectId): boolean => !staying.has(packId);
+  const unindexed = [...input.packSizes.keys()].filter((packId) => !indexed.has(packId) && mayGo(packId));
+  const unused = packs.filter((pack) => pack.usedEntries.length === 0 && mayGo(pack.packId));
   const inUse = packs.filter((pack) => pack.usedEntries.length > 0);
   for (const pack of inUse) assertWhole(pack, input.packSizes);
 
-  const repacked = choosePacksToRepack(inUse, input);
+  const repacked = choosePacksToRepack(inUse, input).filter(({ packId }) => mayGo(packId));
   const gone = new Set([...unused, ...repacked].map((pack) => pack.packId));
-  const kept = inUse.filter((pack) => !gone.has(pack.packId));
+  const kept = packs.filter((pack) => !gone.has(pack.packId));
   const deleted = [...unused.map((pack) => pack.packId).filter((packId) => input.packSizes.has(packId)), ...unindexed];
-  const replaced = chooseIndexFiles(input.indexFiles, gone);
+  const replaced = chooseIndexFiles(
+    input.indexFiles.filter(({ id }) => !heldFiles.has(id)),
+    gone,
+  );
   return {
     keptCount: kept.length,
-    repacked: repacked.map(({ packId, usedEntries }) => ({ packId, usedEntries })),
+    repacked: repacked.map(({ packId, usedEntries, unusedBytes }) => ({ packId, usedEntries, unusedBytes })),
     deleted,
     replacedIndexFiles: replaced.map((file) => file.id),
     reindexedPacks: [...new Set(replaced.flatMap((file) => file.packIds))].filter((packId) => !gone.has(packId)),

@@ -1,14 +1,17 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { encodeIndexFile, splitIndex } from '@holdfast/restic-format/index-file';
 import { indexName, packName } from '@holdfast/restic-format/layout';
+import type { ObjectId } from '@holdfast/restic-format/object-id';
+import type { ObjectHold } from '@holdfast/storage/hold';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader } from './blob-loader.ts';
 import { systemClock, type Clock } from './clock.ts';
+import { deleteUnlessHeld, findHolds, HeldTally, laterHold, type HeldObjects } from './held-objects.ts';
 import { loadIndex } from './load-index.ts';
 import { saveNamedFile } from './named-file.ts';
 import { createPacker } from './packer.ts';
 import { listPackSizes } from './pack-list.ts';
-import { planPrune, type PrunePlan } from './prune-plan.ts';
+import { planPrune, type PrunePlan, type PrunePlanInput } from './prune-plan.ts';
 import { openBlob } from './sealed-blob.ts';
 import { listSnapshots } from './snapshots.ts';
 import { markUsedBlobs } from './used-blobs.ts';
@@ -44,11 +47,14 @@ export interface PruneResult {
   readonly bytesFreed: number;
   readonly bytesUnusedKept: number;
   readonly indexFilesDeleted: number;
+  /** What would have gone and may not yet. Absent when there is nothing. */
+  readonly held?: HeldObjects;
 }
 
 /**
  * Removes what no snapshot needs. New packs, then a new index, then the old index goes, then the old packs: a crash anywhere is
- * harmless and the next prune goes on. Nothing is deleted when a snapshot cannot be followed to its last blob.
+ * harmless and the next prune goes on. Nothing is deleted when a snapshot cannot be followed to its last blob. What a lock or a time of
+ * retention holds stays as it is, in the index, and is told of.
  * Errors: repository_locked, repository_damaged, those of the storage.
  */
 export async function prune(options: PruneOptions): Promise<PruneResult> {
@@ -80,32 +86,79 @@ async function pruneLocked(options: PruneOptions, signal: AbortSignal): Promise<
   );
   const { maxUnusedBytes, maxRepackBytes = Infinity } = options;
   const maxUnused = maxUnusedBytes === undefined ? { percent: maxUnusedPercent } : { bytes: maxUnusedBytes };
-  const plan = planPrune({ index, indexFiles, marks, packSizes, maxUnused, maxRepackBytes });
-  const bytesWritten = dryRun ? plan.bytesRepackedKept : await carryOut(plan, { repository, index, clock, signal, onProgress });
+  const input = { index, indexFiles, marks, packSizes, maxUnused, maxRepackBytes };
+  const held = new HeldTally();
+  const plan = await planAroundHeld(repository, input, held, signal);
+  const done = dryRun
+    ? {
+        bytesWritten: plan.bytesRepackedKept,
+        bytesDeleted: plan.bytesDeleted,
+        indexFilesDeleted: plan.replacedIndexFiles.length,
+        packsDeleted: plan.deleted.length,
+      }
+    : await carryOut(plan, { ...input, repository, held, clock, signal, onProgress });
+  const heldObjects = held.summary();
   return {
     dryRun,
     packsKept: plan.keptCount,
     packsRepacked: plan.repacked.length,
-    packsDeleted: plan.deleted.length,
+    packsDeleted: done.packsDeleted,
     blobsRemoved: plan.blobsRemoved,
     bytesBefore: plan.bytesBefore,
-    bytesAfter: plan.bytesBefore - plan.bytesDeleted + bytesWritten,
-    bytesFreed: plan.bytesDeleted - bytesWritten,
+    bytesAfter: plan.bytesBefore - done.bytesDeleted + done.bytesWritten,
+    bytesFreed: done.bytesDeleted - done.bytesWritten,
     bytesUnusedKept: plan.bytesUnusedKept,
-    indexFilesDeleted: plan.replacedIndexFiles.length,
+    indexFilesDeleted: done.indexFilesDeleted,
+    ...(heldObjects === undefined ? {} : { held: heldObjects }),
   };
 }
 
-interface CarryOutOptions {
+/**
+ * The plan without what is held, which is asked for before anything is changed: a pack that is taken out of the index and cannot be deleted
+ * would take room and be of no use, and a held index file must not name a pack that is gone.
+ */
+async function planAroundHeld({ storage }: Repository, input: PrunePlanInput, held: HeldTally, signal: AbortSignal): Promise<PrunePlan> {
+  const wished = planPrune(input);
+  const goingPacks = [...wished.deleted, ...wished.repacked.map(({ packId }) => packId)];
+  const holds = await findHolds(storage, [...wished.replacedIndexFiles.map(indexName), ...goingPacks.map(packName)], signal);
+  if (holds.size === 0) return wished;
+
+  const heldFiles = input.indexFiles.filter(({ id }) => holds.has(indexName(id)));
+  const holdOfPack = new Map<ObjectId, ObjectHold>();
+  const addHold = (packId: ObjectId, hold: ObjectHold | undefined): void => {
+    if (hold !== undefined) holdOfPack.set(packId, laterHold(holdOfPack.get(packId), hold));
+  };
+  for (const packId of goingPacks) addHold(packId, holds.get(packName(packId)));
+  const going = new Set(goingPacks);
+  for (const { id, packIds } of heldFiles) {
+    const hold = holds.get(indexName(id));
+    const named = packIds.filter((packId) => going.has(packId));
+    for (const packId of named) addHold(packId, hold);
+    // One that would only have become one with other small ones keeps nothing.
+    if (hold !== undefined && named.length > 0) held.add(indexName(id), 'indexFile', 0, hold);
+  }
+  const unusedOf = new Map(wished.repacked.map(({ packId, unusedBytes }) => [packId, unusedBytes]));
+  for (const [packId, hold] of holdOfPack) {
+    held.add(packName(packId), 'pack', unusedOf.get(packId) ?? input.packSizes.get(packId) ?? 0, hold);
+  }
+  return planPrune({
+    ...input,
+    held: { packs: new Set(holdOfPack.keys()), indexFiles: new Set(heldFiles.map(({ id }) => id)) },
+  });
+}
+
+interface CarryOutOptions extends Pick<PrunePlanInput, 'indexFiles' | 'packSizes'> {
   readonly repository: Repository;
   readonly index: BlobIndex;
+  readonly held: HeldTally;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
 }
 
 /** The order is what makes a crash harmless: whatever is left behind, each blob in use is in a pack that an index file names. */
-async function carryOut(plan: PrunePlan, { repository, index, clock, signal, onProgress }: CarryOutOptions): Promise<number> {
+async function carryOut(plan: PrunePlan, options: CarryOutOptions): Promise<CarriedOut> {
+  const { repository, index, indexFiles, packSizes, held, clock, signal, onProgress } = options;
   const { storage } = repository;
   const reindexed = new Set(plan.reindexedPacks);
   const packs = [...index.packs()].filter(({ packId }) => reindexed.has(packId));
@@ -114,17 +167,45 @@ async function carryOut(plan: PrunePlan, { repository, index, clock, signal, onP
   for (const group of splitIndex(indexedPacks)) {
     await saveNamedFile(repository, indexName, encodeIndexFile({ packs: group }, repository.cipher), signal);
   }
-  for (const id of plan.replacedIndexFiles) await storage.delete(indexName(id), { signal });
-  const deleted = [...plan.deleted, ...plan.repacked.map((pack) => pack.packId)];
-  for (const [done, packId] of deleted.entries()) {
-    await storage.delete(packName(packId), { signal });
-    onProgress({ phase: 'deleting', filesDone: done + 1, filesTotal: deleted.length, bytesDone: 0, bytesTotal: null });
+  // A storage may hold what it did not tell of. What an index file that stays names has to stay as well.
+  const pinned = new Map<ObjectId, ObjectHold>();
+  let indexFilesDeleted = 0;
+  for (const id of plan.replacedIndexFiles) {
+    const hold = await deleteUnlessHeld(storage, indexName(id), { signal });
+    if (hold === undefined) {
+      indexFilesDeleted += 1;
+      continue;
+    }
+    held.add(indexName(id), 'indexFile', 0, hold);
+    const file = indexFiles.find((other) => other.id === id);
+    for (const packId of file?.packIds ?? []) pinned.set(packId, laterHold(pinned.get(packId), hold));
   }
-  return bytesWritten;
+  const going = [...plan.deleted, ...plan.repacked.map((pack) => pack.packId)];
+  const wholly = new Set(plan.deleted);
+  const counts = { packsDeleted: 0, bytesDeleted: 0 };
+  for (const [done, packId] of going.entries()) {
+    const hold = pinned.get(packId) ?? (await deleteUnlessHeld(storage, packName(packId), { signal }));
+    const sizeBytes = packSizes.get(packId) ?? 0;
+    if (hold === undefined) {
+      counts.packsDeleted += wholly.has(packId) ? 1 : 0;
+      counts.bytesDeleted += sizeBytes;
+    } else held.add(packName(packId), 'pack', sizeBytes, hold);
+    onProgress({ phase: 'deleting', filesDone: done + 1, filesTotal: going.length, bytesDone: 0, bytesTotal: null });
+  }
+  return { bytesWritten, indexFilesDeleted, ...counts };
 }
 
+interface CarriedOut {
+  readonly bytesWritten: number;
+  readonly bytesDeleted: number;
+  readonly packsDeleted: number;
+  readonly indexFilesDeleted: number;
+}
+
+type RepackOptions = Omit<CarryOutOptions, 'held' | 'indexFiles' | 'packSizes'>;
+
 /** Moves the blobs that stay to new packs, sealed as they are; each is opened and hashed on the way. Returns the bytes of the new packs. */
-async function repack(plan: PrunePlan, { repository, index, clock, signal, onProgress }: CarryOutOptions): Promise<number> {
+async function repack(plan: PrunePlan, { repository, index, clock, signal, onProgress }: RepackOptions): Promise<number> {
   const sink = createPacker({ repository, index, compression: 'auto', clock, signal });
   try {
     for (const [done, { packId, usedEntries }] of plan.repacked.entries()) {

@@ -1,4 +1,5 @@
 import type { CleanupJob, Prisma } from '../generated/client.ts';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { initialRun } from './backup-jobs.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
@@ -21,7 +22,8 @@ export interface CleanupInput {
 
 /**
  * Makes one cleanup for each repository meant, all owed at once. Those whose tick has its cleanup already are left out; so an
- * empty answer is possible. Code: not_found, when a named repository or entity is not there.
+ * empty answer is possible. Repositories that are append-only are left out where none is named, but for a dry run.
+ * Codes: not_found, when a named repository or entity is not there; storage_append_only, for a named one.
  */
 export async function createCleanupJobs(tx: Transaction, scope: Scope, input: CleanupInput): Promise<CleanupJobRow[]> {
   const { repositoryId, businessEntityId } = input;
@@ -30,16 +32,28 @@ export async function createCleanupJobs(tx: Transaction, scope: Scope, input: Cl
     found(isVisible ? await tx.businessEntity.findUnique({ where: { id: businessEntityId } }) : null, 'entity', businessEntityId);
   }
   const where = { AND: [inScope(scope, businessEntityId), repositoryId === undefined ? {} : { id: repositoryId }] };
-  const repositories = await tx.repository.findMany({ where, select: { id: true, businessEntityId: true }, orderBy: { id: 'asc' } });
+  const select = { id: true, businessEntityId: true, storageOptions: true } as const;
+  const repositories = await tx.repository.findMany({ where, select, orderBy: { id: 'asc' } });
   if (repositoryId !== undefined) found(repositories[0] ?? null, 'repository', repositoryId);
+  const cleanable = repositories.filter(({ storageOptions }) => input.dryRun || !isAppendOnly(storageOptions));
+  if (repositoryId !== undefined && cleanable.length === 0) {
+    throw new HoldfastError('storage_append_only', `repository ${repositoryId} is append-only by its options: nothing is removed from it`);
+  }
   const run = { ...initialRun(true), dryRun: input.dryRun, scheduledFor: input.scheduledFor ?? null };
   const trigger = input.scheduledFor === undefined ? ('request' as const) : ('schedule' as const);
-  const data = repositories.map((of) => ({ repositoryId: of.id, businessEntityId: of.businessEntityId, trigger, ...run }));
+  const data = cleanable.map((of) => ({ repositoryId: of.id, businessEntityId: of.businessEntityId, trigger, ...run }));
   const rows = await tx.cleanupJob.createManyAndReturn({ data, skipDuplicates: true });
   for (const row of rows) {
     await appendRunEvent(tx, 'cleanup', row, 'queued', { repositoryId: row.repositoryId, dryRun: row.dryRun, trigger });
   }
   return rows;
+}
+
+/** As the storage's own schema has it, which is not known here. */
+function isAppendOnly(storageOptions: Prisma.JsonValue): boolean {
+  return (
+    typeof storageOptions === 'object' && storageOptions !== null && 'appendOnly' in storageOptions && storageOptions['appendOnly'] === true
+  );
 }
 
 /** Code: not_found. */

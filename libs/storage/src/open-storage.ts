@@ -10,6 +10,7 @@ import {
   type StorageOptions,
 } from './storage-options.ts';
 import type { Storage } from './storage.ts';
+import { openAppendOnlyStorage } from './wrappers/append-only-storage.ts';
 import { openLimitingStorage } from './wrappers/limiting-storage.ts';
 import { type MeteredCall, openMeteringStorage } from './wrappers/metering-storage.ts';
 import { defaultRetryPolicy, openRetryingStorage, type Retry } from './wrappers/retrying-storage.ts';
@@ -33,10 +34,15 @@ export interface OpenStorageDeps {
 
 /**
  * Opens the storage that `options` name. One at a server has its calls tried again while the server is out of reach, each try told of,
- * and the rates of its options; its kind's library is loaded only now.
+ * and the rates of its options; its kind's library is loaded only now. An append-only one deletes nothing but locks.
  * Errors: what the checks throw (path_outside_roots, storage_host_not_allowed), secret_unreadable, storage_denied, storage_unreachable.
  */
 export async function openStorage(options: StorageOptions, deps: OpenStorageDeps): Promise<Storage> {
+  const storage = await openAsNamed(options, deps);
+  return options.appendOnly === true ? openAppendOnlyStorage(storage) : storage;
+}
+
+async function openAsNamed(options: StorageOptions, deps: OpenStorageDeps): Promise<Storage> {
   if (options.type === 'local') return openLocalStorage({ path: await deps.checkPath(options.path) });
   for (const server of storageAddresses(options)) deps.checkServer(server);
   const settings = {

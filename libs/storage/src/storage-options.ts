@@ -63,6 +63,7 @@ const unrelatedToCredentials: ReadonlySet<string> = new Set([
   'immutability',
   'retention',
   'verifyUploads',
+  'appendOnly',
 ]);
 
 /** Errors: type_not_supported for a kind that is not known, request_invalid for anything else that does not fit. */

@@ -4,6 +4,7 @@ import { openMemoryStorage } from './memory-storage.ts';
 import type { StorageOperation } from './storage.ts';
 import { openFaultyStorage } from './testing/faulty-storage.ts';
 import { tryStorage } from './try-storage.ts';
+import { openAppendOnlyStorage } from './wrappers/append-only-storage.ts';
 
 const { signal } = new AbortController();
 
@@ -38,6 +39,18 @@ it.each([
   const failed = steps.filter((each) => !each.ok && each.step !== 'refuse_overwrite');
   expect(failed).toMatchObject([{ step, errorCode: 'storage_denied', message: 'AccessDenied' }]);
   expect(failed[0]?.hint).toContain(right);
+});
+
+it('takes it for right that an append-only one may not delete', async () => {
+  const inner = openMemoryStorage();
+  const denying = openFaultyStorage(
+    inner,
+    ({ kind }) => (kind === 'delete' ? 'before' : undefined),
+    () => new HoldfastError('storage_denied', 'AccessDenied'),
+  );
+  const { ok } = await tryStorage(async () => openAppendOnlyStorage(denying), 's3', signal, { appendOnly: true });
+  expect(ok).toBe(true);
+  expect(await Array.fromAsync(inner.list('trial/'))).toHaveLength(1);
 });
 
 it('says when a storage replaces objects', async () => {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { HoldfastError, asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError, asHoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { trialFolder } from './object-name.ts';
 import type { StorageOptions } from './storage-options.ts';
 import type { Storage } from './storage.ts';
@@ -69,9 +69,15 @@ function byFolder(where: string): Rights {
 
 /**
  * Does every step that can still be done after one that failed; leaves nothing behind where deleting is allowed. Where it is not, as in a
- * storage that can only be added to, the object stays and the step says so. Errors of the storage are part of the answer; an abort is thrown.
+ * storage that can only be added to, the object stays and the step says so, unless the options have it so (`appendOnly`). Errors of the
+ * storage are part of the answer; an abort is thrown.
  */
-export async function tryStorage(open: () => Promise<Storage>, kind: StorageOptions['type'], signal: AbortSignal): Promise<StorageTrial> {
+export async function tryStorage(
+  open: () => Promise<Storage>,
+  kind: StorageOptions['type'],
+  signal: AbortSignal,
+  { appendOnly = false }: Pick<StorageOptions, 'appendOnly'> = {},
+): Promise<StorageTrial> {
   const name = `${trialFolder}${randomBytes(32).toString('hex')}`;
   const bytes = randomBytes(trialSizeBytes);
   const steps: TrialStep[] = [];
@@ -94,7 +100,7 @@ export async function tryStorage(open: () => Promise<Storage>, kind: StorageOpti
   const storage = await run('open', open);
   if (storage === undefined) return { ok: false, steps, holdsRepository: null };
   try {
-    const holdsRepository = await tryCalls(storage, { name, bytes, signal, run });
+    const holdsRepository = await tryCalls(storage, { name, bytes, signal, run, appendOnly });
     return { ok: steps.every(({ ok }) => ok), steps, holdsRepository };
   } finally {
     await storage.close();
@@ -105,11 +111,12 @@ interface Trial {
   readonly name: string;
   readonly bytes: Buffer;
   readonly signal: AbortSignal;
+  readonly appendOnly: boolean;
   readonly run: <T>(step: TrialStepName, work: () => Promise<T>) => Promise<T | undefined>;
 }
 
 /** Whether a repository is there; null when that could not be seen. */
-async function tryCalls(storage: Storage, { name, bytes, signal, run }: Trial): Promise<boolean | null> {
+async function tryCalls(storage: Storage, { name, bytes, signal, run, appendOnly }: Trial): Promise<boolean | null> {
   const holdsRepository = await run('look', () => isThere(storage, 'config', signal));
   const written = await run('write', async () => {
     await storage.put(name, bytes, { signal });
@@ -124,7 +131,12 @@ async function tryCalls(storage: Storage, { name, bytes, signal, run }: Trial): 
       assertTrial(await refuses(storage.put(name, Buffer.from('other'), { signal })), 'an object that was there was replaced');
     });
     await run('delete', async () => {
-      await storage.delete(name, { signal });
+      try {
+        await storage.delete(name, { signal });
+      } catch (error) {
+        if (appendOnly && isHoldfastError(error, 'storage_denied')) return;
+        throw error;
+      }
       assertTrial(!(await isThere(storage, name, signal)), 'what was deleted is still there');
     });
   } else {

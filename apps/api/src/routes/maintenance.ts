@@ -16,7 +16,9 @@ const cleanupSchema = z
     trigger: z.enum(['request', 'schedule']),
     scheduledFor: z.string().nullable(),
     dryRun: z.boolean(),
-    details: z.unknown().describe('Snapshots forgotten and bytes freed, or what would have been'),
+    details: z
+      .unknown()
+      .describe('Snapshots forgotten and bytes freed, or what would have been; `held`: what may not go yet, and from when on it may'),
   })
   .meta({ id: 'CleanupJob' });
 
@@ -96,7 +98,9 @@ function addCleanupStart(routes: Routes, deps: ServerDeps): void {
       schema: {
         ...common,
         summary: 'Remove what retention no longer keeps',
-        description: 'One cleanup job for each repository meant: the named one, all of the named entity, or all that the token may touch.',
+        description:
+          'One cleanup job for each repository meant: the named one, all of the named entity, or all that the token may touch. ' +
+          'Append-only ones are left out unless named, which is refused, or it is a dry run.',
         headers: idempotencyHeadersSchema,
         body: z.strictObject({
           businessEntityId: idSchema.optional(),
@@ -105,7 +109,7 @@ function addCleanupStart(routes: Routes, deps: ServerDeps): void {
         }),
         response: {
           202: z.object({ items: z.array(cleanupSchema) }).describe('Accepted; empty when there is no repository'),
-          ...problemResponses('request_invalid', 'not_found', 'idempotency_key_reused'),
+          ...problemResponses('request_invalid', 'not_found', 'idempotency_key_reused', 'storage_append_only'),
         },
       },
     },

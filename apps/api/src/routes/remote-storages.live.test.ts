@@ -43,6 +43,26 @@ const known = async (repositoryId: string, of: object): Promise<unknown> => {
   return JSON.parse((await storageCredentials(api.database.client, repositoryId, place, api.config.masterKey)) ?? 'null');
 };
 
+describe('an append-only repository', () => {
+  test('is cleaned up when its option is gone, and told so before', async () => {
+    const storageOptions = { ...options, path: '/backups/append' };
+    const { id, repositoryId } = await create({ storageOptions: { ...storageOptions, appendOnly: true } });
+    const clean = async (more: object) => {
+      const answer = await api.send('POST', '/maintenance/cleanup', more);
+      return answer.json<ProblemBody & { readonly hint?: string; readonly items?: readonly { repositoryId: string }[] }>();
+    };
+    const refused = await clean({ repositoryId });
+    expect(refused).toMatchObject({ status: 409, code: 'storage_append_only', hint: expect.stringContaining('appendOnly') });
+    expect((await clean({ repositoryId, dryRun: true })).items).toMatchObject([{ repositoryId }]);
+    expect((await clean({ businessEntityId: entityId })).items?.map((item) => item.repositoryId)).not.toContain(repositoryId);
+    // The option changes no place: credentials stay.
+    const changed = await api.send('PUT', `/configs/${id}`, { storageOptions: { ...storageOptions, appendOnly: false } });
+    expect(changed.statusCode, changed.body).toBe(200);
+    expect(await known(repositoryId, storageOptions)).toEqual(credentials);
+    expect((await clean({ repositoryId })).items).toMatchObject([{ repositoryId }]);
+  });
+});
+
 describe('credentials of a storage', () => {
   test('are sealed for their place, shown nowhere, and kept by a change that does not name them', async () => {
     const { id, repositoryId } = await create();

@@ -30,12 +30,12 @@ export function processStorageTest(context: WorkerContext): JobProcessor {
 }
 
 async function tryPlace(context: WorkerContext, work: StorageTestWork): Promise<StorageTrial> {
-  const { type } = parseStorageOptions(work.storageOptions);
+  const { type, appendOnly } = parseStorageOptions(work.storageOptions);
   const limit = AbortSignal.timeout(trialLimitMs);
   try {
     // Opening may not hear the signal.
     return await untilAborted(
-      tryStorage(() => openPlace(context, work), type, limit),
+      tryStorage(() => openPlace(context, work), type, limit, { appendOnly }),
       limit,
     );
   } catch (error) {

@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { z } from 'zod';
+import { everyOptionsShape } from '../remote/remote-options.ts';
 
 /** PATH_MAX of Linux, with its NUL. */
 const maxPathLength = 4095;
@@ -12,6 +13,7 @@ export const localOptionsSchema = z.strictObject({
     .max(maxPathLength)
     // oxlint-disable-next-line no-control-regex -- NUL is the one byte that no path may hold
     .regex(/^\/[^\0]*$/, 'must be an absolute path'),
+  ...everyOptionsShape,
 });
 
 export type LocalOptions = z.infer<typeof localOptionsSchema>;

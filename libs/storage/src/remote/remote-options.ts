@@ -46,8 +46,15 @@ export const caCertificateSchema = z
   .max(maxCertificateLength)
   .regex(/^\s*-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----\s*$/u, 'must be certificates in PEM');
 
-/** Of every kind: how many connections, and how fast. */
+/** Of every kind, folders too. */
+export const everyOptionsShape = {
+  /** Nothing but locks is ever deleted, and cleanups are refused. */
+  appendOnly: z.boolean().optional(),
+};
+
+/** Of every kind at a server: how many connections, and how fast. */
 export const remoteOptionsShape = {
+  ...everyOptionsShape,
   maxConnections: z.int().min(1).max(mostConnections).optional(),
   uploadBytesPerSecond: z.int().min(leastBytesPerSecond).optional(),
   downloadBytesPerSecond: z.int().min(leastBytesPerSecond).optional(),

@@ -10,9 +10,15 @@ const nsPerMs = 1_000_000n;
  * The ids of the snapshots that retention no longer keeps. What lies in the repository decides, not the rows: a snapshot whose
  * row never heard of it expires by its config's rule too, and so does a copy, in the repository that it was copied to. Never expired are
  * snapshots that no config of ours made (somebody backs up with restic into the same repository), those of runs that are still going on,
- * and what a kept backup of a PostgreSQL server needs to be recovered.
+ * and what a kept backup of a PostgreSQL server needs to be recovered. `held` stay in any case, and what they need with them.
  */
-export async function selectExpired(rows: Transaction, repositoryId: string, snapshots: readonly Snapshot[], now: Date): Promise<string[]> {
+export async function selectExpired(
+  rows: Transaction,
+  repositoryId: string,
+  snapshots: readonly Snapshot[],
+  now: Date,
+  held: readonly string[] = [],
+): Promise<string[]> {
   const { all, chained, retentionDaysOf } = await findOurSnapshots(rows, repositoryId, snapshots);
   const retained: RetainedSnapshot[] = all
     // A job whose row is gone has ended as well: nobody will ever end it.
@@ -24,6 +30,7 @@ export async function selectExpired(rows: Transaction, repositoryId: string, sna
       completed,
     }));
   const kept = selectKeptByConfig(retained, retentionDaysOf, now);
+  for (const id of held) kept.add(id);
   for (const id of neededBy(chained, kept)) kept.add(id);
   return retained.filter((snapshot) => !kept.has(snapshot.id)).map((snapshot) => snapshot.id);
 }

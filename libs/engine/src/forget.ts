@@ -40,14 +40,14 @@ export async function forget(options: ForgetOptions): Promise<ForgetResult> {
   });
 }
 
-/** Which of these snapshots may be removed now, and what is held of the others. Errors: those of the storage. */
-export async function splitHeldSnapshots(
+/** Which of these snapshots may not be removed yet, and until when. Errors: those of the storage. */
+export async function findHeldSnapshots(
   { storage }: Repository,
   snapshotIds: readonly ObjectId[],
   signal?: AbortSignal,
-): Promise<{ readonly free: readonly ObjectId[]; readonly held: HeldObjects | undefined }> {
+): Promise<{ readonly heldIds: readonly ObjectId[]; readonly held: HeldObjects | undefined }> {
   const holds = await findHolds(storage, snapshotIds.map(snapshotName), signal);
   const tally = new HeldTally();
   for (const [name, hold] of holds) tally.add(name, 'snapshot', 0, hold);
-  return { free: snapshotIds.filter((id) => !holds.has(snapshotName(id))), held: tally.summary() };
+  return { heldIds: snapshotIds.filter((id) => holds.has(snapshotName(id))), held: tally.summary() };
 }

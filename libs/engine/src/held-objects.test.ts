@@ -3,7 +3,7 @@ import type { Storage } from '@holdfast/storage/storage';
 import { openHeldStorage, type HoldRule } from '@holdfast/storage/testing/held-storage';
 import { describe, expect, it } from 'vitest';
 import { check } from './checker.ts';
-import { forget, splitHeldSnapshots } from './forget.ts';
+import { forget, findHeldSnapshots } from './forget.ts';
 import { joinHeld } from './held-objects.ts';
 import { prune } from './pruner.ts';
 import type { Repository } from './repository.ts';
@@ -66,7 +66,8 @@ async function expectWhole({ repository, kept }: Held, mayWaste = false): Promis
 
 /** As a cleanup does it: what is held is left out, the rest forgotten. */
 async function cleanUp({ repository, expired }: Held) {
-  const { free, held } = await splitHeldSnapshots(repository, expired);
+  const { heldIds, held } = await findHeldSnapshots(repository, expired);
+  const free = expired.filter((id) => !heldIds.includes(id));
   const forgotten = await forget({ repository, snapshotIds: free, clock });
   const pruned = await prune({ repository, clock, maxUnusedPercent: 0 });
   return { forgottenIds: forgotten.forgottenIds, pruned, held: joinHeld(joinHeld(held, forgotten.held), pruned.held) };

@@ -42,7 +42,7 @@ const rights: Readonly<Record<StorageOptions['type'], Rights>> = {
     read: 's3:GetObject on the objects',
     list: 's3:ListBucket on the bucket',
     refuse_overwrite: 's3:GetObject on the objects',
-    delete: 's3:DeleteObject on the objects',
+    delete: 's3:DeleteObject on the objects, with objectLock s3:DeleteObjectVersion too',
   },
   azure_blob: {
     look: 'Read on the container (r in a SAS)',

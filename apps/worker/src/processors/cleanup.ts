@@ -1,7 +1,7 @@
 import { markBackupsExpired } from '@holdfast/database/backup-jobs';
 import { findCleanupWork } from '@holdfast/database/cleanup-jobs';
 import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
-import { forget, splitHeldSnapshots } from '@holdfast/engine/forget';
+import { forget, findHeldSnapshots } from '@holdfast/engine/forget';
 import { joinHeld, type HeldObjects } from '@holdfast/engine/held-objects';
 import { acquireLock } from '@holdfast/engine/lock';
 import { prune } from '@holdfast/engine/pruner';
@@ -34,17 +34,22 @@ export async function processCleanup(run: RunInHand<'cleanup'>): Promise<RunOutc
   if (work.repository.resticId === null)
     return { status: 'completed', result: { details: { dryRun: work.dryRun, snapshotsForgotten: 0 } } };
 
-  const { appendOnly } = parseStorageOptions(work.repository.storageOptions);
+  const { type, appendOnly } = parseStorageOptions(work.repository.storageOptions);
   if (appendOnly === true && !work.dryRun) throw appendOnlyError('the repository', 'nothing was removed');
 
   await using repository = await openRepositoryOf(run, work.repository, { create: false, warm: false });
   await using lock = await acquireLock(repository, { ...lockOptionsOf(run), exclusive: true });
   const common = { ...lockOptionsOf(run), repository, lock, signal: AbortSignal.any([signal, lock.lost]) };
-  if (!work.dryRun) await assertMayDelete(repository.storage, signal);
+  // In a folder who may write may delete.
+  if (!work.dryRun && type !== 'local') await assertMayDelete(repository.storage, signal);
   const snapshots = await listSnapshots(repository, { signal });
   const expired = await selectExpired(context.database.client, work.repositoryId, snapshots, context.clock.now());
-  // A backup whose snapshot is held can be recovered until it goes.
-  const { free, held } = await splitHeldSnapshots(repository, expired, signal);
+  // A backup whose snapshot is held can be recovered until it goes, and so what it builds on stays too.
+  const { heldIds, held } = await findHeldSnapshots(repository, expired, signal);
+  const free =
+    heldIds.length === 0
+      ? expired
+      : await selectExpired(context.database.client, work.repositoryId, snapshots, context.clock.now(), heldIds);
 
   let refused: HeldObjects | undefined;
   if (!work.dryRun && free.length > 0) {

@@ -153,11 +153,10 @@ describe('an append-only repository', () => {
     expect((await cleanUpConfig(config, true)).details).toMatchObject({ dryRun: true, snapshotsForgotten: 1 });
 
     // One that was owed when the repository was made append-only.
-    const { businessEntityId } = await backupRow(old);
-    const row = await fixture.database.db.client.cleanupJob.create({
-      data: { repositoryId, businessEntityId, trigger: 'request', status: 'queued', dryRun: false },
-    });
-    expect(await cleanUp(row.id)).toMatchObject({
+    const [owed] = await makeCleanups({ repositoryId, dryRun: true });
+    const id = owed?.id ?? '';
+    await fixture.database.db.client.cleanupJob.update({ where: { id }, data: { dryRun: false } });
+    expect(await cleanUp(id)).toMatchObject({
       status: 'failed',
       errorCode: 'storage_append_only',
       errorMessage: expect.stringContaining('nothing was removed'),

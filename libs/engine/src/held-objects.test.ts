@@ -142,6 +142,38 @@ describe('cleaning up what is held', () => {
     await expectWhole(held);
   });
 
+  it('holds anew what is in use, and nothing that is to go', async () => {
+    const renewed = new Set<string>();
+    const time = { now: before };
+    const inner = openMemoryStorage();
+    const renewHold = async (name: string): Promise<boolean> => {
+      await inner.stat(name);
+      return !renewed.has(name) && renewed.add(name) !== undefined;
+    };
+    const rule: HoldRule = (name) => (isLocked(name) ? soon : undefined);
+    const repository = await createTestRepository(openHeldStorage(inner, { rule, now: () => time.now, renewHold }));
+    const ids: string[] = [];
+    for (const tree of trees) ids.push((await archiveTree(repository, tree)).snapshotId);
+    const options = { repository, clock, maxUnusedPercent: 0, expiredIds: ids.slice(0, 1) };
+    expect(await prune({ ...options, dryRun: true })).toMatchObject({ holdsRenewed: 0 });
+    expect(renewed.size).toBe(0);
+    const { holdsRenewed } = await prune(options);
+    expect(holdsRenewed).toBe(renewed.size);
+    expect((await prune(options)).holdsRenewed).toBe(0);
+    const listed = (await Array.fromAsync(inner.list(''))).map(({ name }) => name);
+    // Several small index files wait to become one.
+    const waiting = new Set([`snapshots/${ids[0]}`, ...listed.filter((name) => name.startsWith('index/'))]);
+    expect(renewed).toEqual(new Set(listed.filter((name) => !waiting.has(name))));
+
+    // Once a snapshot has gone, what only it needed is left to its end.
+    renewed.clear();
+    await inner.delete(`snapshots/${ids[0]}`);
+    const { held } = await prune({ ...options, expiredIds: [] });
+    const packs = listed.filter((name) => name.startsWith('data/'));
+    expect(held?.packCount).toBeGreaterThan(0);
+    expect([...renewed].filter((name) => name.startsWith('data/'))).toHaveLength(packs.length - (held?.packCount ?? 0));
+  });
+
   it('says the same as a dry run, and changes nothing', async () => {
     const held = await makeHeld((name) => (name.startsWith('data/') ? soon : undefined));
     await forget({ repository: held.repository, snapshotIds: held.expired, clock });

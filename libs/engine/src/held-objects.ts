@@ -85,6 +85,21 @@ export async function findHolds(
   return holds;
 }
 
+/** Holds objects anew where the storage's options ask for it; returns how many had too little time left. Errors: those of the storage. */
+export async function renewHolds(
+  storage: Storage,
+  names: () => Promise<Iterable<string>>,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const renew = isHolding(storage) ? storage.renewHold : undefined;
+  let renewedCount = 0;
+  if (renew === undefined) return renewedCount;
+  await forEachConcurrently(await names(), concurrentQuestions, async (name) => {
+    if (await renew(name, signal === undefined ? {} : { signal })) renewedCount += 1;
+  });
+  return renewedCount;
+}
+
 /** Deletes an object, or tells what holds it. Errors: those of the storage but storage_object_held. */
 export async function deleteUnlessHeld(storage: Storage, name: string, options: CallOptions): Promise<ObjectHold | undefined> {
   try {

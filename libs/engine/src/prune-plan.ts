@@ -7,6 +7,8 @@ import type { LoadedIndexFile } from './load-index.ts';
 /** What a prune does with each pack, decided before anything is changed. */
 export interface PrunePlan {
   readonly keptCount: number;
+  /** Those of the kept packs that snapshots need. */
+  readonly keptInUse: readonly ObjectId[];
   readonly repacked: readonly RepackedPack[];
   /** In the storage, without one used blob, or in no index. */
   readonly deleted: readonly ObjectId[];
@@ -86,6 +88,7 @@ export function planPrune(input: PrunePlanInput): PrunePlan {
   );
   return {
     keptCount: kept.length,
+    keptInUse: kept.filter((pack) => pack.usedEntries.length > 0).map((pack) => pack.packId),
     repacked: repacked.map(({ packId, usedEntries, unusedBytes }) => ({ packId, usedEntries, unusedBytes })),
     deleted,
     replacedIndexFiles: replaced.map((file) => file.id),

@@ -1,12 +1,12 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { encodeIndexFile, splitIndex } from '@holdfast/restic-format/index-file';
-import { indexName, packName } from '@holdfast/restic-format/layout';
+import { configName, indexName, indexPrefix, keysPrefix, packName, snapshotName, snapshotsPrefix } from '@holdfast/restic-format/layout';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { ObjectHold } from '@holdfast/storage/hold';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader } from './blob-loader.ts';
 import { systemClock, type Clock } from './clock.ts';
-import { deleteUnlessHeld, findHolds, HeldTally, laterHold, type HeldObjects } from './held-objects.ts';
+import { deleteUnlessHeld, findHolds, HeldTally, laterHold, renewHolds, type HeldObjects } from './held-objects.ts';
 import { loadIndex } from './load-index.ts';
 import { saveNamedFile } from './named-file.ts';
 import { createPacker } from './packer.ts';
@@ -27,6 +27,8 @@ export interface PruneOptions extends LockOptions {
   readonly maxUnusedBytes?: number;
   /** Packs of no more than so many bytes are repacked in this run, those first that free most for what they cost. Default: no limit. */
   readonly maxRepackBytes?: number;
+  /** Snapshots that are about to go and may not yet: their time is not made longer. */
+  readonly expiredIds?: readonly ObjectId[];
   /** Only says what would be done. */
   readonly dryRun?: boolean;
   /** An exclusive lock that the caller holds already (to forget and prune in one go); by default one is taken for the call. */
@@ -47,6 +49,8 @@ export interface PruneResult {
   readonly bytesFreed: number;
   readonly bytesUnusedKept: number;
   readonly indexFilesDeleted: number;
+  /** Objects in use that were held anew, where the storage's options have them so; zero elsewhere, and in a dry run. */
+  readonly holdsRenewed: number;
   /** What would have gone and may not yet. Absent when there is nothing. */
   readonly held?: HeldObjects;
 }
@@ -88,7 +92,7 @@ async function pruneLocked(options: PruneOptions, signal: AbortSignal): Promise<
   const maxUnused = maxUnusedBytes === undefined ? { percent: maxUnusedPercent } : { bytes: maxUnusedBytes };
   const input = { index, indexFiles, marks, packSizes, maxUnused, maxRepackBytes };
   const held = new HeldTally();
-  const plan = await planAroundHeld(repository, input, held, signal);
+  const { plan, waiting } = await planAroundHeld(repository, input, held, signal);
   const done = dryRun
     ? {
         bytesWritten: plan.bytesRepackedKept,
@@ -98,6 +102,7 @@ async function pruneLocked(options: PruneOptions, signal: AbortSignal): Promise<
       }
     : await carryOut(plan, { ...input, repository, held, clock, signal, onProgress });
   const heldObjects = held.summary();
+  const holdsRenewed = dryRun ? 0 : await renewHolds(repository.storage, () => namesInUse(options, plan, waiting, signal), signal);
   return {
     dryRun,
     packsKept: plan.keptCount,
@@ -109,6 +114,7 @@ async function pruneLocked(options: PruneOptions, signal: AbortSignal): Promise<
     bytesFreed: done.bytesDeleted - done.bytesWritten,
     bytesUnusedKept: plan.bytesUnusedKept,
     indexFilesDeleted: done.indexFilesDeleted,
+    holdsRenewed,
     ...(heldObjects === undefined ? {} : { held: heldObjects }),
   };
 }
@@ -117,11 +123,16 @@ async function pruneLocked(options: PruneOptions, signal: AbortSignal): Promise<
  * The plan without what is held, which is asked for before anything is changed: a pack that is taken out of the index and cannot be deleted
  * would take room and be of no use, and a held index file must not name a pack that is gone.
  */
-async function planAroundHeld({ storage }: Repository, input: PrunePlanInput, held: HeldTally, signal: AbortSignal): Promise<PrunePlan> {
+async function planAroundHeld(
+  { storage }: Repository,
+  input: PrunePlanInput,
+  held: HeldTally,
+  signal: AbortSignal,
+): Promise<{ readonly plan: PrunePlan; readonly waiting: ReadonlySet<string> }> {
   const wished = planPrune(input);
   const goingPacks = [...wished.deleted, ...wished.repacked.map(({ packId }) => packId)];
   const holds = await findHolds(storage, [...wished.replacedIndexFiles.map(indexName), ...goingPacks.map(packName)], signal);
-  if (holds.size === 0) return wished;
+  if (holds.size === 0) return { plan: wished, waiting: new Set() };
 
   const heldFiles = input.indexFiles.filter(({ id }) => holds.has(indexName(id)));
   const holdOfPack = new Map<ObjectId, ObjectHold>();
@@ -141,10 +152,26 @@ async function planAroundHeld({ storage }: Repository, input: PrunePlanInput, he
   for (const [packId, hold] of holdOfPack) {
     held.add(packName(packId), 'pack', unusedOf.get(packId) ?? input.packSizes.get(packId) ?? 0, hold);
   }
-  return planPrune({
-    ...input,
-    held: { packs: new Set(holdOfPack.keys()), indexFiles: new Set(heldFiles.map(({ id }) => id)) },
-  });
+  const plan = planPrune({ ...input, held: { packs: new Set(holdOfPack.keys()), indexFiles: new Set(heldFiles.map(({ id }) => id)) } });
+  return { plan, waiting: new Set([...holds.keys(), ...[...holdOfPack.keys()].map(packName)]) };
+}
+
+/**
+ * What the snapshots that stay need, of what was there before this run: new packs have all their time. What waits to be written anew is left
+ * out, or its time would never end: a pack that is of use in part, an index file that is to be one with others.
+ */
+async function namesInUse(
+  { repository, expiredIds = [] }: PruneOptions,
+  plan: PrunePlan,
+  waiting: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const names = [configName, ...plan.keptInUse.map(packName)];
+  for (const prefix of [keysPrefix, snapshotsPrefix, indexPrefix]) {
+    for await (const { name } of repository.storage.list(prefix, { signal })) names.push(name);
+  }
+  const going = new Set(expiredIds.map(snapshotName));
+  return names.filter((name) => !going.has(name) && !waiting.has(name));
 }
 
 interface CarryOutOptions extends Pick<PrunePlanInput, 'indexFiles' | 'packSizes'> {

@@ -14,6 +14,11 @@ export interface HoldingStorage {
    * Errors: storage_denied, storage_unreachable.
    */
   holdOf(name: string, options?: CallOptions): Promise<ObjectHold | undefined>;
+  /**
+   * Holds an object anew, from now on, when less than half of its time is left or it was never held; says whether it did. Absent where the
+   * options do not ask for it. Errors: storage_object_missing, storage_denied, storage_unreachable.
+   */
+  readonly renewHold?: (name: string, options?: CallOptions) => Promise<boolean>;
 }
 
 /** Whether a storage holds objects, and can tell of each. */

@@ -57,7 +57,7 @@ export async function processCleanup(run: RunInHand<'cleanup'>): Promise<RunOutc
     await commitUnderFence(context.database, claim, (tx) => markBackupsExpired(tx, work.repositoryId, free, now));
     refused = (await forget({ ...common, snapshotIds: free })).held;
   }
-  const pruned = await prune({ ...common, dryRun: work.dryRun, onProgress });
+  const pruned = await prune({ ...common, dryRun: work.dryRun, expiredIds: expired, onProgress });
   const heldInAll = joinHeld(joinHeld(held, refused), pruned.held);
   const { storage } = repository;
   const sweepBefore = new Date(context.clock.now().getTime() - temporariesKeptMs);

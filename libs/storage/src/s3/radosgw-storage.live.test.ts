@@ -88,6 +88,42 @@ describe('a bucket of Ceph with object locks', () => {
     expect(Buffer.from(await unaware.get('data/ab/ab')).toString()).toBe('x');
   });
 
+  it.each(['compliance', 'governance'] as const)('is locked anew when less than half of its days is left, with %s', async (mode) => {
+    const bucket = await server.makeBucket({ objectLock: true });
+    const objectLock = { mode, days: 10, renew: true } as const;
+    const written = await open(bucket, { objectLock });
+    await written.put('data/ab/ab', Buffer.from('x'));
+    await server.client.send(new PutObjectCommand({ Bucket: bucket, Key: 'shop/a/data/ab/old', Body: 'from before there were locks' }));
+    const freeAtMs = async (storage: Storage, name: string): Promise<number> => {
+      assert(isHolding(storage));
+      return (await storage.holdOf(name))?.freeAt?.getTime() ?? 0;
+    };
+    const renew = async (storage: Storage, name: string): Promise<boolean | undefined> => {
+      assert(isHolding(storage));
+      return storage.renewHold?.(name);
+    };
+    const first = await freeAtMs(written, 'data/ab/ab');
+    expect(await renew(written, 'data/ab/ab')).toBe(false);
+    expect(await freeAtMs(written, 'data/ab/ab')).toBe(first);
+    expect(await renew(written, 'data/ab/old')).toBe(true);
+    expect(await freeAtMs(written, 'data/ab/old')).toBeGreaterThanOrEqual(first);
+
+    // As in six days.
+    const later = await openS3Storage(
+      { type: 's3', endpoint: server.endpoint, region: server.region, bucket, prefix: 'shop/a', objectLock },
+      server.credentials,
+      defaultAdapterSettings,
+      { now: () => new Date(Date.now() + 6 * dayMs) },
+    );
+    expect(await renew(later, 'data/ab/ab')).toBe(true);
+    expect(await renew(later, 'data/ab/ab')).toBe(false);
+    expect(await freeAtMs(later, 'data/ab/ab')).toBeGreaterThanOrEqual(first + 6 * dayMs);
+    await expect(written.delete('data/ab/ab')).rejects.toMatchObject({ code: 'storage_object_held' });
+    await expect(renew(written, 'data/ab/none')).rejects.toMatchObject({ code: 'storage_object_missing' });
+    const unasked = await open(bucket, locked);
+    expect(await renew(unasked, 'data/ab/ab')).toBeUndefined();
+  });
+
   it('tells of a legal hold that nobody knows its end', async () => {
     const bucket = await server.makeBucket({ objectLock: true });
     const Key = 'shop/a/data/ab/ab';

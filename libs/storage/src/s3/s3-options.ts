@@ -38,8 +38,17 @@ export const s3OptionsSchema = z
     /** What the server seals objects with, beside what the repository does itself; the bucket's own setting when left out. */
     serverSideEncryption: z.enum(['AES256', 'aws:kms']).optional(),
     kmsKeyId: z.string().regex(kmsKeyPattern, 'must be the id or the ARN of a key').optional(),
-    /** Objects cannot be removed by anybody for so long after they were written; locks of the repository can. */
-    objectLock: z.strictObject({ mode: z.enum(['compliance', 'governance']), days: z.int().min(1).max(maxLockDays) }).optional(),
+    /**
+     * Objects cannot be removed by anybody for so long after they were written; locks of the repository can. With `renew` cleanups lock
+     * anew what is in use and has less than half of its days left.
+     */
+    objectLock: z
+      .strictObject({
+        mode: z.enum(['compliance', 'governance']),
+        days: z.int().min(1).max(maxLockDays),
+        renew: z.boolean().optional(),
+      })
+      .optional(),
     ...httpOptionsShape,
   })
   .refine(({ serverSideEncryption, kmsKeyId }) => kmsKeyId === undefined || serverSideEncryption === 'aws:kms', {

@@ -2,6 +2,8 @@ import { PutObjectCommand, type PutObjectCommandInput, type S3Client } from '@aw
 import type { S3Body } from './s3-body.ts';
 import type { S3Options } from './s3-options.ts';
 
+export type ObjectLock = NonNullable<S3Options['objectLock']>;
+
 export interface S3Put {
   readonly options: S3Options;
   readonly name: string;
@@ -69,9 +71,13 @@ export function isLockedName(name: string): boolean {
   return /^(?:config$|(?:data|index|keys|snapshots)\/)/u.test(name);
 }
 
-const dayMs = 24 * 60 * 60 * 1000;
+export const dayMs = 24 * 60 * 60 * 1000;
 
-function lockOf({ mode, days }: NonNullable<S3Options['objectLock']>, now: Date): Partial<PutObjectCommandInput> {
+/** What a lock that begins now looks like. */
+export function lockOf(
+  { mode, days }: ObjectLock,
+  now: Date,
+): Required<Pick<PutObjectCommandInput, 'ObjectLockMode' | 'ObjectLockRetainUntilDate'>> {
   return {
     ObjectLockMode: mode === 'compliance' ? 'COMPLIANCE' : 'GOVERNANCE',
     ObjectLockRetainUntilDate: new Date(now.getTime() + days * dayMs),

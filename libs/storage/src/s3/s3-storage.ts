@@ -17,7 +17,7 @@ import { readS3Object, tooShort } from './s3-get.ts';
 import { readPage, type S3Page, storedObject } from './s3-listing.ts';
 import { type S3Credentials, s3Location, type S3Options } from './s3-options.ts';
 import { isLockedName, sendS3Put } from './s3-put.ts';
-import { deleteS3Versions, holdOfS3Key, type S3Key } from './s3-versions.ts';
+import { deleteS3Versions, holdOfS3Key, renewS3Lock, type S3Key } from './s3-versions.ts';
 
 /** What stands outside of a config. */
 export interface S3Surroundings {
@@ -64,6 +64,7 @@ interface S3Parts {
 class S3Storage implements Storage {
   readonly location: string;
   readonly holdOf?: HoldingStorage['holdOf'];
+  readonly renewHold?: NonNullable<HoldingStorage['renewHold']>;
   readonly #parts: S3Parts;
   readonly #bucket: string;
   /** What stands before names in keys. */
@@ -80,10 +81,17 @@ class S3Storage implements Storage {
     this.#needsMd5 = parts.options.objectLock !== undefined;
     this.#bucket = bucket;
     this.#root = prefix === undefined ? '' : `${prefix}/`;
-    if (parts.options.objectLock !== undefined) {
+    const { objectLock } = parts.options;
+    if (objectLock !== undefined) {
       this.holdOf = async (name, { signal } = {}) => {
         assertObjectName(name);
         return this.#call('stat', name, signal, () => holdOfS3Key(this.#versionsOf(name, signal), signal));
+      };
+    }
+    if (objectLock?.renew === true) {
+      this.renewHold = async (name, { signal } = {}) => {
+        assertObjectName(name);
+        return this.#call('stat', name, signal, () => renewS3Lock(this.#versionsOf(name, signal), objectLock, signal));
       };
     }
     this.#exclusive = new ExclusivePut({

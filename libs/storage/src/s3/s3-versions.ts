@@ -1,5 +1,6 @@
-import { DeleteObjectCommand, HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, HeadObjectCommand, PutObjectRetentionCommand, type S3Client } from '@aws-sdk/client-s3';
 import { heldError, holdUntil, type ObjectHold } from '../hold.ts';
+import { dayMs, lockOf, type ObjectLock } from './s3-put.ts';
 
 /** One key of a bucket with versions, as every bucket with object locks is. */
 export interface S3Key {
@@ -38,6 +39,22 @@ export async function deleteS3Versions(key: S3Key, signal: AbortSignal | undefin
     const object = { Bucket: key.bucket, Key: key.key, VersionId: version.id };
     await key.client.send(new DeleteObjectCommand(object), signal === undefined ? {} : { abortSignal: signal });
   }
+}
+
+/**
+ * Locks what readers see of a key for all its days from now on, when less than half of them is left; says whether it did. Only ever later:
+ * a lock of compliance takes nothing else, and one of governance no less without a right that we do not ask for.
+ * Throws what the SDK throws.
+ */
+export async function renewS3Lock(key: S3Key, lock: ObjectLock, signal: AbortSignal | undefined): Promise<boolean> {
+  const sent = signal === undefined ? {} : { abortSignal: signal };
+  const object = { Bucket: key.bucket, Key: key.key };
+  const { VersionId, ObjectLockRetainUntilDate: until } = await key.client.send(new HeadObjectCommand(object), sent);
+  const now = key.now();
+  if (until !== undefined && until.getTime() - now.getTime() >= (lock.days * dayMs) / 2) return false;
+  const { ObjectLockMode: Mode, ObjectLockRetainUntilDate: RetainUntilDate } = lockOf(lock, now);
+  await key.client.send(new PutObjectRetentionCommand({ ...object, VersionId, Retention: { Mode, RetainUntilDate } }), sent);
+  return true;
 }
 
 /** Of one object; a put that is tried again for minutes makes fewer. */

@@ -22,13 +22,17 @@ export function appendOnlyError(location: string, what: string): HoldfastError {
 class AppendOnlyStorage implements Storage {
   readonly threadOptions?: ThreadStorageOptions;
   readonly holdOf?: HoldingStorage['holdOf'];
+  readonly renewHold?: NonNullable<HoldingStorage['renewHold']>;
   readonly #inner: Storage;
 
   constructor(inner: Storage) {
     this.#inner = inner;
     // Other threads read objects and write them, and have no way to delete.
     if (inner.threadOptions !== undefined) this.threadOptions = inner.threadOptions;
-    if (isHolding(inner)) this.holdOf = (name, options) => inner.holdOf(name, options);
+    if (isHolding(inner)) {
+      this.holdOf = (name, options) => inner.holdOf(name, options);
+      if (inner.renewHold !== undefined) this.renewHold = inner.renewHold;
+    }
   }
 
   get location(): string {

@@ -29,6 +29,7 @@ export function openLimitingStorage(inner: Storage, limits: BandwidthLimits): St
 class LimitingStorage implements Storage {
   readonly sweep?: SweepableStorage['sweep'];
   readonly holdOf?: HoldingStorage['holdOf'];
+  readonly renewHold?: NonNullable<HoldingStorage['renewHold']>;
   readonly #inner: Storage;
   readonly #up: TokenBucket | undefined;
   readonly #down: TokenBucket | undefined;
@@ -36,7 +37,10 @@ class LimitingStorage implements Storage {
   constructor(inner: Storage, { uploadBytesPerSecond, downloadBytesPerSecond }: BandwidthLimits) {
     this.#inner = inner;
     if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
-    if (isHolding(inner)) this.holdOf = (name, options) => inner.holdOf(name, options);
+    if (isHolding(inner)) {
+      this.holdOf = (name, options) => inner.holdOf(name, options);
+      if (inner.renewHold !== undefined) this.renewHold = inner.renewHold;
+    }
     this.#up = uploadBytesPerSecond === undefined ? undefined : createTokenBucket(uploadBytesPerSecond);
     this.#down = downloadBytesPerSecond === undefined ? undefined : createTokenBucket(downloadBytesPerSecond);
   }

@@ -22,13 +22,17 @@ export function openMeteringStorage(inner: Storage, onCall: (call: MeteredCall) 
 class MeteringStorage implements Storage {
   readonly sweep?: SweepableStorage['sweep'];
   readonly holdOf?: HoldingStorage['holdOf'];
+  readonly renewHold?: NonNullable<HoldingStorage['renewHold']>;
   readonly #inner: Storage;
   readonly #onCall: (call: MeteredCall) => void;
 
   constructor(inner: Storage, onCall: (call: MeteredCall) => void) {
     this.#inner = inner;
     if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
-    if (isHolding(inner)) this.holdOf = (name, options) => inner.holdOf(name, options);
+    if (isHolding(inner)) {
+      this.holdOf = (name, options) => inner.holdOf(name, options);
+      if (inner.renewHold !== undefined) this.renewHold = inner.renewHold;
+    }
     this.#onCall = onCall;
   }
 

@@ -45,6 +45,7 @@ export function openRetryingStorage(inner: Storage, policy: RetryPolicy = defaul
 class RetryingStorage implements Storage {
   readonly sweep?: SweepableStorage['sweep'];
   readonly holdOf?: HoldingStorage['holdOf'];
+  readonly renewHold?: NonNullable<HoldingStorage['renewHold']>;
   readonly #inner: Storage;
   readonly #policy: RetryPolicy;
   readonly #closed = new AbortController();
@@ -54,6 +55,10 @@ class RetryingStorage implements Storage {
     if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
     if (isHolding(inner)) {
       this.holdOf = (name, options) => this.#retries('stat', name, options?.signal).run(() => inner.holdOf(name, options));
+      const { renewHold } = inner;
+      if (renewHold !== undefined) {
+        this.renewHold = (name, options) => this.#retries('put', name, options?.signal).run(() => renewHold(name, options));
+      }
     }
     this.#policy = policy;
   }

@@ -1,7 +1,7 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { type HoldingStorage, isHolding } from '../hold.ts';
 import { isTransientName } from '../object-name.ts';
-import type { ByteRange, CallOptions, Storage, StoredObject, ThreadStorageOptions } from '../storage.ts';
+import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject, ThreadStorageOptions } from '../storage.ts';
 
 /**
  * A storage that can put and not delete, but for locks of runs and what a trial of a place leaves: what restic calls append-only. Nothing
@@ -39,11 +39,11 @@ class AppendOnlyStorage implements Storage {
     return this.#inner.location;
   }
 
-  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: CallOptions): Promise<void> {
+  async put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: PutOptions): Promise<void> {
     await this.#inner.put(name, bytes, options);
   }
 
-  async get(name: string, options?: CallOptions & { range?: ByteRange }): Promise<Uint8Array> {
+  async get(name: string, options?: GetOptions): Promise<Uint8Array> {
     return await this.#inner.get(name, options);
   }
 

@@ -1,5 +1,6 @@
 import type { CachePlace } from '../cache/disk-cache.ts';
 import { keptPath, nameOfKept, packFolder, type KeptFolder } from '../cache/kept-file.ts';
+import { type HoldingStorage, isHolding } from '../hold.ts';
 import { assertObjectName } from '../object-name.ts';
 import type { CallOptions, GetOptions, PutOptions, Storage, StoredObject } from '../storage.ts';
 import { isSweepable, type SweepableStorage } from '../sweep.ts';
@@ -35,6 +36,8 @@ const folderOfPrefix: ReadonlyMap<string, KeptFolder> = new Map([
 
 class CachingStorage implements Storage {
   readonly sweep?: SweepableStorage['sweep'];
+  readonly holdOf?: HoldingStorage['holdOf'];
+  readonly renewHold?: NonNullable<HoldingStorage['renewHold']>;
   readonly #inner: Storage;
   readonly #place: CachePlace;
   readonly #reads: boolean;
@@ -44,6 +47,10 @@ class CachingStorage implements Storage {
   constructor(inner: Storage, { place, reads }: CachingOptions) {
     this.#inner = inner;
     if (isSweepable(inner)) this.sweep = (olderThan, options) => inner.sweep(olderThan, options);
+    if (isHolding(inner)) {
+      this.holdOf = (name, options) => inner.holdOf(name, options);
+      if (inner.renewHold !== undefined) this.renewHold = inner.renewHold;
+    }
     this.#place = place;
     this.#reads = reads;
   }

@@ -2,12 +2,14 @@ import { findUsableBackup, type BackupJobRow } from '@holdfast/database/backup-j
 import { findBaseConfigId, listChainBackups } from '@holdfast/database/chain-backups';
 import type { Transaction } from '@holdfast/database/open-database';
 import type { Scope } from '@holdfast/database/scope';
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { planJobRecovery, recoveryTargetOf, type PointInTime } from '@holdfast/policy/recovery-request';
 import { fieldError } from './problem.ts';
 
 /** The fields of a recovery that have to fit the backup. */
 export interface CheckedRecovery {
+  readonly fromRepositoryId?: string | undefined;
   readonly recoveryType: 'full' | 'point_in_time' | 'selective';
   readonly targetDatabase?: unknown;
   readonly pointInTime?: PointInTime | undefined;
@@ -22,7 +24,8 @@ export interface CheckedRecovery {
  * postgresql_chain_broken.
  */
 export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJobId: string, recovery: CheckedRecovery): Promise<void> {
-  const job = await findUsableBackup(tx, scope, backupJobId);
+  const { fromRepositoryId } = recovery;
+  const job = await usableBackup(tx, scope, backupJobId, fromRepositoryId);
   if (factsOf(job.metadata) === null) return checkOrdinary(job, recovery);
   if (recovery.targetDatabase !== undefined) {
     throw refusal(
@@ -33,12 +36,23 @@ export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJo
   if (recovery.recoveryType === 'selective') return checkNothingPhysical(recovery, 'is for full and point_in_time; leave it out');
   if (recovery.overwrite) throw refusal('overwrite', 'must be false: a cluster is never recovered over another one');
   const target = recovery.pointInTime === undefined ? null : recoveryTargetOf(recovery.pointInTime);
-  const backups = await listChainBackups(tx, await findBaseConfigId(tx, scope, job.backupConfigId));
+  const backups = await listChainBackups(tx, await findBaseConfigId(tx, scope, job.backupConfigId), fromRepositoryId);
   const facts = backups.flatMap(({ jobId, metadata }) => {
     const found = factsOf(metadata);
     return found === null ? [] : [{ jobId, facts: found }];
   });
   planJobRecovery(facts, job.id, target);
+}
+
+async function usableBackup(tx: Transaction, scope: Scope, backupJobId: string, fromRepositoryId: string | undefined) {
+  try {
+    return await findUsableBackup(tx, scope, backupJobId, fromRepositoryId);
+  } catch (error) {
+    if (fromRepositoryId === undefined || !isHoldfastError(error, 'backup_not_usable')) throw error;
+    throw fieldError('backup_not_usable', [
+      { field: 'fromRepositoryId', message: `${error.message}; see GET /jobs/${backupJobId}/copies for those that do` },
+    ]);
+  }
 }
 
 function checkOrdinary({ backupType }: BackupJobRow, recovery: CheckedRecovery): void {

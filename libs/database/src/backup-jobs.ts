@@ -7,6 +7,7 @@ import { secretRepositoryColumns } from './repositories.ts';
 import type { RepositoryRow } from './repositories.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
+import { copiesInRepository } from './snapshot-copies.ts';
 import { found, inScope, type Scope } from './scope.ts';
 
 export type BackupJobRow = BackupJob;
@@ -130,14 +131,20 @@ export async function markBackupsExpired(
 
 /**
  * The finished backup that a verification or recovery is to work on, kept from expiring until the transaction ends.
- * Codes: not_found, run_not_finished, backup_not_usable (failed, cancelled or expired).
+ * With `fromRepositoryId` its copy in that repository is what counts, and the repository and the snapshot of the row that is given.
+ * Codes: not_found, run_not_finished, backup_not_usable (failed, cancelled, expired, or not copied to that repository).
  */
-export async function findUsableBackup(tx: Transaction, scope: Scope, id: string): Promise<BackupJobRow> {
+export async function findUsableBackup(tx: Transaction, scope: Scope, id: string, fromRepositoryId?: string): Promise<BackupJobRow> {
   await tx.$executeRaw`SELECT 1 FROM "backup_jobs" WHERE "id" = ${id} FOR SHARE`;
   const job = await findBackupJob(tx, scope, id);
   const context = { id, status: job.status };
   if (job.status === 'pending' || job.status === 'queued' || job.status === 'running') {
     throw new HoldfastError('run_not_finished', `backup job ${id} is ${job.status}`, { context });
+  }
+  if (fromRepositoryId !== undefined && fromRepositoryId !== job.repositoryId) {
+    const snapshotId = (await copiesInRepository(tx, fromRepositoryId, [id])).get(id);
+    if (snapshotId !== undefined) return { ...job, repositoryId: fromRepositoryId, snapshotId };
+    throw new HoldfastError('backup_not_usable', `repository ${fromRepositoryId} holds no copy of backup job ${id}`, { context });
   }
   if (job.snapshotId === null) {
     const why = job.expiredAt === null ? job.status : 'expired';

@@ -2,6 +2,7 @@ import type { Prisma } from '../generated/client.ts';
 import { findBackupConfig } from './backup-configs.ts';
 import type { Transaction } from './open-database.ts';
 import type { Scope } from './scope.ts';
+import { copiesInRepository } from './snapshot-copies.ts';
 
 /** A backup of a chain: what is in its row and what its config is, as far as a chain needs to know. */
 export interface ChainBackup {
@@ -33,8 +34,11 @@ export async function findBaseConfigId(rows: Transaction, scope: Scope, configId
   return (await findBackupConfig(rows, scope, named)).id;
 }
 
-/** The backups of a base config and of those that build on it, as long as their snapshots are there; the oldest first. */
-export async function listChainBackups(rows: Transaction, baseConfigId: string): Promise<ChainBackup[]> {
+/**
+ * The backups of a base config and of those that build on it, as long as their snapshots are there; the oldest first. With
+ * `fromRepositoryId` those that are, or were copied, there.
+ */
+export async function listChainBackups(rows: Transaction, baseConfigId: string, fromRepositoryId?: string): Promise<ChainBackup[]> {
   const { businessEntityId } = await rows.backupConfig.findUniqueOrThrow({
     where: { id: baseConfigId },
     select: { businessEntityId: true },
@@ -42,12 +46,23 @@ export async function listChainBackups(rows: Transaction, baseConfigId: string):
   const jobs = await rows.backupJob.findMany({
     where: {
       businessEntityId,
-      snapshotId: { not: null },
+      ...(fromRepositoryId === undefined ? { snapshotId: { not: null } } : {}),
       status: { in: ['completed', 'completed_with_warnings'] },
       backupConfig: { OR: [{ id: baseConfigId }, buildingOn(baseConfigId)] },
     },
     select: { id: true, backupConfigId: true, repositoryId: true, snapshotId: true, metadata: true, createdAt: true },
     orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
   });
+  if (fromRepositoryId !== undefined) {
+    const copies = await copiesInRepository(
+      rows,
+      fromRepositoryId,
+      jobs.map(({ id }) => id),
+    );
+    return jobs.flatMap(({ id, ...job }) => {
+      const snapshotId = copies.get(id) ?? (job.repositoryId === fromRepositoryId ? job.snapshotId : null);
+      return snapshotId === null ? [] : [{ ...job, jobId: id, snapshotId, repositoryId: fromRepositoryId }];
+    });
+  }
   return jobs.flatMap(({ id, snapshotId, ...job }) => (snapshotId === null ? [] : [{ jobId: id, snapshotId, ...job }]));
 }

@@ -8,6 +8,7 @@ import type { RepositoryRow } from './repositories.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
 import { found, inScope, type Scope } from './scope.ts';
+import { copiesInRepository } from './snapshot-copies.ts';
 import { seal, unseal, type MasterKey } from './sealed-secret.ts';
 
 /** A recovery as it may be shown: without the password of its target. */
@@ -17,6 +18,8 @@ const omit = { sealedTargetPassword: true } as const;
 
 export interface RecoveryJobInput {
   readonly backupJobId: string;
+  /** A repository that holds a copy, to be read instead of the backup's own. */
+  readonly fromRepositoryId?: string | undefined;
   readonly recoveryType: RecoveryType;
   /** Validated by the caller: absolute and inside the target roots, or the URL of an allowed server. */
   readonly targetLocation: string;
@@ -30,15 +33,16 @@ export interface RecoveryJobInput {
 
 /** Codes: not_found, run_not_finished, backup_not_usable. */
 export async function createRecoveryJob(tx: Transaction, scope: Scope, input: RecoveryJobInput): Promise<RecoveryJobRow> {
-  const { businessEntityId, id: backupJobId } = await findUsableBackup(tx, scope, input.backupJobId);
+  const { businessEntityId, id: backupJobId } = await findUsableBackup(tx, scope, input.backupJobId, input.fromRepositoryId);
   const { recoveryType, targetLocation, targetPassword: given } = input;
   const options = jsonInput(input.options);
   const context = secretContext({ businessEntityId, targetLocation });
   const sealedTargetPassword = given === undefined ? null : seal(given.masterKey, context, given.password);
   const target = { targetLocation, options, sealedTargetPassword };
-  const data = { businessEntityId, backupJobId, recoveryType, ...target, ...initialRun(input.execute) };
+  const fromRepositoryId = input.fromRepositoryId ?? null;
+  const data = { businessEntityId, backupJobId, fromRepositoryId, recoveryType, ...target, ...initialRun(input.execute) };
   const row = await tx.recoveryJob.create({ data, omit });
-  await appendRunEvent(tx, 'recovery', row, input.execute ? 'queued' : 'accepted', { backupJobId, recoveryType });
+  await appendRunEvent(tx, 'recovery', row, input.execute ? 'queued' : 'accepted', { backupJobId, fromRepositoryId, recoveryType });
   return row;
 }
 
@@ -72,13 +76,18 @@ export async function listRecoveryJobs(
   return readPage(page, where, (query) => rows.recoveryJob.findMany({ ...query, omit }));
 }
 
-/** A recovery with what a worker needs for it. */
+/** A recovery with what a worker needs for it; the backup's repository and snapshot are those that are to be read. */
 export type RecoveryWork = RecoveryJobRow & { readonly backupJob: BackupJobRow & { readonly repository: RepositoryRow } };
 
 /** Code: not_found. */
 export async function findRecoveryWork(rows: Transaction, id: string): Promise<RecoveryWork> {
-  const include = { backupJob: { include: { repository: { omit: secretRepositoryColumns } } } } as const;
-  return found(await rows.recoveryJob.findUnique({ where: { id }, include, omit }), 'recovery job', id);
+  const repository = { omit: secretRepositoryColumns } as const;
+  const include = { backupJob: { include: { repository } }, fromRepository: repository } as const;
+  const { fromRepository, ...work } = found(await rows.recoveryJob.findUnique({ where: { id }, include, omit }), 'recovery job', id);
+  const { backupJob } = work;
+  if (fromRepository === null || fromRepository.id === backupJob.repositoryId) return work;
+  const snapshotId = (await copiesInRepository(rows, fromRepository.id, [backupJob.id])).get(backupJob.id) ?? null;
+  return { ...work, backupJob: { ...backupJob, repositoryId: fromRepository.id, repository: fromRepository, snapshotId } };
 }
 
 /** The password with which a worker reaches the target's server; null when it has none. Codes: not_found, secret_unreadable. */

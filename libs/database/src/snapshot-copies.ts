@@ -65,3 +65,14 @@ export async function copiesOfBackup(rows: Transaction, scope: Scope, backupJobI
   const where = { AND: [{ backupJobId }, inScope(scope)] };
   return rows.snapshotCopy.findMany({ where, orderBy: [{ createdAt: 'asc' }, { repositoryId: 'asc' }] });
 }
+
+/** The copies of these backups in a repository: snapshot ids by backup. */
+export async function copiesInRepository(
+  rows: Transaction,
+  repositoryId: string,
+  backupJobIds: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const where = { repositoryId, backupJobId: { in: [...backupJobIds] } };
+  const copies = await rows.snapshotCopy.findMany({ where, select: { backupJobId: true, snapshotId: true } });
+  return new Map(copies.flatMap(({ backupJobId, snapshotId }) => (backupJobId === null ? [] : [[backupJobId, snapshotId] as const])));
+}

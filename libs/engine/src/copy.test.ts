@@ -1,7 +1,7 @@
-import { isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
-import { faultAt, openFaultyStorage, type Fault } from '@holdfast/storage/testing/faulty-storage';
+import { faultAt, openFaultyStorage, type Fault, type StorageOperation } from '@holdfast/storage/testing/faulty-storage';
 import { describe, expect, it } from 'vitest';
 import { check } from './checker.ts';
 import { copySnapshots } from './copy.ts';
@@ -277,6 +277,26 @@ describe('a copy that is taken part in', () => {
     const spoilt = await check({ repository: to, level: 'full', snapshotIds: copies, subset: { packIds }, clock });
     expect(spoilt.damageCount).toBeGreaterThan(0);
   });
+
+  it.each(['storage_full', 'storage_unreachable', 'storage_denied'] as const)(
+    'ends with %s when the target says so, shows nothing, lets go of both, and goes on the next time',
+    async (code) => {
+      const { from, ids } = await makeSource();
+      const base = openMemoryStorage();
+      await createTestRepository(base);
+      const rule = ({ kind, name }: StorageOperation): Fault | undefined =>
+        kind === 'put' && name.startsWith('data/') ? 'before' : undefined;
+      const faulty = openFaultyStorage(base, rule, () => new HoldfastError(code, 'planned'));
+      const refused = copySnapshots({ from, to: await openTestRepository(faulty), clock });
+      await expect(refused).rejects.toSatisfy((error) => isHoldfastError(error, code));
+      const to = await openTestRepository(base);
+      expect(await listSnapshots(to)).toEqual([]);
+      for (const { storage } of [from, to]) expect(await Array.fromAsync(storage.list('locks/'))).toEqual([]);
+      const { copied } = await copySnapshots({ from, to, clock });
+      expect(copied.map((copy) => copy.from)).toEqual(ids);
+      await expectCopied(to, copied);
+    },
+  );
 
   it('goes on with packs that landed and that a killed run could not index', async () => {
     const from = await createTestRepository();

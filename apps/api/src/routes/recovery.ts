@@ -30,6 +30,7 @@ const recoverySchema = z
   .object({
     ...runViewShape,
     backupJobId: z.string(),
+    fromRepositoryId: z.string().nullable().describe("The repository with the copy that is read; null for the backup's own"),
     recoveryType: z.enum(recoveryTypes),
     targetLocation: z.string().describe('A folder, or postgresql://user@host:port/database'),
     options: z.unknown().describe('Which paths or tables, and whether what is at the target may be replaced'),
@@ -42,12 +43,16 @@ const recoverySchema = z
   .meta({ id: 'RecoveryJob' });
 
 function recoveryView(row: RecoveryJobRow) {
-  const { backupJobId, recoveryType, targetLocation, options, metadata } = row;
-  return { ...runView(row), backupJobId, recoveryType, targetLocation, options, metadata, recoveredRecords: count(row.recoveredRecords) };
+  const { backupJobId, fromRepositoryId, recoveryType, targetLocation, options, metadata } = row;
+  const what = { backupJobId, fromRepositoryId, recoveryType, targetLocation, options, metadata };
+  return { ...runView(row), ...what, recoveredRecords: count(row.recoveredRecords) };
 }
 
 const createSchema = z.strictObject({
   backupJobId: idSchema,
+  fromRepositoryId: idSchema
+    .optional()
+    .describe('A repository that holds a copy of the backup, when its own is lost or far away; GET /jobs/:id/copies lists them'),
   recoveryType: z.enum(recoveryTypes),
   targetLocation: absolutePathSchema.optional().describe('Folder inside the target roots, as the worker sees it'),
   targetDatabase: databaseTargetSchema.optional().describe('Instead of a folder, for a logical backup of a PostgreSQL server'),
@@ -160,7 +165,8 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
       const { body } = request;
       const target = targetOf(body, deps.config);
       const { scope } = callerOrThrow(request);
-      const input = { backupJobId: body.backupJobId, recoveryType: body.recoveryType, execute: body.execute, ...target };
+      const { backupJobId, fromRepositoryId, recoveryType, execute } = body;
+      const input = { backupJobId, fromRepositoryId, recoveryType, execute, ...target };
       const password = body.targetPassword;
       const targetPassword = password === undefined ? undefined : { password, masterKey: deps.config.masterKey };
       const row = await submitJob(deps, request, {

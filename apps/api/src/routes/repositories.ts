@@ -24,9 +24,9 @@ const repositorySchema = z
     probedAt: z.string().nullable().describe('When a worker last looked at the storage'),
     probeLatencyMs: z.number().nullable(),
     probeErrorCode: z.string().nullable(),
-    snapshotCount: z.number().int().describe('Backups whose snapshots are there'),
-    sizeBytes: z.number().describe('Pack bytes after the last cleanup, and what backups have stored since'),
-    growthBytes: z.number().describe(`Pack bytes that backups have stored in the last ${growthDays} days`),
+    snapshotCount: z.number().int().describe('Backups whose snapshots, or copies of them, are there'),
+    sizeBytes: z.number().describe('Pack bytes after the last cleanup, and what backups and copies have stored since'),
+    growthBytes: z.number().describe(`Pack bytes that backups and copies have stored in the last ${growthDays} days`),
     lastBackupAt: z.string().nullable(),
     lastCheck: z
       .object({ at: z.string(), kind: z.string(), passed: z.boolean() })

@@ -18,8 +18,13 @@ export interface JobChain {
   readonly backups: ReadonlyMap<string, ChainBackup>;
 }
 
-export async function chainOfJob(rows: Transaction, { backupConfigId }: Pick<BackupJobRow, 'backupConfigId'>): Promise<JobChain> {
-  const backups = await listChainBackups(rows, await findBaseConfigId(rows, '*', backupConfigId));
+/** `fromRepositoryId`: where copies of all of them are to be read, when it is not their own repositories. */
+export async function chainOfJob(
+  rows: Transaction,
+  { backupConfigId }: Pick<BackupJobRow, 'backupConfigId'>,
+  fromRepositoryId?: string,
+): Promise<JobChain> {
+  const backups = await listChainBackups(rows, await findBaseConfigId(rows, '*', backupConfigId), fromRepositoryId);
   const facts = backups.flatMap(({ jobId, metadata }) => {
     const found = factsOf(metadata);
     return found === null ? [] : [{ jobId, facts: found }];

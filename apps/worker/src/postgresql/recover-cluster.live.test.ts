@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { createCopyJob } from '@holdfast/database/copy-jobs';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { createRecoveryJob } from '@holdfast/database/recovery-jobs';
+import { findOrCreateRepository } from '@holdfast/database/repositories';
 import { requestCancel } from '@holdfast/database/runs';
 import { createVerification } from '@holdfast/database/verifications';
 import type { Snapshot } from '@holdfast/engine/snapshots';
@@ -215,6 +217,49 @@ describe.for(testMajors)('recovery of physical backups of PostgreSQL %i', (major
     limitMs,
   );
 
+  /** The row of a folder to which the first repository of the chain is copied. */
+  const secondRepository = async (name: string): Promise<string> => {
+    const { db } = fixture.database;
+    const { businessEntityId } = await db.client.backupJob.findUniqueOrThrow({ where: { id: base } });
+    const path = join(fixture.folder, 'storage', name);
+    const place = { businessEntityId, storageLocation: 'local', locationKey: `local:${path}`, encryptionEnabled: true } as const;
+    const input = { ...place, storageOptions: { type: 'local', path } };
+    return (await inTransaction(db, (tx) => findOrCreateRepository(tx, input, fixture.config.masterKey))).id;
+  };
+
+  test.skipIf(missing !== null)(
+    'comes from copies when the repository is lost; the copy of WAL has brought its base backup along',
+    async () => {
+      const { db } = fixture.database;
+      const { businessEntityId, repositoryId, backupConfigId } = await db.client.backupJob.findUniqueOrThrow({ where: { id: wal } });
+      const targetRepositoryId = await secondRepository('copies');
+      const options = { verify: true, snapshots: { backupConfigIds: [backupConfigId] } };
+      const copy = { businessEntityId, sourceRepositoryId: repositoryId, targetRepositoryId, copyConfigId: null, options, execute: true };
+      const { id } = await inTransaction(db, (tx) => createCopyJob(tx, copy));
+      await fixture.queues.enqueueRun('copy', id);
+      expect(await fixture.eventually('copy', id, isFinal, limitMs)).toMatchObject({ status: 'completed', errorMessage: null });
+      const copied = await db.client.snapshotCopy.findMany({ where: { repositoryId: targetRepositoryId } });
+      expect(copied.map(({ backupJobId }) => backupJobId)).toEqual(expect.arrayContaining([base, wal]));
+
+      const [place, away] = ['repository', 'away'].map((name) => join(fixture.folder, 'storage', name)) as [string, string];
+      await rename(place, away);
+      try {
+        const input = { backupJobId: wal, fromRepositoryId: targetRepositoryId, recoveryType: 'full' } as const;
+        const targetLocation = join(fixture.folder, 'target', 'from copies');
+        const recovery = await inTransaction(db, (tx) =>
+          createRecoveryJob(tx, '*', { ...input, targetLocation, options: { overwrite: false }, execute: true }),
+        );
+        await fixture.queues.enqueueRun('recovery', recovery.id);
+        const row = await fixture.eventually('recovery', recovery.id, isFinal, limitMs);
+        expect(row).toMatchObject({ status: 'completed', errorMessage: null });
+        expect(await rowsIn(targetLocation)).toEqual(upTo(15));
+      } finally {
+        await rename(away, place);
+      }
+    },
+    limitMs,
+  );
+
   test.skipIf(missing !== null)('retention leaves what a kept backup needs', async () => {
     const { client } = fixture.database.db;
     const jobs = await client.backupJob.findMany({ where: { snapshotId: { not: null } }, orderBy: { createdAt: 'asc' } });
@@ -226,6 +271,9 @@ describe.for(testMajors)('recovery of physical backups of PostgreSQL %i', (major
     const inSixtyDays = new Date(Date.now() + 60 * 24 * 3600 * 1000);
     // By its rule only the newest of each config stays; that of WAL needs the full backup and the WAL before it.
     expect(await selectExpired(client, jobs[0]?.repositoryId ?? '', snapshots, inSixtyDays)).toEqual([]);
+    // So it is where their copies lie.
+    const copies = snapshots.map((snapshot) => ({ ...snapshot, id: `copy of ${snapshot.id}`, original: snapshot.id }));
+    expect(await selectExpired(client, await secondRepository('retained'), copies, inSixtyDays)).toEqual([]);
   });
 
   test.skipIf(missing !== null)(

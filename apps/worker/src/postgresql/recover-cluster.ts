@@ -42,7 +42,7 @@ export async function recoverCluster(
   { pointInTime, start, tablespaces = {} }: RecoveryOptions,
 ): Promise<RunOutcome<'recovery'>> {
   const { context } = run;
-  const chain = await chainOfJob(context.database.client, work.backupJob);
+  const chain = await chainOfJob(context.database.client, work.backupJob, work.fromRepositoryId ?? undefined);
   const target = pointInTime === undefined ? null : recoveryTargetOf(pointInTime);
   const plan = planJobRecovery(chain.facts, work.backupJob.id, target);
   const { postgresqlBinFolders, targetRoots: roots, scratchDir } = context.config;

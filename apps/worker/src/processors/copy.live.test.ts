@@ -9,6 +9,7 @@ import { createCopyConfig } from '@holdfast/database/copy-configs';
 import { createCopyJob } from '@holdfast/database/copy-jobs';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { findOrCreateRepository, repositoryPassword } from '@holdfast/database/repositories';
+import { createRecoveryJob } from '@holdfast/database/recovery-jobs';
 import { requestCancel } from '@holdfast/database/runs';
 import { check } from '@holdfast/engine/checker';
 import { systemClock } from '@holdfast/engine/clock';
@@ -327,6 +328,37 @@ test('a copy that a killed worker has begun is gone on with by another, and noth
   expect(verification.bytesRead).toBeGreaterThan(5 * sizeBytes);
   expect(await damageIn('copy of large', to)).toEqual([]);
   await heir.stop();
+});
+
+test('a backup is recovered from its copy when its own repository is lost, and whoever asks for that one is told of the copy', async () => {
+  const to = await target('for recovery');
+  const worker = await fixture.startWorker();
+  expect(await copy(to)).toMatchObject({ status: 'completed' });
+  const recover = async (name: string, fromRepositoryId?: string) => {
+    const targetLocation = join(fixture.folder, 'target', name);
+    const input = { backupJobId: first, recoveryType: 'full', targetLocation, options: { overwrite: false }, execute: true } as const;
+    const { id } = await inTransaction(fixture.database.db, (tx) => createRecoveryJob(tx, '*', { ...input, fromRepositoryId }));
+    await fixture.queues.enqueueRun('recovery', id);
+    return { targetLocation, row: await fixture.eventually('recovery', id, isFinal) };
+  };
+  await rename(folderOf('repository'), folderOf('lost for now'));
+  try {
+    const lost = await recover('nothing');
+    expect(lost.row).toMatchObject({ status: 'failed', errorCode: 'repository_missing' });
+    // Copies lie in several repositories by now; the oldest of them is named.
+    const [oldest] = await client().snapshotCopy.findMany({ where: { backupJobId: first }, orderBy: { createdAt: 'asc' }, take: 1 });
+    expect(lost.row.errorMessage).toContain(`repository ${oldest?.repositoryId} holds a copy`);
+    const { row, targetLocation } = await recover('recovered', to);
+    expect(row).toMatchObject({ status: 'completed', errorMessage: null });
+    const recovered = join(targetLocation, fixture.folder, 'source', 'kept');
+    expect(await readdir(recovered)).toEqual(['long.bin', 'old.bin']);
+    const now = await readFile(join(fixture.folder, 'source', 'kept', 'long.bin'));
+    expect((await readFile(join(recovered, 'long.bin'))).equals(now)).toBe(true);
+  } finally {
+    await rename(folderOf('lost for now'), folderOf('repository'));
+  }
+  await expect(recover('none', await target('empty'))).rejects.toMatchObject({ code: 'backup_not_usable' });
+  await worker.stop();
 });
 
 test('cleanup keeps the rules of retention in the second repository too, and its newest copy of each config', async () => {

@@ -1,7 +1,8 @@
 import { findRecoveryWork } from '@holdfast/database/recovery-jobs';
 import type { RunOutcome } from '@holdfast/database/runs';
+import { copiesOfBackup } from '@holdfast/database/snapshot-copies';
 import { restore } from '@holdfast/engine/restorer';
-import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
 import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
@@ -21,6 +22,30 @@ import { usableSnapshot } from '../usable-snapshot.ts';
  * also go into a database, and a physical one of a server becomes a data folder.
  */
 export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
+  try {
+    return await recover(run);
+  } catch (error) {
+    throw await namingCopies(run, error);
+  }
+}
+
+/** What is wrong with the place of a repository, or with what lies there, and not with the recovery. */
+const lostPlaces = ['repository_missing', 'repository_damaged', 'snapshot_missing', 'storage_unreachable', 'storage_denied'] as const;
+
+/** An error that a copy of the backup would not have says where copies are. */
+async function namingCopies({ context, claim }: RunInHand<'recovery'>, error: unknown): Promise<unknown> {
+  if (!isHoldfastError(error) || !lostPlaces.some((code) => code === error.code)) return error;
+  const { backupJobId, fromRepositoryId, backupJob } = await findRecoveryWork(context.database.client, claim.id);
+  const read = fromRepositoryId ?? backupJob.repositoryId;
+  const copies = await copiesOfBackup(context.database.client, '*', backupJobId);
+  const [other] = copies.map(({ repositoryId }) => repositoryId).filter((id) => id !== read);
+  if (other === undefined) return error;
+  const message = `${error.message}; repository ${other} holds a copy: recover from it with fromRepositoryId`;
+  const { hint, retry, context: details } = error;
+  return new HoldfastError(error.code, message, { hint, retry, cause: error, context: details });
+}
+
+async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
   const { context, claim, onProgress } = run;
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);

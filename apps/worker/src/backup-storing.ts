@@ -23,7 +23,16 @@ export function tagsOf(work: BackupWork): { job: string; config: string } {
 export function backupStoring(
   run: RunInHand<'backup'>,
   work: BackupWork,
-  { repository, snapshots }: { readonly repository: Repository; readonly snapshots: readonly Snapshot[] },
+  {
+    repository,
+    snapshots,
+    adoptedId = null,
+  }: {
+    readonly repository: Repository;
+    readonly snapshots: readonly Snapshot[];
+    /** Of a config that an adoption made: its newest snapshot, the parent of the first one that we make. */
+    readonly adoptedId?: string | null;
+  },
 ): BackupStoring {
   const { context, claim } = run;
   const backupOptions = parseBackupOptions(work.backupConfig.options);
@@ -43,7 +52,9 @@ export function backupStoring(
     // Whichever worker made it: workers of one config see the same files.
     parentOf: (paths) => {
       const last = findSnapshotByTag(snapshots, tags.config);
-      return last && chooseParent(snapshots, { hostname: last.hostname ?? '', paths, tags: [tags.config] });
+      if (last !== undefined) return chooseParent(snapshots, { hostname: last.hostname ?? '', paths, tags: [tags.config] });
+      const adopted = snapshots.find(({ id }) => id === adoptedId);
+      return adopted && chooseParent([adopted], { hostname: adopted.hostname ?? '', paths });
     },
   };
 }

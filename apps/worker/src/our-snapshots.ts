@@ -1,3 +1,4 @@
+import { adoptedSnapshots } from '@holdfast/database/adopted-backups';
 import type { Transaction } from '@holdfast/database/open-database';
 import type { RunStatus } from '@holdfast/database/run-states';
 import type { Snapshot } from '@holdfast/engine/snapshots';
@@ -11,13 +12,15 @@ export interface OurSnapshot {
   readonly jobId: string;
   /** Undefined when its row is gone. */
   readonly jobStatus: RunStatus | undefined;
+  /** The repository that the row says it was written to. */
+  readonly jobRepositoryId: string | undefined;
   /** Whether a completed job stands for it. */
   readonly completed: boolean;
 }
 
 export interface OurSnapshots {
   readonly all: readonly OurSnapshot[];
-  /** By the id of the config; deleted ones too. */
+  /** By the id of the config; deleted ones too, and none that keeps everything. */
   readonly retentionDaysOf: ReadonlyMap<string, number>;
   readonly chained: readonly ChainedSnapshot[];
 }
@@ -29,9 +32,15 @@ interface ChainedSnapshot {
   readonly facts: RecoveryFacts;
 }
 
-/** What rows say of the snapshots in a repository, by their tags: a copy has those of its original. */
+/**
+ * What rows say of the snapshots in a repository, by their tags: a copy has those of its original. One that an adoption found is of the config
+ * that its row names, whatever its tags say.
+ */
 export async function findOurSnapshots(rows: Transaction, repositoryId: string, snapshots: readonly Snapshot[]): Promise<OurSnapshots> {
+  const adoptedOf = new Map((await adoptedSnapshots(rows, repositoryId)).map((entry) => [entry.snapshotId, entry]));
   const tagged = snapshots.flatMap((snapshot) => {
+    const adopted = adoptedOf.get(snapshot.id);
+    if (adopted !== undefined) return [{ snapshot, configId: adopted.backupConfigId, jobId: adopted.jobId }];
     const [configId, jobId] = [tagOf(snapshot, 'config:'), tagOf(snapshot, 'job:')];
     return configId === undefined || jobId === undefined || snapshot.tags?.includes('holdfast') !== true
       ? []
@@ -43,14 +52,15 @@ export async function findOurSnapshots(rows: Transaction, repositoryId: string, 
   });
   const jobs = await rows.backupJob.findMany({
     where: { id: { in: tagged.map(({ jobId }) => jobId) }, businessEntity: { repositories: { some: { id: repositoryId } } } },
-    select: { id: true, status: true, snapshotId: true, metadata: true, backupConfigId: true },
+    select: { id: true, status: true, snapshotId: true, metadata: true, backupConfigId: true, repositoryId: true },
     orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
   });
   const jobOf = new Map(jobs.map((job) => [job.id, job]));
   const all = tagged.map(({ snapshot, configId, jobId }): OurSnapshot => {
     const job = jobOf.get(jobId);
     const isCopy = snapshot.original !== undefined && (job?.status === 'completed' || job?.status === 'completed_with_warnings');
-    return { snapshot, configId, jobId, jobStatus: job?.status, completed: job?.snapshotId === snapshot.id || isCopy };
+    const facts = { jobStatus: job?.status, jobRepositoryId: job?.repositoryId };
+    return { snapshot, configId, jobId, ...facts, completed: job?.snapshotId === snapshot.id || isCopy };
   });
   const hereOf = new Map(all.flatMap(({ snapshot, jobId, completed }) => (completed ? [[jobId, snapshot.id] as const] : [])));
   const baseOf = new Map(configs.map(({ id, source }) => [id, baseConfigOf(id, source)]));
@@ -61,7 +71,8 @@ export async function findOurSnapshots(rows: Transaction, repositoryId: string, 
       ? []
       : [{ jobId: id, snapshotId, baseConfigId: baseOf.get(backupConfigId) ?? backupConfigId, facts }];
   });
-  return { all, chained, retentionDaysOf: new Map(configs.map((config) => [config.id, config.retentionDays])) };
+  const retentionDaysOf = new Map(configs.flatMap((config) => (config.retentionDays === null ? [] : [[config.id, config.retentionDays]])));
+  return { all, chained, retentionDaysOf };
 }
 
 /** Snapshots without which those that are chosen could not be recovered, those themselves included. */

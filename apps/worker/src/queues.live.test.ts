@@ -75,9 +75,16 @@ describe.each(backends)('queues on %s', (kind) => {
 
   test('pause and resume, and answer how they are', async () => {
     await fixture.queues.pauseAll();
-    expect(await fixture.queues.paused()).toEqual({ backup: true, verify: true, recovery: true, cleanup: true, copy: true });
+    expect(await fixture.queues.paused()).toEqual({ backup: true, verify: true, recovery: true, cleanup: true, copy: true, adopt: true });
     await fixture.queues.resumeAll();
-    expect(await fixture.queues.paused()).toEqual({ backup: false, verify: false, recovery: false, cleanup: false, copy: false });
+    expect(await fixture.queues.paused()).toEqual({
+      backup: false,
+      verify: false,
+      recovery: false,
+      cleanup: false,
+      copy: false,
+      adopt: false,
+    });
     expect((await fixture.queues.ping()).latencyMs).toBeLessThan(1_000);
     expect(await backend.checkConfiguration()).toEqual([]);
   });

@@ -42,7 +42,7 @@ interface Delivery {
 }
 
 /**
- * The frame around the five processors: claim the row, do the work under a signal and with progress, tell the row how it ended,
+ * The frame around the processors of runs: claim the row, do the work under a signal and with progress, tell the row how it ended,
  * and tell the queue whether the job comes again. Rows decide: a job whose row is final or somebody else's does nothing.
  */
 export function runWithClaim<K extends RunKind>(context: WorkerContext, kind: K, work: RunWork<K>): JobProcessor {

@@ -27,6 +27,7 @@ import { endStalledRun } from './end-stalled-run.ts';
 import { heartbeat } from './heartbeat.ts';
 import { startPeriodicDuty, type PeriodicDuty, type PeriodicDutyOptions } from './periodic-duty.ts';
 import { probeStorages } from './probe-storages.ts';
+import { processAdopt } from './processors/adopt.ts';
 import { processBackup } from './processors/backup.ts';
 import { processCleanup } from './processors/cleanup.ts';
 import { processCopy } from './processors/copy.ts';
@@ -62,6 +63,7 @@ const runWorks: RunWorks = {
   recovery: processRecovery,
   cleanup: processCleanup,
   copy: processCopy,
+  adopt: processAdopt,
 };
 
 /** Deliveries of a job whose worker died, before it counts as the one that kills its workers. */
@@ -139,6 +141,7 @@ function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBack
     recovery: runWithClaim(context, 'recovery', works.recovery),
     cleanup: runWithClaim(context, 'cleanup', works.cleanup),
     copy: runWithClaim(context, 'copy', works.copy),
+    adopt: runWithClaim(context, 'adopt', works.adopt),
     schedule: processSchedule(context),
     storage_test: processStorageTest(context),
   };

@@ -20,7 +20,8 @@ export interface BackupConfigInput {
   readonly sourcePassword?: SourcePassword | null | undefined;
   readonly schedule?: string | null | undefined;
   readonly timeZone?: string | undefined;
-  readonly retentionDays: number;
+  /** Null keeps everything. */
+  readonly retentionDays: number | null;
   readonly compressionEnabled?: boolean | undefined;
   /** What libs/jobs' backupOptionsSchema takes. */
   readonly options?: JsonObject | undefined;

@@ -88,6 +88,18 @@ export async function listBackupJobs(
   return readPage(page, where, (query) => rows.backupJob.findMany(query));
 }
 
+/** The backups of a repository that made a snapshot, newest first; those whose snapshots are gone only when asked for. */
+export async function listSnapshotBackups(
+  rows: Transaction,
+  repositoryId: string,
+  filter: { readonly expired: boolean },
+  page: PageRequest,
+): Promise<Page<BackupJobRow>> {
+  const isThere = filter.expired ? { filePath: { not: null } } : { snapshotId: { not: null } };
+  const where: Prisma.BackupJobWhereInput = { repositoryId, status: { in: ['completed', 'completed_with_warnings'] }, ...isThere };
+  return readPage(page, where, (query) => rows.backupJob.findMany(query));
+}
+
 /** A job with what a worker needs for it. */
 export type BackupWork = BackupJobRow & { readonly backupConfig: BackupConfigRow; readonly repository: RepositoryRow };
 
@@ -101,7 +113,7 @@ export async function findBackupWork(rows: Transaction, id: string): Promise<Bac
 export async function keptBackups(
   rows: Transaction,
   repositoryId: string,
-): Promise<{ id: string; backupConfigId: string; snapshotId: string; startTime: Date; retentionDays: number }[]> {
+): Promise<{ id: string; backupConfigId: string; snapshotId: string; startTime: Date; retentionDays: number | null }[]> {
   const jobs = await rows.backupJob.findMany({
     where: { repositoryId, snapshotId: { not: null }, status: { in: ['completed', 'completed_with_warnings'] } },
     include: { backupConfig: { select: { retentionDays: true } } },

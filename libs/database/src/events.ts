@@ -16,6 +16,7 @@ export type SubjectKind =
   | 'recovery'
   | 'cleanup'
   | 'copy'
+  | 'adopt'
   | 'config'
   | 'copy_config'
   | 'entity'

@@ -68,7 +68,14 @@ export async function recoveryMetrics(rows: Transaction, scope: Scope, filter: M
 
 /** How many runs of each kind are in each status: what the service is busy with. */
 export async function runCounts(rows: Transaction, scope: Scope): Promise<Record<RunKind, Record<RunStatus, number>>> {
-  const counts = { backup: { ...zeroes }, verify: { ...zeroes }, recovery: { ...zeroes }, cleanup: { ...zeroes }, copy: { ...zeroes } };
+  const counts = {
+    backup: { ...zeroes },
+    verify: { ...zeroes },
+    recovery: { ...zeroes },
+    cleanup: { ...zeroes },
+    copy: { ...zeroes },
+    adopt: { ...zeroes },
+  };
   for (const kind of runKinds) counts[kind] = await countByStatus(rows, kind, scope, {});
   return counts;
 }

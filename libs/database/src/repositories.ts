@@ -79,6 +79,22 @@ export async function findOrCreateRepository(tx: Transaction, input: RepositoryI
   return updated;
 }
 
+/**
+ * Makes way for another try to adopt a repository that nobody has ever opened and no config has: the password, and whether there is one, were
+ * a guess. Gives whether there was such a row.
+ */
+export async function replaceUnopenedPassword(tx: Transaction, input: RepositoryInput, masterKey: MasterKey): Promise<boolean> {
+  const { businessEntityId, locationKey, encryptionEnabled } = input;
+  const unopened = await tx.repository.findFirst({
+    where: { businessEntityId, locationKey, resticId: null, backupConfigs: { none: {} }, adoptionJobs: { some: {} } },
+    select: { id: true },
+  });
+  if (unopened === null) return false;
+  const sealedPassword = seal(masterKey, passwordContext(input), input.password ?? '');
+  await tx.repository.update({ where: { id: unopened.id }, data: { encryptionEnabled, sealedPassword } });
+  return true;
+}
+
 /** Credentials go with their place: what was given for one server is not sent to another, or in another's sight, because somebody changed the options. */
 function refuseMissingCredentials(row: RepositoryRow, { credentialsPlace }: RepositoryInput): void {
   if (row.storageCredentialsPlace === (credentialsPlace ?? null)) return;

@@ -17,4 +17,6 @@ const writers: { readonly [K in RunKind]: (tx: Transaction, id: string, result: 
   cleanup: (tx, id, { details }) =>
     tx.cleanupJob.update({ where: { id }, data: details === undefined ? {} : { details: jsonInput(details) } }),
   copy: (tx, id, { details }) => tx.copyJob.update({ where: { id }, data: details === undefined ? {} : { details: jsonInput(details) } }),
+  adopt: (tx, id, { details }) =>
+    tx.adoptionJob.update({ where: { id }, data: details === undefined ? {} : { details: jsonInput(details) } }),
 };

@@ -33,7 +33,8 @@ export async function listSnapshots(
       snapshots.push(snapshot);
     } catch (error) {
       if (isHoldfastError(error, 'snapshot_missing')) return; // forgotten since it was listed
-      if (!isHoldfastError(error, 'repository_damaged') || options.onUnreadable === undefined) throw error;
+      const isUnreadable = isHoldfastError(error, 'repository_damaged') || isHoldfastError(error, 'repository_unsupported');
+      if (!isUnreadable || options.onUnreadable === undefined) throw error;
       options.onUnreadable(id, error);
     }
   });

@@ -9,7 +9,7 @@ const maxIdLength = 64;
 
 const idSchema = z.string().min(1).max(maxIdLength);
 
-/** Jobs of the queues backup, verify, recovery, cleanup and copy: the id of the row, which is the job's id too. */
+/** Jobs of the queues that carry runs: the id of the row, which is the job's id too. */
 export const runPayloadSchema = z.strictObject({ id: idSchema });
 export type RunPayload = z.infer<typeof runPayloadSchema>;
 

@@ -1,8 +1,8 @@
 /**
- * The queues. Five of them carry runs, one each kind of work; `schedule` carries the ticks of schedules, whose processor makes a row and
+ * The queues. Those of `runKinds` carry runs, one each kind of work; `schedule` carries the ticks of schedules, whose processor makes a row and
  * then a run; `storage_test` carries places that somebody waits to see tried. A queue's jobs are named after the queue.
  */
-export const runKinds = ['backup', 'verify', 'recovery', 'cleanup', 'copy'] as const;
+export const runKinds = ['backup', 'verify', 'recovery', 'cleanup', 'copy', 'adopt'] as const;
 export type RunKind = (typeof runKinds)[number];
 
 export const queueNames = [...runKinds, 'schedule', 'storage_test'] as const;

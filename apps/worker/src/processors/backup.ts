@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { newestAdopted } from '@holdfast/database/adopted-backups';
 import { findBackupWork } from '@holdfast/database/backup-jobs';
 import type { RunOutcome } from '@holdfast/database/runs';
 import { archive } from '@holdfast/engine/archiver';
@@ -36,7 +37,8 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   const adopted = findSnapshotByTag(snapshots, tagsOf(work).job);
   if (adopted !== undefined) return await adopt(run, repository, adopted);
 
-  const storing = backupStoring(run, work, { repository, snapshots });
+  const adoptedId = await newestAdopted(context.database.client, work.backupConfigId);
+  const storing = backupStoring(run, work, { repository, snapshots, adoptedId });
   const options = parseSourceOptions(work.backupConfig.source);
   if (options.type === 'postgresql_wal') return await backUpIncrement(run, work, options, storing);
   if (options.type === 'postgresql' && options.method === 'physical') return await backUpBase(run, work, options, storing);

@@ -160,6 +160,8 @@ async function readRun({ db }: TestDatabase, kind: RunKind, id: string): Promise
       return db.client.cleanupJob.findUniqueOrThrow(query);
     case 'copy':
       return db.client.copyJob.findUniqueOrThrow(query);
+    case 'adopt':
+      return db.client.adoptionJob.findUniqueOrThrow(query);
   }
   throw new Error(`no kind of run: ${String(kind)}`);
 }

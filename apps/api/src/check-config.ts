@@ -57,12 +57,13 @@ export interface CheckedConfig {
 
 /**
  * What no single field shows: types that belong together, the schedule, paths inside the roots (their text only; the worker looks
- * through symlinks), and servers among the allowed ones. Codes: request_invalid, schedule_invalid, path_outside_roots,
+ * through symlinks), and servers among the allowed ones. Of an inactive config that keeps its source the source need not be within reach. Codes: request_invalid, schedule_invalid, path_outside_roots,
  * postgresql_host_not_allowed, storage_host_not_allowed.
  */
 export function checkConfig(
   config: CheckedConfig,
   settings: Pick<ApiConfig, 'sourceRoots' | 'storageRoots' | 'databaseHosts' | 'storageHosts'>,
+  { readsSource = true }: { readonly readsSource?: boolean } = {},
 ): void {
   const mismatches: FieldError[] = [];
   const sourceType = sourceTypeByBackupType[config.backupType];
@@ -79,7 +80,7 @@ export function checkConfig(
   }
   refuse('request_invalid', mismatches);
   checkSchedule(config.schedule, config.timeZone);
-  checkSource(config.source, settings);
+  if (readsSource) checkSource(config.source, settings);
   checkStorage(config.storageOptions, settings);
 }
 

@@ -68,7 +68,7 @@ async function enqueue(
 }
 
 /** Fields whose value is in no hash that is kept: whoever reads the row could try passwords against it. */
-const secretFields: ReadonlySet<string> = new Set(['targetPassword', 'encryptionKey', 'storageCredentials']);
+const secretFields: ReadonlySet<string> = new Set(['targetPassword', 'encryptionKey', 'password', 'storageCredentials']);
 
 /** Two requests are the same when method, path and checked body are, secrets aside. */
 function idempotencyOf(request: FastifyRequest): IdempotencyRequest | null {

@@ -43,6 +43,10 @@ const bodies: Record<string, (tenant: Tenant) => object> = {
     const { businessEntityId, storageOptions } = configBody(tenant.entityId);
     return { businessEntityId, storageOptions };
   },
+  'POST /repositories/adopt': (tenant) => {
+    const { businessEntityId, storageLocation, storageOptions } = configBody(tenant.entityId);
+    return { businessEntityId, storageLocation, storageOptions, password: tenant.encryptionKey };
+  },
   'POST /maintenance/cleanup': (tenant) => ({ businessEntityId: tenant.entityId }),
   'POST /dr-plans': (tenant) => ({ businessEntityId: tenant.entityId, name: 'flood', priority: 2, rto: 10, rpo: 10 }),
   'PUT /dr-plans/:id': () => ({ rto: 11 }),
@@ -60,6 +64,8 @@ const bodiless = new Set([
   'POST /copies/:id/execute',
   'POST /copies/:id/cancel',
   'POST /copy-configs/:id/copies',
+  'POST /repositories/:id/adopt',
+  'POST /adoptions/:id/cancel',
   'POST /service/start',
   'POST /service/stop',
 ]);
@@ -91,6 +97,10 @@ const idFields: Record<string, keyof Tenant> = {
   '/copies/:id/cancel': 'copyId',
   '/copy-configs/:id': 'copyConfigId',
   '/copy-configs/:id/copies': 'copyConfigId',
+  '/repositories/:id/adopt': 'repositoryId',
+  '/repositories/:id/snapshots': 'repositoryId',
+  '/adoptions/:id': 'adoptionId',
+  '/adoptions/:id/cancel': 'adoptionId',
   '/replication-slots/:id': 'slotId',
 };
 
@@ -203,7 +213,14 @@ describe('another entity', () => {
 
   test('cannot be named in a body or a query', async () => {
     const token = api.token('admin', [mine.entityId]);
-    for (const name of ['POST /configs', 'POST /jobs', 'POST /recovery', 'POST /maintenance/cleanup', 'POST /dr-plans']) {
+    for (const name of [
+      'POST /configs',
+      'POST /jobs',
+      'POST /recovery',
+      'POST /repositories/adopt',
+      'POST /maintenance/cleanup',
+      'POST /dr-plans',
+    ]) {
       const answer = await api.send('POST', name.slice('POST '.length), bodies[name]?.(other), { token });
       expect(answer.json(), name).toMatchObject({ status: 404, code: 'not_found' });
     }
@@ -248,6 +265,13 @@ describe('a secret', () => {
       await api.send('POST', '/configs', configBody(entityId, { encryptionKey: secret, encryptionEnabled: false })),
     ];
     expect([created, ...refused].map(({ statusCode }) => statusCode)).toEqual([201, 400, 400, 409, 400]);
+    const place = { storageLocation: 'local', storageOptions: { type: 'local', path: '/srv/backups/adopted' } };
+    const adopted = await api.send('POST', '/repositories/adopt', {
+      businessEntityId: entityId,
+      ...place,
+      password: 'key of an adopted one',
+    });
+    expect(adopted.statusCode).toBe(202);
     const sealed = await api.database.client.$queryRaw<{ text: string }[]>`
       SELECT "sealedPassword" AS text FROM "repositories"
       UNION SELECT "encryptionKey" FROM "backup_configs" WHERE "encryptionKey" IS NOT NULL
@@ -258,11 +282,12 @@ describe('a secret', () => {
     const tenant = { ...mine, configId: id, repositoryId };
     const all = await Promise.all(reads.map((route) => api.send('GET', urlOf(route, tenant))));
     const logged = api.logLines.join('');
-    const said = [created, ...refused, ...all].map(({ body }) => body).join('\n');
+    const said = [created, adopted, ...refused, ...all].map(({ body }) => body).join('\n');
     for (const text of [
       secret,
       'key of mine',
       `streams for ${mine.configId}`,
+      'key of an adopted one',
       api.config.jwtSecret,
       ...sealed.map(({ text: each }) => each),
     ]) {

@@ -79,6 +79,7 @@ describe.each(['postgresql', 'redis'])('the board on the %s backend', (kind) => 
       queues: { name: string; jobs: { id: string; data: object }[] }[];
     }>();
     expect(queues.queues.map(({ name }) => name).toSorted()).toEqual([
+      'adopt',
       'backup',
       'cleanup',
       'copy',

@@ -79,6 +79,7 @@ const descriptions = {
   recovery: 'Recoveries of backups',
   cleanup: 'Retention: forget and prune',
   copy: 'Copies of snapshots in a second repository',
+  adopt: 'Snapshots of repositories that others wrote to',
   schedule: 'Ticks of schedules, each of which makes a row',
   storage_test: 'Places of storages that somebody waits to see tried',
 } as const;

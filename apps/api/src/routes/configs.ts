@@ -79,7 +79,7 @@ const configSchema = z
     source: z.unknown().describe('As it was given'),
     schedule: z.string().nullable(),
     timeZone: z.string(),
-    retentionDays: z.number().int(),
+    retentionDays: z.number().int().nullable().describe('Null keeps every backup: of a config that an adoption made, until it is set'),
     compressionEnabled: z.boolean(),
     options: z.unknown().describe('As they were given'),
     encryptionEnabled: z.boolean(),
@@ -235,7 +235,8 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       const row = await inTransaction(database, async (tx) => {
         const before = await findBackupConfig(tx, scope, id);
         const input = merged(before, body);
-        checkConfig(input, settings);
+        // What an adoption found elsewhere can be kept in order without being backed up from here.
+        checkConfig(input, settings, { readsSource: body.source !== undefined || input.isActive });
         const sourcePassword = keptPassword(sourceOptionsSchema.parse(before.source), input.source, input.sourcePassword);
         const changed = { ...input, sourcePassword, ...storagePlace(input.storageOptions, body.storageCredentials, settings) };
         await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });

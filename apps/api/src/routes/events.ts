@@ -14,7 +14,7 @@ const sequenceMax = 2n ** 63n - 1n;
 
 const querySchema = z.strictObject({
   entityId: idSchema.optional().describe('Only of this business entity'),
-  subjectId: idSchema.optional().describe('Only of this job, verification, recovery, cleanup, copy, config, copy config or plan'),
+  subjectId: idSchema.optional().describe('Only of this job, verification, recovery, cleanup, copy, adoption, config, copy config or plan'),
   after: z.string().max(20).optional().describe('Begin after this event; the header Last-Event-ID goes before it. 0 replays the whole log'),
 });
 

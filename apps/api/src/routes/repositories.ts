@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { findRepository, listRepositories, type RepositoryRow } from '@holdfast/database/repositories';
 import { repositoryFigures, type RepositoryFigures } from '@holdfast/database/repository-figures';
+import type { Scope } from '@holdfast/database/scope';
 import { storageLocations } from '../check-config.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { idParamsSchema, listQuerySchema, pageSchema } from '../schemas/primitives.ts';
@@ -12,7 +13,7 @@ import type { Routes, ServerDeps } from '../server-deps.ts';
 const growthDays = 30;
 const dayMs = 24 * 3600 * 1000;
 
-const repositorySchema = z
+export const repositorySchema = z
   .object({
     id: z.string(),
     businessEntityId: z.string(),
@@ -63,8 +64,16 @@ function repositoryView(row: RepositoryRow, figures: RepositoryFigures | undefin
 
 const common = { tags: ['configs'], security: [{ bearer: [] }] };
 
-/** Repositories are made by configs; here they are only looked at. */
-export function addRepositoryRoutes(routes: Routes, { database, now }: ServerDeps): void {
+/** A repository with its figures. Code: not_found. */
+export async function viewRepository({ database, now }: Pick<ServerDeps, 'database' | 'now'>, scope: Scope, id: string) {
+  const row = await findRepository(database.client, scope, id);
+  const figures = await repositoryFigures(database.client, [id], new Date(now().getTime() - growthDays * dayMs));
+  return repositoryView(row, figures.get(id));
+}
+
+/** Repositories are made by configs and adopted; here they are only looked at. */
+export function addRepositoryRoutes(routes: Routes, deps: ServerDeps): void {
+  const { database, now } = deps;
   const figuresOf = (ids: readonly string[]) => repositoryFigures(database.client, ids, new Date(now().getTime() - growthDays * dayMs));
 
   routes.get(
@@ -97,9 +106,6 @@ export function addRepositoryRoutes(routes: Routes, { database, now }: ServerDep
         response: { 200: repositorySchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => {
-      const row = await findRepository(database.client, callerOrThrow(request).scope, request.params.id);
-      return repositoryView(row, (await figuresOf([row.id])).get(row.id));
-    },
+    async (request) => viewRepository(deps, callerOrThrow(request).scope, request.params.id),
   );
 }

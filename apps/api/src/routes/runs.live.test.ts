@@ -323,7 +323,7 @@ describe.each(['postgresql', 'redis'])('work on the %s backend', (kind) => {
     expect((await api.send('POST', '/service/stop')).json()).toEqual({ state: 'paused' });
     expect((await api.send('GET', '/status')).json()).toMatchObject({
       state: 'paused',
-      paused: { backup: true, verify: true, recovery: true, cleanup: true },
+      paused: { backup: true, verify: true, recovery: true, cleanup: true, adopt: true },
     });
     expect((await addJob()).statusCode).toBe(202);
     await api.queues.byName.verify.resume();

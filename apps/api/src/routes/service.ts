@@ -20,7 +20,7 @@ const declaration = (summary: string) => ({
 });
 
 /**
- * Pause and resume the five queues of work. Jobs are accepted all the same, and runs that are under way go on. The row is for queues
+ * Pause and resume the queues of work. Jobs are accepted all the same, and runs that are under way go on. The row is for queues
  * that lose everything: the reconciler pauses them again.
  */
 export function addServiceRoutes(routes: Routes, deps: ServerDeps): void {

@@ -5,7 +5,7 @@ export const runStatuses = ['pending', 'queued', 'running', 'completed', 'comple
 const time = z.string().describe('ISO 8601, UTC');
 const nullableTime = z.string().nullable();
 
-/** The fields that the five kinds of run have in common. */
+/** The fields that all kinds of run have in common. */
 export const runViewShape = {
   id: z.string(),
   businessEntityId: z.string(),

@@ -156,6 +156,8 @@ export interface Tenant {
   readonly verificationId: string;
   readonly recoveryId: string;
   readonly cleanupId: string;
+  readonly adoptionId: string;
+  readonly encryptionKey: string;
   readonly planId: string;
   /** Pending, of a copy config. */
   readonly copyId: string;
@@ -170,7 +172,8 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
     return answer.json();
   };
   const entityId = await api.addEntity(name);
-  const config = await create('/configs', configBody(entityId, { encryptionKey: `key of ${name}` }));
+  const encryptionKey = `key of ${name}`;
+  const config = await create('/configs', configBody(entityId, { encryptionKey }));
   const job = await create('/jobs', { backupConfigId: config.id });
   await endRun(api.database, 'backup', job.id, { status: 'completed', result: backupResult });
   const pending = await create('/jobs', { backupConfigId: config.id, execute: false });
@@ -182,6 +185,7 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
     execute: false,
   });
   const cleanup = await create('/maintenance/cleanup', { businessEntityId: entityId });
+  const { adoption } = await create(`/repositories/${String(config['repositoryId'])}/adopt`, {});
   const plan = await create('/dr-plans', { businessEntityId: entityId, name: 'fire', priority: 1, rto: 60, rpo: 30 });
   const copy = await create(
     `/repositories/${String(config['repositoryId'])}/copies`,
@@ -197,6 +201,8 @@ export async function addTenant(api: TestApi, name: string): Promise<Tenant> {
     verificationId: verification.id,
     recoveryId: recovery.id,
     cleanupId: (cleanup['items'] as { id: string }[])[0]?.id ?? '',
+    adoptionId: (adoption as { id: string }).id,
+    encryptionKey,
     planId: plan.id,
     copyId: copy.id,
     copyConfigId: String(copy['copyConfigId']),

@@ -66,13 +66,14 @@ export async function copiesOfBackup(rows: Transaction, scope: Scope, backupJobI
   return rows.snapshotCopy.findMany({ where, orderBy: [{ createdAt: 'asc' }, { repositoryId: 'asc' }] });
 }
 
-/** The copies of these backups in a repository: snapshot ids by backup. */
+/** The copies of these backups in a repository: snapshot ids by backup, of the newest where one was lost and made anew. */
 export async function copiesInRepository(
   rows: Transaction,
   repositoryId: string,
   backupJobIds: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
   const where = { repositoryId, backupJobId: { in: [...backupJobIds] } };
-  const copies = await rows.snapshotCopy.findMany({ where, select: { backupJobId: true, snapshotId: true } });
+  const select = { backupJobId: true, snapshotId: true } as const;
+  const copies = await rows.snapshotCopy.findMany({ where, select, orderBy: { createdAt: 'asc' } });
   return new Map(copies.flatMap(({ backupJobId, snapshotId }) => (backupJobId === null ? [] : [[backupJobId, snapshotId] as const])));
 }

@@ -15,6 +15,7 @@ import {
   logLevelSetting,
   masterKeyMessage,
   masterKeySetting,
+  portSetting,
   redisUrlSetting,
   rootsMessage,
   rootsSetting,
@@ -43,6 +44,9 @@ export interface WorkerConfig {
   readonly storageCacheDir: string;
   /** 0 keeps nothing. */
   readonly storageCacheBytes: number;
+  /** Where `GET /metrics` is answered; undefined for nowhere. */
+  readonly metricsPort: number | undefined;
+  readonly metricsHost: string;
   /** Runs at a time of each queue. */
   readonly concurrency: number;
   readonly shutdownGraceMs: number;
@@ -77,6 +81,8 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
   HOLDFAST_STORAGE_CACHE_DIR: absoluteFolderSetting,
   HOLDFAST_STORAGE_CACHE_BYTES: z.coerce.number().int().min(0).default(defaultStorageCacheBytes),
+  HOLDFAST_WORKER_METRICS_HOST: z.string().default('127.0.0.1'),
+  HOLDFAST_WORKER_METRICS_PORT: portSetting.optional(),
   HOLDFAST_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(maxConcurrency).default(2),
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   HOLDFAST_SLOT_WARNING_BYTES: z.coerce.number().int().min(1).default(defaultSlotWarningBytes),
@@ -103,6 +109,8 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     scratchDir,
     storageCacheDir: settings.HOLDFAST_STORAGE_CACHE_DIR ?? join(scratchDir, 'storage-cache'),
     storageCacheBytes: settings.HOLDFAST_STORAGE_CACHE_BYTES,
+    metricsPort: settings.HOLDFAST_WORKER_METRICS_PORT,
+    metricsHost: settings.HOLDFAST_WORKER_METRICS_HOST,
     concurrency: settings.HOLDFAST_WORKER_CONCURRENCY,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     slotWarningBytes: settings.HOLDFAST_SLOT_WARNING_BYTES,

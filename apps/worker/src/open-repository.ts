@@ -35,12 +35,13 @@ export interface PatienceOptions {
 
 /** As openStorageOf, for options that need not be a repository's; `credentials` gives JSON text. */
 export async function openStorageAt(
-  { config, logger }: WorkerContext,
+  { config, logger, storageMetrics }: WorkerContext,
   storageOptions: unknown,
   credentials: (options: StorageOptions) => Promise<string | null>,
   { giveUpAfterMs }: PatienceOptions = {},
 ): Promise<Storage> {
   const options = parseStorageOptions(storageOptions);
+  const { type } = options;
   return openStorage(options, {
     checkPath: (path) => resolveInsideRoots(path, config.storageRoots),
     checkServer: (server) => assertAllowedHost(server, config.storageHosts, 'storage_host_not_allowed'),
@@ -50,7 +51,9 @@ export async function openStorageAt(
       const text = await credentials(options);
       return text === null ? null : JSON.parse(text);
     },
+    onCall: (call) => type !== 'local' && storageMetrics.onCall(type, call),
     onRetry({ operation, name, failureCount, delayMs, error }) {
+      if (type !== 'local') storageMetrics.onRetry(type, operation);
       const { code, message } = asHoldfastError(error);
       logger.warn(
         { location: locationKey(options), operation, object: name, failureCount, delayMs, code, reason: message },

@@ -25,6 +25,9 @@ import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
 import { endStalledRun } from './end-stalled-run.ts';
 import { heartbeat } from './heartbeat.ts';
+import { openMetricsServer, type MetricsServer } from './metrics/metrics-server.ts';
+import { metricsText } from './metrics/metrics-text.ts';
+import { createStorageMetrics } from './metrics/storage-metrics.ts';
 import { startPeriodicDuty, type PeriodicDuty, type PeriodicDutyOptions } from './periodic-duty.ts';
 import { probeStorages } from './probe-storages.ts';
 import { processAdopt } from './processors/adopt.ts';
@@ -48,6 +51,8 @@ import type { WorkerContext } from './worker-context.ts';
 export interface RunningWorker {
   readonly workerId: string;
   readonly backendKind: QueueBackend['kind'];
+  /** Where it answers `GET /metrics`; null for nowhere. */
+  readonly metricsPort: number | null;
   /** What is kept of repositories from run to run, and how often that helped. */
   repositoryCounts(): RepositoryCacheCounts;
   /** Takes no more jobs, gives those in hand the grace to end, interrupts the rest, closes everything. Calling it twice is no error. */
@@ -105,10 +110,13 @@ export async function startWorkers(
     inHand: createRunsInHand(),
     repositories,
     storageCache: openStorageCache(config, log),
+    storageMetrics: createStorageMetrics(),
     clock: options.clock ?? systemClock,
     timing,
     logger: log,
   };
+  const metricsServer = await serveMetrics(context);
+  if (metricsServer !== null) opened.use(metricsServer);
   await registerWorker(database.client, { id: workerId, hostname: context.hostname, pid: process.pid });
   await warnOfConfiguration(backend, log);
 
@@ -122,7 +130,8 @@ export async function startWorkers(
   const stack = opened.move();
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= shutDown(context, { workers, duties, rest: stack }));
-  return { workerId, backendKind: backend.kind, repositoryCounts: () => repositories.counts(), stop };
+  const metricsPort = metricsServer?.port ?? null;
+  return { workerId, backendKind: backend.kind, metricsPort, repositoryCounts: () => repositories.counts(), stop };
 }
 
 /** Null when it is turned off. */
@@ -131,6 +140,12 @@ function openStorageCache({ storageCacheDir: folder, storageCacheBytes: maxBytes
   const onTrouble = (error: unknown): void =>
     logger.warn({ err: error, folder }, 'the disk of the storage cache refuses; runs go on without');
   return openDiskCache({ folder, maxBytes, onTrouble });
+}
+
+async function serveMetrics({ config, storageMetrics, storageCache, logger }: WorkerContext): Promise<MetricsServer | null> {
+  const { metricsHost: host, metricsPort: port } = config;
+  if (port === undefined) return null;
+  return await openMetricsServer({ host, port, text: () => metricsText(storageMetrics.metrics(storageCache?.counts() ?? null)), logger });
 }
 
 function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBackend, onError: OnBackendError): JobWorker[] {

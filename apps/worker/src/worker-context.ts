@@ -6,6 +6,7 @@ import type { Queues } from '@holdfast/jobs/queues';
 import type { DiskCache } from '@holdfast/storage/cache/disk-cache';
 import type { Logger } from 'pino';
 import type { WorkerConfig } from './config.ts';
+import type { StorageMetrics } from './metrics/storage-metrics.ts';
 import type { RunsInHand } from './runs-in-hand.ts';
 import type { WorkerTiming } from './timing.ts';
 
@@ -24,6 +25,7 @@ export interface WorkerContext {
   readonly repositories: RepositoryCache;
   /** What repeats of storages at servers, on this machine's disk; null when nothing is kept. */
   readonly storageCache: DiskCache | null;
+  readonly storageMetrics: StorageMetrics;
   readonly timing: WorkerTiming;
   readonly logger: Logger;
 }

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, rmdir, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { readExactly, writeFully } from '../local/local-bytes.ts';
 import { isObjectId, openKept, sealKept, type KeptFolder } from './kept-file.ts';
@@ -81,12 +81,12 @@ class FolderCache implements DiskCache {
   readonly #now: () => Date;
   readonly #counts = { hits: 0, misses: 0, hitBytes: 0, writtenBytes: 0, evictions: 0, damaged: 0, failures: 0 };
   readonly #troubles = new Set<string>();
-  /** Files of this process that are being written. */
-  readonly #writing = new Set<string>();
+  /** On their way to the disk, and counted as held already. */
+  readonly #writes = new Set<Promise<void>>();
   #pausedUntilMs = 0;
   /** Undefined until the folder was looked at. */
   #heldBytes: number | undefined;
-  #pendingBytes = 0;
+  /** Written since then. */
   #unseenBytes = 0;
   /** Room is made for one file after the other. */
   #turn: Promise<void> = Promise.resolve();
@@ -138,24 +138,41 @@ class FolderCache implements DiskCache {
     if (content === null) return;
     const diskBytes = diskBytesOf(content.reduce((sum, part) => sum + part.byteLength, 0));
     const isWritten = await this.#tried(async () => {
-      if (!(await this.#reserve(diskBytes))) return true;
-      try {
-        await this.#write(join(folder, path), content);
-        this.#heldBytes = (this.#heldBytes ?? 0) + diskBytes;
-        this.#unseenBytes += diskBytes;
-        this.#counts.writtenBytes += bytes.byteLength;
-        return true;
-      } finally {
-        this.#pendingBytes -= diskBytes;
-      }
+      const begun = await this.#inTurn(() => this.#begin(join(folder, path), content, diskBytes));
+      if (begun === null) return true;
+      await begun.written;
+      this.#counts.writtenBytes += bytes.byteLength;
+      return true;
     }, false);
     if (!isWritten) this.#pausedUntilMs = this.#now().getTime() + pauseMs;
+  }
+
+  /** Begins to write when there is room, or can be made; null when there is none. */
+  async #begin(file: string, content: readonly Uint8Array[], diskBytes: number): Promise<{ readonly written: Promise<void> } | null> {
+    const { maxBytes, folder } = this.#options;
+    const isLooked = this.#heldBytes !== undefined && this.#unseenBytes < maxBytes * lookAfterShare;
+    if (!isLooked || (this.#heldBytes ?? 0) + diskBytes > maxBytes) {
+      // What is on its way would be seen or not, as it happens.
+      await Promise.allSettled(this.#writes);
+      this.#heldBytes = await this.#evict(await scanCache(folder), maxBytes - diskBytes);
+      this.#unseenBytes = 0;
+    }
+    if ((this.#heldBytes ?? 0) + diskBytes > maxBytes) return null;
+    this.#heldBytes = (this.#heldBytes ?? 0) + diskBytes;
+    this.#unseenBytes += diskBytes;
+    const written = this.#write(file, content).catch((error: unknown) => {
+      this.#heldBytes = (this.#heldBytes ?? 0) - diskBytes;
+      throw error;
+    });
+    this.#writes.add(written);
+    const forget = (): boolean => this.#writes.delete(written);
+    written.then(forget, forget);
+    return { written };
   }
 
   /** Not synced: what a power failure leaves of it is checked before it is used. */
   async #write(file: string, content: readonly Uint8Array[]): Promise<void> {
     const temporary = join(this.#options.folder, temporaryFolder, randomUUID());
-    this.#writing.add(temporary);
     try {
       const handle = await this.#inFolder(temporary, () => open(temporary, 'wx', fileMode));
       try {
@@ -168,8 +185,6 @@ class FolderCache implements DiskCache {
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
-    } finally {
-      this.#writing.delete(temporary);
     }
   }
 
@@ -186,20 +201,9 @@ class FolderCache implements DiskCache {
     }
   }
 
-  /** Makes room, and false when there is none: for as many files at once as there may be. */
-  async #reserve(diskBytes: number): Promise<boolean> {
-    const turn = this.#turn.then(async () => {
-      const { maxBytes, folder } = this.#options;
-      const roomBytes = maxBytes - this.#pendingBytes - diskBytes;
-      if (this.#heldBytes === undefined || this.#heldBytes > roomBytes || this.#unseenBytes >= maxBytes * lookAfterShare) {
-        const files = await scanCache(folder);
-        this.#unseenBytes = 0;
-        this.#heldBytes = await this.#evict(files, roomBytes);
-      }
-      if (this.#heldBytes > roomBytes) return false;
-      this.#pendingBytes += diskBytes;
-      return true;
-    });
+  /** One after the other. */
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
     this.#turn = turn.then(
       () => undefined,
       () => undefined,
@@ -211,10 +215,8 @@ class FolderCache implements DiskCache {
   async #evict(files: readonly CacheFile[], roomBytes: number): Promise<number> {
     const deadBeforeMs = this.#now().getTime() - temporaryKeptMs;
     const isDead = (file: CacheFile): boolean => file.isTemporary && file.usedAtMs < deadBeforeMs;
-    // Those of this process are counted as pending.
-    const others = files.filter((file) => !this.#writing.has(file.path));
-    for (const file of others.filter(isDead)) await removeFile(file.path);
-    const living = others.filter((file) => !isDead(file));
+    for (const file of files.filter(isDead)) await removeFile(file.path);
+    const living = files.filter((file) => !isDead(file));
     let held = living.reduce((sum, file) => sum + file.diskBytes, 0);
     if (held <= roomBytes) return held;
     const evictable = living.filter((file) => !file.isTemporary).toSorted((a, b) => a.usedAtMs - b.usedAtMs);
@@ -266,13 +268,14 @@ async function readWhole(file: string, maxBytes: number, now: Date): Promise<Uin
   }
 }
 
-/** And its folder when it was the last one of a pack. Another process may have done it already. */
+/** And the folder of a pack, when it was its last. Another process may have done it already. */
 async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path);
   } catch (error) {
     if (errnoCode(error) !== 'ENOENT') throw error;
   }
+  const folder = dirname(path);
   // Not empty, mostly.
-  await rmdir(dirname(path)).catch(() => undefined);
+  if (isObjectId(basename(folder))) await rmdir(folder).catch(() => undefined);
 }

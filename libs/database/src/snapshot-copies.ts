@@ -34,11 +34,18 @@ export async function recordSnapshotCopies(
     const named = some.flatMap(({ backupJobId }) => backupJobId ?? []);
     const backups = await rows.backupJob.findMany({ where: { id: { in: named }, businessEntityId }, select: { id: true } });
     const known = new Set(backups.map(({ id }) => id));
+    // Those of snapshots that were adopted are in no tag.
+    const originals = some.map(({ originalId }) => originalId);
+    const ofOriginals = await rows.backupJob.findMany({
+      where: { repositoryId: sourceRepositoryId, snapshotId: { in: originals } },
+      select: { id: true, snapshotId: true },
+    });
+    const backupOf = new Map(ofOriginals.map(({ id, snapshotId: original }) => [original, id]));
     const data = some.map(({ originalId, snapshotId, backupJobId }) => ({
       ...common,
       originalId,
       snapshotId,
-      backupJobId: backupJobId !== undefined && known.has(backupJobId) ? backupJobId : null,
+      backupJobId: backupOf.get(originalId) ?? (backupJobId !== undefined && known.has(backupJobId) ? backupJobId : null),
     }));
     await rows.snapshotCopy.createMany({ data, skipDuplicates: true });
   }

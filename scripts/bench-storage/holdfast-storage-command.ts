@@ -7,7 +7,8 @@
 // restored.
 import { hostname, userInfo } from 'node:os';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
+import { PartBuffers } from '../../libs/engine/src/part-buffers.ts';
 import type { Repository } from '../../libs/engine/src/repository.ts';
 import { forEachConcurrently } from '../../libs/engine/src/slots.ts';
 import { openPlace } from './open-place.ts';
@@ -41,16 +42,23 @@ switch (word) {
 async function putAll(): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  await forEachConcurrently(paths, Number(connections), async (path) => storage.put(relative(folder, path), await readFile(path)));
+  // Called as the engine does: it has made the hash that a pack is named by.
+  await forEachConcurrently(paths, Number(connections), async (path) =>
+    storage.put(relative(folder, path), await readFile(path), { sha256: basename(path) }),
+  );
   await storage.close();
 }
 
 async function getAll(): Promise<void> {
   const objects = await Array.fromAsync(storage.list('data/'));
-  await forEachConcurrently(objects, Number(connections), async ({ name }) => {
-    const bytes = await storage.get(name);
+  // Into memory that is used again, as a restore reads its parts.
+  const buffers = new PartBuffers(Math.max(0, ...objects.map(({ sizeBytes }) => sizeBytes)));
+  await forEachConcurrently(objects, Number(connections), async ({ name, sizeBytes }) => {
+    const into = buffers.take(sizeBytes);
+    const bytes = await storage.get(name, { range: { offsetBytes: 0, lengthBytes: sizeBytes }, into });
     await mkdir(dirname(join(folder, name)), { recursive: true });
     await writeFile(join(folder, name), bytes);
+    buffers.giveBack(into);
   });
   await storage.close();
 }

@@ -1,4 +1,10 @@
-import { DeleteObjectCommand, PutObjectCommand, PutObjectLegalHoldCommand, S3Client } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  PutObjectCommand,
+  PutObjectLegalHoldCommand,
+  PutObjectLockConfigurationCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { afterAll, assert, beforeAll, describe, expect, it } from 'vitest';
 import { isHolding } from '../hold.ts';
 import { defaultAdapterSettings } from '../remote/adapter-settings.ts';
@@ -193,5 +199,31 @@ describe('credentials that may add and not delete', () => {
     }
     own.destroy();
     expect(await Array.fromAsync(storage.list(''))).toHaveLength(names.length);
+  });
+});
+
+describe('a bucket of Ceph', () => {
+  it('that is full says so, and takes more when something went', async () => {
+    const bucket = await server.makeBucket();
+    await server.limitBucket(bucket, 1024 * 1024);
+    const storage = await open(bucket);
+    await storage.put('data/ab/first', Buffer.alloc(900_000));
+    await expect(storage.put('data/ab/second', Buffer.alloc(900_000))).rejects.toMatchObject({ code: 'storage_full' });
+    await expect(storage.stat('data/ab/second')).rejects.toMatchObject({ code: 'storage_object_missing' });
+    expect((await storage.get('data/ab/first')).byteLength).toBe(900_000);
+    await storage.delete('data/ab/first');
+    await storage.put('data/ab/second', Buffer.alloc(900_000));
+  });
+
+  it('that locks every object by itself takes ours', async () => {
+    const bucket = await server.makeBucket({ objectLock: true });
+    const DefaultRetention = { Mode: 'GOVERNANCE', Days: 1 } as const;
+    const ObjectLockConfiguration = { ObjectLockEnabled: 'Enabled', Rule: { DefaultRetention } } as const;
+    await server.client.send(new PutObjectLockConfigurationCommand({ Bucket: bucket, ObjectLockConfiguration }));
+    const storage = await open(bucket);
+    await storage.put('data/ab/ab', Buffer.from('x'));
+    const [version] = await server.versionsIn(bucket);
+    const command = new DeleteObjectCommand({ Bucket: bucket, Key: version?.key, VersionId: version?.id });
+    await expect(server.client.send(command)).rejects.toMatchObject({ name: 'AccessDenied' });
   });
 });

@@ -36,6 +36,8 @@ export interface RadosgwServer extends AsyncDisposable {
   makeBucket(options?: { readonly objectLock?: boolean }): Promise<string>;
   /** What the guest may do in a bucket: actions by what they are on, such as `{ '': ['s3:ListBucket'], '*': ['s3:GetObject'] }`. */
   allowGuest(bucket: string, actions: Readonly<Record<string, readonly string[]>>): Promise<void>;
+  /** What it may hold, from soon on: the server looks at a quota again after some seconds. */
+  limitBucket(bucket: string, maxBytes: number): Promise<void>;
   /** Every version in a bucket, markers of deletes among them. A test's buckets have fewer than a thousand. */
   versionsIn(bucket: string): Promise<readonly S3Version[]>;
   /** Has all locks in a bucket that are of governance end within a second, as the owner may; resolves when they have. */
@@ -151,6 +153,11 @@ export async function startRadosgwServer(): Promise<RadosgwServer> {
       }));
       const Policy = JSON.stringify({ Version: '2012-10-17', Statement });
       await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy }));
+    },
+    async limitBucket(bucket, maxBytes) {
+      const quota = ['--quota-scope', 'bucket', '--bucket', bucket];
+      await call('radosgw-admin', 'quota', 'set', ...quota, '--max-size', String(maxBytes));
+      await call('radosgw-admin', 'quota', 'enable', ...quota);
     },
     versionsIn: (bucket) => versionsIn(client, bucket),
     async endLocks(bucket) {

@@ -2,7 +2,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { hashOfParts } from '../remote/body.ts';
 import type { ByteRange } from '../storage.ts';
 import type { GcpErrorPlace } from './gcp-storage-error.ts';
-import type { GcpResponse } from './gcp-storage-request.ts';
+import type { HttpResponse } from '../remote/http-request.ts';
 
 /** Whether the bytes that came are the bytes that were asked for. */
 
@@ -10,7 +10,7 @@ import type { GcpResponse } from './gcp-storage-request.ts';
  * Compares a whole object with the MD5 that the service has of it (`x-goog-hash: crc32c=…,md5=…`), where it has one: objects that were
  * put together from others have none. Error: storage_unreachable, for what was damaged on the way comes whole at another try.
  */
-export async function assertHash({ status, headers, body }: GcpResponse, { what, location }: GcpErrorPlace): Promise<void> {
+export async function assertHash({ status, headers, body }: HttpResponse, { what, location }: GcpErrorPlace): Promise<void> {
   const context = { object: what, location };
   if (status !== 200) throw new HoldfastError('storage_denied', `${what} at ${location}: a part came where all was asked for`, { context });
   const expected = /(?:^|[\s,])md5=([A-Za-z0-9+/=]+)/u.exec(String(headers['x-goog-hash'] ?? ''))?.[1];
@@ -22,7 +22,7 @@ export async function assertHash({ status, headers, body }: GcpResponse, { what,
  * Errors: storage_object_too_short where the object ends before the range does, storage_denied where the server, or a proxy before it,
  * answers with another range than the one asked for.
  */
-export function assertRange({ status, headers, body }: GcpResponse, range: ByteRange, { what, location }: GcpErrorPlace): void {
+export function assertRange({ status, headers, body }: HttpResponse, range: ByteRange, { what, location }: GcpErrorPlace): void {
   const { offsetBytes, lengthBytes } = range;
   const context = { object: what, location, offsetBytes, lengthBytes };
   const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/u.exec(headers['content-range'] ?? '') ?? [];

@@ -3,7 +3,7 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
 import { codeOfHttpStatus } from '../remote/http-status-code.ts';
-import { readJson } from './gcp-storage-request.ts';
+import { readJson } from '../remote/http-request.ts';
 
 /**
  * What an answer of the JSON API means for a storage. A refusal has this body (cloud.google.com/storage/docs/json_api/v1/status-codes):

@@ -5,7 +5,7 @@ import type { HttpAgents } from '../remote/http-agents.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { gcpConnectionError, gcpTokenError } from './gcp-storage-error.ts';
 import { gcpTokenUrl, type GcpServiceAccountKey } from './gcp-storage-options.ts';
-import { type GcpRequest, readJson, sendGcpRequest } from './gcp-storage-request.ts';
+import { type HttpRequest, readJson, sendHttpRequest } from '../remote/http-request.ts';
 
 /**
  * Access tokens: an hour of rights for a signature of a service account
@@ -21,7 +21,7 @@ export interface GcpTokens {
   forget(token: string): void;
 }
 
-export type GcpTokenRequest = () => GcpRequest;
+export type GcpTokenRequest = () => HttpRequest;
 
 /** What a storage does; which objects and what with them is the word of the account's roles. */
 const scope = 'https://www.googleapis.com/auth/devstorage.read_write';
@@ -73,7 +73,7 @@ export function openGcpTokens(agents: HttpAgents, makeRequest: GcpTokenRequest, 
 
   const fetchToken = async (): Promise<string> => {
     const place = { what: 'the token server', location };
-    const response = await sendGcpRequest(agents, makeRequest()).catch((error: unknown) => {
+    const response = await sendHttpRequest(agents, makeRequest()).catch((error: unknown) => {
       throw gcpConnectionError(error, place);
     });
     if (response.status !== 200) throw gcpTokenError(response, place);

@@ -1,19 +1,11 @@
 import { request as httpRequest, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { lengthOf } from '../remote/body.ts';
-import type { HttpAgents } from '../remote/http-agents.ts';
+import { lengthOf } from './body.ts';
+import type { HttpAgents } from './http-agents.ts';
 
-/**
- * One request and its answer, over the watched connections of http-agents.ts: the five calls of the JSON API that a storage needs.
- *
- * Google's own client (@google-cloud/storage 8.4 on teeny-request 11 and gaxios 8) was not taken for them. It takes no agent: sockets
- * come from two pools of the process, so that a certificate authority or a proxy given for one storage would be everybody's, and a
- * socket that goes silent is waited for without end. It follows redirects, takes no AbortSignal, reads its endpoint and proxies from
- * the process's environment, sends an upload of unknown length through three streams, asks one fixed address for tokens and tries
- * that again by itself, and leaves the access token in its errors.
- */
-export interface GcpRequest {
+/** One request and its answer, over the watched connections of http-agents.ts: what needs no vendor's client. */
+export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
@@ -25,7 +17,7 @@ export interface GcpRequest {
   readonly onSent?: () => void;
 }
 
-export interface GcpResponse {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   /** Nobody else's memory. */
@@ -39,10 +31,10 @@ const sliceSizeBytes = 256 * 1024;
  * Redirects are answers like others. Rejects with the signal's reason, with a connection's error as Node gives it, or with
  * storage_denied for an answer that is too long; the connection is gone then, and with it a request that was not sent whole.
  */
-export async function sendGcpRequest(agents: HttpAgents, request: GcpRequest): Promise<GcpResponse> {
+export async function sendHttpRequest(agents: HttpAgents, request: HttpRequest): Promise<HttpResponse> {
   const { method, url, headers, body = [], signal } = request;
   signal?.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<GcpResponse>();
+  const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
   const isTls = url.protocol === 'https:';
   const call = (isTls ? httpsRequest : httpRequest)(url, {
     method,
@@ -132,6 +124,6 @@ export function readJson(body: Uint8Array): unknown {
 
 function tooLong(maxBytes: number): HoldfastError {
   return new HoldfastError('storage_denied', `the answer is longer than the ${String(maxBytes)} bytes that it may have`, {
-    hint: 'check that the endpoint is the JSON API and that no proxy changes its answers',
+    hint: 'check the endpoint, and that no proxy between changes its answers',
   });
 }

@@ -6,7 +6,11 @@ import {
   StorageSharedKeyCredential,
 } from '@azure/storage-blob';
 import type { HttpAgents } from '../remote/http-agents.ts';
-import { type AzureBlobCredentials, azureBlobEndpoint, type AzureBlobOptions } from './azure-blob-options.ts';
+import { azureBlobEndpoint, type AzureBlobOptions } from './azure-blob-options.ts';
+import type { EntraTokens } from './azure-blob-token.ts';
+
+/** What every request goes with. */
+export type AzureBlobAccess = { readonly accountKey: string } | { readonly sasToken: string } | { readonly tokens: EntraTokens };
 
 /** StoragePipelineOptions does not name these; the client hands all that it is given on to the pipeline that reads them. */
 interface PipelineOptions extends StoragePipelineOptions {
@@ -18,7 +22,7 @@ interface PipelineOptions extends StoragePipelineOptions {
  * Azure's client for a container, over our connections: each call is one try, no answer sends it to another place, and neither proxies nor
  * keys are looked for in the environment.
  */
-export function azureContainerClient(options: AzureBlobOptions, credentials: AzureBlobCredentials, agents: HttpAgents): ContainerClient {
+export function azureContainerClient(options: AzureBlobOptions, access: AzureBlobAccess, agents: HttpAgents): ContainerClient {
   const endpoint = azureBlobEndpoint(options);
   const pipelineOptions: PipelineOptions = {
     retryOptions: { maxTries: 1 },
@@ -26,11 +30,9 @@ export function azureContainerClient(options: AzureBlobOptions, credentials: Azu
     redirectOptions: { maxRetries: 0 },
   };
   const url = `${endpoint}/${options.container}`;
-  if ('sasToken' in credentials) {
-    return new ContainerClient(
-      `${url}?${credentials.sasToken.replace(/^\?/u, '')}`,
-      newPipeline(new AnonymousCredential(), pipelineOptions),
-    );
+  if ('tokens' in access) return new ContainerClient(url, newPipeline(access.tokens, pipelineOptions));
+  if ('sasToken' in access) {
+    return new ContainerClient(`${url}?${access.sasToken.replace(/^\?/u, '')}`, newPipeline(new AnonymousCredential(), pipelineOptions));
   }
-  return new ContainerClient(url, newPipeline(new StorageSharedKeyCredential(options.account, credentials.accountKey), pipelineOptions));
+  return new ContainerClient(url, newPipeline(new StorageSharedKeyCredential(options.account, access.accountKey), pipelineOptions));
 }

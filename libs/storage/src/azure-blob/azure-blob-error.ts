@@ -38,16 +38,18 @@ const codes: Readonly<Record<string, ErrorCode>> = {
 /** Names that do, and what is missing. */
 const refusals: Readonly<Record<string, string>> = {
   AuthenticationFailed: "the key or the SAS is not the account's, the SAS has expired, or the worker's clock is wrong",
-  InvalidAuthenticationInfo: 'the key or the SAS is not one that the service takes',
+  InvalidAuthenticationInfo: 'the key, the SAS or the token is not one that the service takes',
   NoAuthenticationInformation: 'the service saw neither key nor SAS',
   AuthorizationFailure: 'the SAS has expired, or the network rules of the account do not let the worker in',
-  AuthorizationPermissionMismatch: 'the SAS lacks a right: it needs rcdl (read, create, delete, list), and i for immutability',
+  AuthorizationPermissionMismatch:
+    'a right is missing: a SAS needs rcdl (read, create, delete, list), and i for immutability; an identity needs a role such as Storage Blob Data Contributor',
   InsufficientAccountPermissions: 'the account may not be written to, or not by this key',
   AuthorizationProtocolMismatch: 'the SAS is for https only',
   AuthorizationSourceIPMismatch: 'the SAS is for other addresses than the one that the worker comes from',
   AuthorizationServiceMismatch: 'the SAS is not for blobs: an account SAS needs ss=b',
   AuthorizationResourceTypeMismatch: 'the SAS is not for containers and their blobs: an account SAS needs srt=co',
-  KeyBasedAuthenticationNotPermitted: 'the account takes no account keys; give a SAS that is signed for a user',
+  KeyBasedAuthenticationNotPermitted:
+    'the account takes no account keys; give an application of Entra ID, or a SAS that is signed for a user',
   ContainerNotFound: 'there is no such container; make it first',
   ContainerDisabled: 'the container is disabled',
   AccountIsDisabled: 'the account is disabled',

@@ -6,6 +6,7 @@ import {
   azureBlobLocation,
   type AzureBlobOptions,
   azureBlobOptionsSchema,
+  entraAuthority,
 } from './azure-blob-options.ts';
 
 const least = { type: 'azure_blob', account: 'mybackups', container: 'holdfast' } as const;
@@ -87,7 +88,18 @@ describe('options of azure_blob', () => {
 });
 
 describe('credentials of azure_blob', () => {
-  it.each([{ accountKey: key }, { sasToken: sas }, { sasToken: `?${sas}` }])('take what Azure gives out (%#)', (credentials) => {
+  const application = { tenantId: '5f3c1f6e-0f0b-4c55-8a63-7f6f2a1b9c01', clientId: '0b8c2f5d-8a0e-4c1e-9a55-2d3f4b5c6d02' };
+  const clientSecret = 'a-secret~of.the_application-12345678';
+
+  it.each([
+    { accountKey: key },
+    { sasToken: sas },
+    { sasToken: `?${sas}` },
+    { ...application, clientSecret },
+    { ...application, tenantId: 'contoso.onmicrosoft.com', clientSecret, authority: 'https://login.microsoftonline.us' },
+    { from: 'instance_role' },
+    { from: 'instance_role', clientId: application.clientId },
+  ])('take what Azure gives out (%#)', (credentials) => {
     expect(azureBlobCredentialsSchema.parse(credentials)).toEqual(credentials);
   });
 
@@ -106,11 +118,41 @@ describe('credentials of azure_blob', () => {
     { sasToken: `${sas}#a` },
     { sasToken: `https://mybackups.blob.core.windows.net/holdfast?${sas}` },
     { from: 'managed_identity' },
-    { tenantId: 'a', clientId: 'b', clientSecret: 'c' },
+    { tenantId: 'a', clientId: 'b', clientSecret },
+    { ...application, clientSecret: '' },
+    { ...application, clientSecret: `${clientSecret} ` },
+    { ...application, clientSecret, tenantId: '../elsewhere' },
+    { ...application, clientSecret, tenantId: 'a/b' },
+    { ...application, clientSecret, authority: 'https://login.microsoftonline.com/common' },
+    { ...application, clientSecret, accountKey: key },
+    { from: 'instance_role', clientId: 'mine' },
   ])('refuse others (%#), and do not say them again', (credentials) => {
     const parsed = azureBlobCredentialsSchema.safeParse(credentials);
     expect(parsed.success).toBe(false);
     const said = JSON.stringify(parsed.error?.issues);
     for (const secret of Object.values(credentials)) if (secret.length > 20) expect(said).not.toContain(secret);
+  });
+});
+
+describe('the authority that a secret is sent to', () => {
+  const account = 'mybackups';
+  const hostOf = (authority?: string, endpoint?: string): string | undefined =>
+    entraAuthority(authority === undefined ? {} : { authority }, endpoint === undefined ? { account } : { account, endpoint })?.url.origin;
+
+  it('is that of the cloud of the endpoint', () => {
+    expect(hostOf()).toBe('https://login.microsoftonline.com');
+    expect(hostOf(undefined, 'https://mybackups.blob.core.usgovcloudapi.net')).toBe('https://login.microsoftonline.us');
+    expect(hostOf(undefined, 'https://mybackups.blob.core.chinacloudapi.cn')).toBe('https://login.partner.microsoftonline.cn');
+    expect(hostOf(undefined, 'https://10.0.0.5')).toBe('https://login.microsoftonline.com');
+    expect(hostOf(undefined, 'https://core.windows.net.example.com')).toBe('https://login.microsoftonline.com');
+  });
+
+  it("is one of Microsoft's or at the host of the endpoint, and no other", () => {
+    expect(hostOf('https://login.microsoftonline.us')).toBe('https://login.microsoftonline.us');
+    expect(hostOf('https://azurite.internal:8443', 'https://azurite.internal:10000/mybackups')).toBe('https://azurite.internal:8443');
+    expect(hostOf('http://login.microsoftonline.com')).toBeUndefined();
+    expect(hostOf('http://azurite.internal', 'https://azurite.internal')).toBeUndefined();
+    expect(hostOf('https://login.microsoftonline.com.example.com')).toBeUndefined();
+    expect(hostOf('https://elsewhere.example', 'https://azurite.internal')).toBeUndefined();
   });
 });

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { addressOfEndpoint, endpointSchema, httpOptionsShape, prefixSchema, type RemoteAddress } from '../remote/remote-options.ts';
 
 /**
- * A container of Azure Blob Storage as a config names it, and what lets us in: a key of the account, or a shared access signature (SAS).
- * Nothing here touches the network.
+ * A container of Azure Blob Storage as a config names it, and what lets us in: a key of the account, a shared access signature (SAS), an
+ * application of Entra ID, or the machine's own identity. Nothing here touches the network.
  *
  *     { "type": "azure_blob", "account": "mybackups", "container": "holdfast", "prefix": "databases/a" }
  */
@@ -15,6 +15,8 @@ const maxEndpointLength = 300;
 const maxImmutabilityDays = 146_000;
 /** Azure's are 88 characters long; an emulator may be given others. */
 const maxAccountKeyLength = 256;
+/** Entra ID makes them with 40 characters. */
+const maxClientSecretLength = 256;
 /** Those that are signed for a user have some 600. */
 const maxSasTokenLength = 4096;
 
@@ -53,7 +55,29 @@ export const azureBlobOptionsSchema = z.strictObject({
 
 export type AzureBlobOptions = z.infer<typeof azureBlobOptionsSchema>;
 
+/** An application of Entra ID and its secret. */
+const entraCredentialsSchema = z.strictObject({
+  tenantId: z.string().regex(/^(?!\.)[A-Za-z0-9.-]{3,253}$/u, 'must be the id of a tenant, or one of its domains'),
+  clientId: z.guid('must be the id of an application'),
+  clientSecret: z
+    .string()
+    .max(maxClientSecretLength)
+    .regex(/^[!-~]+$/u, 'must be the value of a client secret'),
+  /** Where tokens come from, such as https://login.microsoftonline.us; that of the endpoint's cloud when not given. */
+  authority: endpointSchema.optional(),
+});
+export type EntraCredentials = z.infer<typeof entraCredentialsSchema>;
+
+/** The identity of the machine that the worker runs on; `clientId` says which one where it has several. */
+const machineCredentialsSchema = z.strictObject({
+  from: z.literal('instance_role'),
+  clientId: z.guid('must be the client id of an identity').optional(),
+});
+export type MachineCredentials = z.infer<typeof machineCredentialsSchema>;
+
 export const azureBlobCredentialsSchema = z.union([
+  entraCredentialsSchema,
+  machineCredentialsSchema,
   z.strictObject({
     accountKey: z
       .string()
@@ -87,6 +111,28 @@ export function azureBlobLocation(options: AzureBlobOptions): string {
 
 export function azureBlobAddress(options: AzureBlobOptions): RemoteAddress {
   return addressOfEndpoint(azureBlobEndpoint(options));
+}
+
+const entraHosts: Readonly<Record<string, string>> = {
+  'core.windows.net': 'login.microsoftonline.com',
+  'core.usgovcloudapi.net': 'login.microsoftonline.us',
+  'core.chinacloudapi.cn': 'login.partner.microsoftonline.cn',
+};
+
+/**
+ * Where a secret is sent for tokens; undefined for a place that is neither Microsoft's nor at the host of the endpoint, which whoever may
+ * write options could choose. Private endpoints of a cloud have names of their own: then it is the authority of the public cloud.
+ */
+export function entraAuthority(
+  { authority }: Pick<EntraCredentials, 'authority'>,
+  options: Pick<AzureBlobOptions, 'endpoint' | 'account'>,
+): { readonly url: URL; readonly isEndpoint: boolean } | undefined {
+  const endpoint = new URL(azureBlobEndpoint(options));
+  const cloud = Object.keys(entraHosts).find((suffix) => endpoint.hostname.endsWith(`.${suffix}`)) ?? 'core.windows.net';
+  const url = new URL(authority ?? `https://${entraHosts[cloud]}`);
+  const isMicrosofts = url.protocol === 'https:' && Object.values(entraHosts).includes(url.host);
+  const isAtEndpoint = url.protocol === endpoint.protocol && url.hostname === endpoint.hostname;
+  return isMicrosofts || isAtEndpoint ? { url, isEndpoint: !isMicrosofts } : undefined;
 }
 
 function isEndpoint(text: string): boolean {

@@ -9,9 +9,10 @@ import { type HttpAgents, openHttpAgents } from '../remote/http-agents.ts';
 import type { ByteRange, CallOptions, GetOptions, Storage, StoredObject } from '../storage.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { bodyOf } from './azure-blob-body.ts';
-import { azureContainerClient } from './azure-blob-client.ts';
+import { type AzureBlobAccess, azureContainerClient } from './azure-blob-client.ts';
 import { azureBlobError, oddAnswer } from './azure-blob-error.ts';
 import { type AzureBlobCredentials, azureBlobLocation, type AzureBlobOptions } from './azure-blob-options.ts';
+import { type EntraTokens, openEntraTokens } from './azure-blob-token.ts';
 
 /**
  * A repository in a container of Azure Blob Storage, in restic's layout, so that stock restic opens it as it is.
@@ -30,13 +31,16 @@ const heldByPolicy = 'BlobImmutableDueToPolicy';
 /** What a SAS without the right to replace is told about a blob that is there: by Azurite always, and by the service as its version has it. */
 const mayBeThere = 'AuthorizationPermissionMismatch';
 
-/** Nothing is asked of the service yet. */
+/** Nothing is asked of the service yet. Error: storage_denied for tokens that may not be fetched. */
 export async function openAzureBlobStorage(
   options: AzureBlobOptions,
   credentials: AzureBlobCredentials,
   settings: AdapterSettings,
+  /** Where a machine asks for its own identity's tokens; tests give another. */
+  machineOrigin?: string,
 ): Promise<Storage> {
-  return new AzureBlobStorage(options, credentials, settings);
+  if ('accountKey' in credentials || 'sasToken' in credentials) return new AzureBlobStorage(options, credentials, settings);
+  return new AzureBlobStorage(options, { tokens: openEntraTokens(options, credentials, settings, machineOrigin) }, settings);
 }
 
 class AzureBlobStorage implements Storage {
@@ -44,17 +48,19 @@ class AzureBlobStorage implements Storage {
   readonly holdOf?: HoldingStorage['holdOf'];
   readonly #options: AzureBlobOptions;
   readonly #agents: HttpAgents;
+  readonly #tokens: EntraTokens | undefined;
   readonly #container: ContainerClient;
   /** What blobs' names begin with: `''`, or the prefix and its slash. */
   readonly #base: string;
   readonly #closed = new AbortController();
 
-  constructor(options: AzureBlobOptions, credentials: AzureBlobCredentials, settings: AdapterSettings) {
+  constructor(options: AzureBlobOptions, access: AzureBlobAccess, settings: AdapterSettings) {
     this.#options = options;
     this.location = azureBlobLocation(options);
     this.#base = options.prefix === undefined ? '' : `${options.prefix}/`;
+    if ('tokens' in access) this.#tokens = access.tokens;
     this.#agents = openHttpAgents({ ...settings, caCertificate: options.caCertificate, proxyUrl: options.proxy });
-    this.#container = azureContainerClient(options, credentials, this.#agents);
+    this.#container = azureContainerClient(options, access, this.#agents);
     if (options.immutability !== undefined) this.holdOf = (name, { signal } = {}) => this.#holdOf(name, signal);
   }
 
@@ -128,6 +134,7 @@ class AzureBlobStorage implements Storage {
   async close(): Promise<void> {
     this.#closed.abort();
     this.#agents.close();
+    this.#tokens?.close();
   }
 
   async #holdOf(name: string, signal: AbortSignal | undefined): Promise<ObjectHold | undefined> {

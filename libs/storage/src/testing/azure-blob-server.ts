@@ -32,7 +32,7 @@ export interface AzureBlobServer extends AsyncDisposable {
   readonly account: string;
   readonly accountKey: string;
   /** Of a server with TLS, for 127.0.0.1 and the account's name at Azure: PEM, and the file that holds it. */
-  readonly certificate: { readonly pem: string; readonly path: string } | undefined;
+  readonly certificate: { readonly pem: string; readonly path: string; readonly keyPath: string } | undefined;
   /** Where a server with files keeps them. */
   readonly folder: string;
   /** Makes an empty container; the options reach it by another port (a faulty line's) when one is given. */
@@ -49,6 +49,8 @@ export interface AzureBlobServerOptions {
    */
   readonly persistence: 'memory' | 'files';
   readonly isTls?: boolean;
+  /** Takes tokens of Entra ID too, and looks at their issuer, audience and times; with TLS only. */
+  readonly takesTokens?: boolean;
   /** Of a server in memory. */
   readonly memoryLimitMegabytes?: number;
 }
@@ -58,7 +60,7 @@ const sasVersion = '2022-11-02';
 const sasLifetimeMs = 60 * 60 * 1000;
 
 export async function startAzureBlobServer(options: AzureBlobServerOptions): Promise<AzureBlobServer> {
-  const { persistence, isTls = false, memoryLimitMegabytes = defaultMemoryLimitMegabytes } = options;
+  const { persistence, isTls = false, takesTokens = false, memoryLimitMegabytes = defaultMemoryLimitMegabytes } = options;
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-azurite-'));
   const account = 'holdfasttests';
   const accountKey = randomBytes(64).toString('base64');
@@ -70,9 +72,10 @@ export async function startAzureBlobServer(options: AzureBlobServerOptions): Pro
       : ['--inMemoryPersistence', '--extentMemoryLimit', String(memoryLimitMegabytes)];
   const tls = certificate === undefined ? [] : ['--cert', certificate.path, '--key', certificate.keyPath];
   const flags = ['--blobHost', '127.0.0.1', '--blobPort', String(port), '--silent', '--disableTelemetry', '--skipApiVersionCheck'];
+  const tokens = takesTokens ? ['--oauth', 'basic'] : [];
   const program = await startServerProgram({
     program: process.execPath,
-    args: [require.resolve('azurite/dist/src/blob/main.js'), ...flags, ...kept, ...tls],
+    args: [require.resolve('azurite/dist/src/blob/main.js'), ...flags, ...kept, ...tls, ...tokens],
     env: { ...process.env, AZURITE_ACCOUNTS: `${account}:${accountKey}` },
     answers: () => connects(port),
   });

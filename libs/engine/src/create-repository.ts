@@ -45,7 +45,7 @@ export async function createRepository(options: CreateRepositoryOptions): Promis
   } catch (error) {
     if (!isHoldfastError(error, 'storage_object_exists')) throw error;
     // Lost the race. A key that does not fit the winner's config would only mislead other programs.
-    if (ownKey !== null && !(await fitsConfig(options, masterKeys))) await storage.delete(ownKey, withSignal(signal));
+    if (ownKey !== null && !(await fitsConfig(options, masterKeys))) await removeStrayKey(options, ownKey);
     throw existsError(options, error);
   }
   await removeStrayKeys(options, masterKeys);
@@ -91,9 +91,20 @@ async function writeKey(options: CreateRepositoryOptions, masterKeys: MasterKeys
 async function removeStrayKeys(options: CreateRepositoryOptions, masterKeys: MasterKeys): Promise<void> {
   if ((await listKeyNames(options.storage, options.signal)).length === 1) return;
   for await (const key of openKeys(options)) {
-    if (!equalMasterKeys(key.masterKeys, masterKeys)) await options.storage.delete(key.name, withSignal(options.signal));
+    if (!equalMasterKeys(key.masterKeys, masterKeys)) await removeStrayKey(options, key.name);
   }
 }
+
+/** What a storage that keeps everything does not let go stays: whoever opens the repository looks on to the next key. */
+async function removeStrayKey({ storage, signal }: CreateRepositoryOptions, name: string): Promise<void> {
+  try {
+    await storage.delete(name, withSignal(signal));
+  } catch (error) {
+    if (!keepers.some((code) => isHoldfastError(error, code))) throw error;
+  }
+}
+
+const keepers = ['storage_object_held', 'storage_append_only', 'storage_denied'] as const;
 
 async function hasConfig({ storage, signal }: CreateRepositoryOptions): Promise<boolean> {
   try {

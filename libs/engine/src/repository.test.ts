@@ -4,6 +4,8 @@ import { createCipher } from '@holdfast/restic-format/cipher';
 import { openMemoryStorage } from '@holdfast/storage/memory-storage';
 import type { Storage } from '@holdfast/storage/storage';
 import { faultAt, openFaultyStorage } from '@holdfast/storage/testing/faulty-storage';
+import { openHeldStorage } from '@holdfast/storage/testing/held-storage';
+import { openAppendOnlyStorage } from '@holdfast/storage/wrappers/append-only-storage';
 import { describe, expect, it } from 'vitest';
 import { openOrCreateRepository } from './create-repository.ts';
 import { cheapKdf, createTestRepository, openTestRepository } from './testing/test-repository.ts';
@@ -65,6 +67,21 @@ describe('repository', () => {
       expect((await openTestRepository(storage)).id).toBe(repository.id);
       expect(await names(storage, 'keys/')).toHaveLength(1);
       if (!crashed) break;
+    }
+  });
+
+  it('is one, however many make it at once where nothing may be deleted', async () => {
+    const storages = [
+      openAppendOnlyStorage(openMemoryStorage()),
+      openHeldStorage(openMemoryStorage(), { rule: () => 'for good', now: () => new Date() }),
+    ];
+    for (const storage of storages) {
+      const options = { storage, password: 'secret', hostname: 'h', username: 'u', kdf: cheapKdf };
+      const made = await Promise.all(Array.from({ length: 5 }, () => openOrCreateRepository(options)));
+      expect(new Set(made.map(({ id }) => id)).size).toBe(1);
+      // Those of the others, which open nothing.
+      expect((await names(storage, 'keys/')).length).toBeGreaterThan(1);
+      expect((await openTestRepository(storage)).id).toBe(made[0]?.id);
     }
   });
 

@@ -53,8 +53,8 @@ const largeFileBytes = 8 * 1024 * 1024;
 const maxFilesHere = 256;
 /** The same of chunks in memory: less than what a longer stream sends at once. */
 const maxBytesHere = 2 * 1024 * 1024;
-/** Packs that were handed over and are on their way, each up to 24 MiB of memory. */
-const maxUploads = 3;
+/** Packs that were handed over and are on their way, each up to 24 MiB of memory. A third one made no backup faster that was measured. */
+const maxUploads = 2;
 
 /**
  * Leads the threads of a backup. As a FileStorer it deals files out to them, as a BlobSink it takes trees: their ids are made here,

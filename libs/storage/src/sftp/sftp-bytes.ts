@@ -2,7 +2,7 @@ import type { SftpHandle, SftpSession } from './sftp-session.ts';
 
 /** What one request carries: below the 255 KiB that OpenSSH takes; the library splits it for servers that take 32 KiB. */
 const pieceSizeBytes = 128 * 1024;
-/** 4 MiB on their way: twice the channel's window, so that the window and never the round trip sets the pace. */
+/** A quarter more than the channel's window of 2 MiB, so that the window sets the pace. More would lie around in memory, twice. */
 const requestsAtOnce = 20;
 
 interface Piece {

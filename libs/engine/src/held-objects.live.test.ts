@@ -13,12 +13,12 @@ import { prune } from './pruner.ts';
 import type { Repository } from './repository.ts';
 import { listSnapshots } from './snapshots.ts';
 import type { MemoryFolder } from './testing/memory-source.ts';
+import { dataFolder as folder, goes, stays } from './testing/prunable-trees.ts';
 import {
   archiveTree,
   createTestRepository,
   expectedContents,
   impatientClock as clock,
-  noise,
   restoredContents,
   restoreTree,
   text,
@@ -26,9 +26,7 @@ import {
 
 const run = promisify(execFile);
 const prefix = 'shop/a';
-const folder = (entries: MemoryFolder): MemoryFolder => ({ data: { type: 'dir', entries } });
-const stays = { type: 'file', bytes: noise(1_000_000, 1) } as const;
-const first = folder({ stays, goes: { type: 'file', bytes: noise(1_500_000, 2) }, old: text('old') });
+const first = folder({ stays, goes, old: text('old') });
 const second = folder({ stays, new: text('new') });
 
 let server: RadosgwServer;

@@ -8,7 +8,7 @@ import { joinHeld } from './held-objects.ts';
 import { prune } from './pruner.ts';
 import type { Repository } from './repository.ts';
 import { listSnapshots } from './snapshots.ts';
-import type { MemoryFolder } from './testing/memory-source.ts';
+import { dataFolder as folder, goes, stays } from './testing/prunable-trees.ts';
 import {
   archiveTree,
   createTestRepository,
@@ -20,9 +20,6 @@ import {
   text,
 } from './testing/test-repository.ts';
 
-const folder = (entries: MemoryFolder): MemoryFolder => ({ data: { type: 'dir', entries } });
-const stays = { type: 'file', bytes: noise(1_000_000, 1) } as const;
-const goes = { type: 'file', bytes: noise(1_500_000, 2) } as const;
 const gone = { type: 'file', bytes: noise(700_000, 3) } as const;
 /** One pack is of use in part, another one not at all. */
 const trees = [folder({ stays, goes, old: text('old') }), folder({ stays, gone }), folder({ stays, new: text('new') })];

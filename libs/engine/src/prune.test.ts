@@ -9,7 +9,8 @@ import { acquireLock } from './lock.ts';
 import { prune } from './pruner.ts';
 import type { Repository } from './repository.ts';
 import { listSnapshots } from './snapshots.ts';
-import { openMemorySource, type MemoryFolder } from './testing/memory-source.ts';
+import { openMemorySource } from './testing/memory-source.ts';
+import { dataFolder as folder, goes, stays } from './testing/prunable-trees.ts';
 import {
   archiveTree,
   createTestRepository,
@@ -21,9 +22,6 @@ import {
   text,
 } from './testing/test-repository.ts';
 
-const folder = (entries: MemoryFolder): MemoryFolder => ({ data: { type: 'dir', entries } });
-const stays = { type: 'file', bytes: noise(1_000_000, 1) } as const;
-const goes = { type: 'file', bytes: noise(1_500_000, 2) } as const;
 const first = folder({ stays, goes, old: text('old') });
 const second = folder({ stays, new: text('new') });
 

@@ -17,7 +17,8 @@ export interface Storage {
   /**
    * Writes an object whole. When it returns, the bytes are durable (fsync of file and folder, or the server's word) and every
    * later `get`, `stat` and `list` sees them. Until then no reader sees anything of it: not a part, not an empty object.
-   * A failed or aborted put leaves nothing that `list` shows.
+   * A failed or aborted put leaves nothing that `list` shows. The bytes are the caller's to fill again when it has returned; after a failure
+   * a connection may still read them.
    * Errors: storage_object_exists (an object is never replaced), storage_full, storage_denied, storage_unreachable.
    */
   put(name: string, bytes: Uint8Array | readonly Uint8Array[], options?: PutOptions): Promise<void>;

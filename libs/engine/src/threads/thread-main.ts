@@ -1,6 +1,6 @@
 import { invariant } from '@holdfast/errors/invariant';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort, workerData, type Transferable } from 'node:worker_threads';
 import { encodeError } from './thread-error.ts';
 import { lowerThreadPriority } from './thread-priority.ts';
 import type { OpenThreadSession, SessionContext, ThreadReply, ThreadRequest, ThreadSession, ThreadStart } from './thread-session.ts';
@@ -40,7 +40,7 @@ async function openSession({ session, module, threadNumber, abortFlag, data }: T
     throwIfAborted: () => {
       if (Atomics.load(flag, 0) !== 0) throw new HoldfastError('internal', 'the work of this thread was given up');
     },
-    emit: (event, transfer) => reply({ kind: 'event', session, event }, transfer),
+    emit: (event) => reply({ kind: 'event', session, event }),
   };
   const opened: { openThreadSession: OpenThreadSession } = await import(module);
   return await opened.openThreadSession(data, context);
@@ -71,6 +71,6 @@ async function run(opening: Promise<ThreadSession>, request: ThreadRequest & { k
   }
 }
 
-function reply(message: ThreadReply, transfer: Parameters<SessionContext['emit']>[1] = []): void {
+function reply(message: ThreadReply, transfer: readonly Transferable[] = []): void {
   port.postMessage(message, [...transfer]);
 }

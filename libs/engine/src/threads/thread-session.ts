@@ -23,7 +23,7 @@ export interface SessionContext {
   readonly threadNumber: number;
   /** Throws when the work was given up. To be called wherever it may have taken a tenth of a second since the last time. */
   throwIfAborted(): void;
-  emit(event: unknown, transfer?: readonly Transferable[]): void;
+  emit(event: unknown): void;
 }
 
 /** What a thread module exports as `openThreadSession`. `data` is what the opener gave: only what a structured clone keeps. */

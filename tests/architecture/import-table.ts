@@ -51,6 +51,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'database',
       'settings',
       'sources/source-options',
+      'sources/source-options/*',
       'sources/recovery-options',
       'sources/allowed-roots',
       'sources/postgresql/connection-options',

@@ -1,8 +1,7 @@
 import { assertSchedule, isTimeZone } from '@holdfast/policy/schedule';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { isCompressionContradictory, type BackupOptions } from '@holdfast/jobs/backup-options';
-import { isInsideRoots } from '@holdfast/sources/allowed-roots';
-import { isAllowedHost, type HostPattern } from '@holdfast/policy/allowed-hosts';
+import { isAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { sourceTypes, type SourceOptions } from '@holdfast/sources/source-options';
 import {
   areAmbient,
@@ -12,6 +11,8 @@ import {
   type StorageCredentials,
   type StorageOptions,
 } from '@holdfast/storage/storage-options';
+import { hostRemedy, outside, refuse } from './allowed-places.ts';
+import { checkSource, whyNoPassword } from './check-source.ts';
 import type { ApiConfig } from './config.ts';
 import { fieldError, type FieldError } from './problem.ts';
 
@@ -71,9 +72,9 @@ export function checkConfig(
     mismatches.push({ field: 'source.type', message: `must be ${sourceType}, as backupType says` });
   }
   mismatches.push(...placeMismatches(config));
-  if (config.source.type !== 'postgresql' && typeof config.sourcePassword === 'string') {
-    const reason = config.source.type === 'postgresql_wal' ? 'is that of the base config' : 'is for a source that is a server';
-    mismatches.push({ field: 'sourcePassword', message: `${reason}; leave it out` });
+  const withoutPassword = whyNoPassword(config.source);
+  if (withoutPassword !== null && typeof config.sourcePassword === 'string') {
+    mismatches.push({ field: 'sourcePassword', message: `${withoutPassword}; leave it out` });
   }
   if (isCompressionContradictory(config.compressionEnabled, config.options)) {
     mismatches.push({ field: 'options.compression', message: 'must be off or left out while compressionEnabled is false' });
@@ -143,41 +144,6 @@ export function credentialsFor(
   return ('credentials' in checked ? checked.credentials : null) ?? undefined;
 }
 
-function checkSource(source: SourceOptions, { sourceRoots, databaseHosts }: Pick<ApiConfig, 'sourceRoots' | 'databaseHosts'>): void {
-  if (source.type === 'postgresql') return checkDatabaseHost('source.connection.host', source.connection, { databaseHosts });
-  // Its server is that of the base config.
-  if (source.type === 'postgresql_wal') return;
-  const setting = 'HOLDFAST_SOURCE_ROOTS';
-  refuse('path_outside_roots', [
-    ...source.paths.flatMap((path, index) => outside(`source.paths.${index}`, path, sourceRoots, setting)),
-    ...(source.excludeFiles ?? []).flatMap((path, index) => outside(`source.excludeFiles.${index}`, path, sourceRoots, setting)),
-  ]);
-}
-
-/** Code: postgresql_host_not_allowed. */
-export function checkDatabaseHost(
-  field: string,
-  connection: { readonly host: string; readonly port: number },
-  { databaseHosts }: Pick<ApiConfig, 'databaseHosts'>,
-): void {
-  if (isAllowedHost(connection, databaseHosts)) return;
-  throw fieldError('postgresql_host_not_allowed', [{ field, message: hostRemedy(connection, databaseHosts, 'HOLDFAST_DATABASE_HOSTS') }]);
-}
-
-function hostRemedy(
-  { host, port }: { readonly host: string; readonly port: number },
-  allowed: readonly HostPattern[],
-  setting: string,
-): string {
-  const remedy = allowed.length === 0 ? 'no server is; the operator sets' : 'choose another, or let the operator extend';
-  return `${host}:${port} is not among the allowed servers: ${remedy} ${setting}`;
-}
-
-/** Code: path_outside_roots. */
-export function checkTarget(targetLocation: string, roots: Pick<ApiConfig, 'targetRoots'>, field = 'targetLocation'): void {
-  refuse('path_outside_roots', outside(field, targetLocation, roots.targetRoots, 'HOLDFAST_TARGET_ROOTS'));
-}
-
 /** Code: schedule_invalid. */
 export function checkSchedule(schedule: string | null, timeZone: string): void {
   if (!isTimeZone(timeZone)) {
@@ -195,16 +161,4 @@ export function checkSchedule(schedule: string | null, timeZone: string): void {
       context: { errors: [{ field: 'schedule', message: `${error.message}; send five fields such as 0 3 * * *` }] },
     });
   }
-}
-
-function outside(field: string, path: string, roots: readonly string[], setting: string): FieldError[] {
-  if (isInsideRoots(path, roots)) return [];
-  const remedy =
-    roots.length === 0 ? `no folder is allowed; the operator sets ${setting}` : `choose a path at or below ${roots.join(' or ')}`;
-  return [{ field, message: `is outside of the allowed folders; ${remedy}` }];
-}
-
-function refuse(code: 'request_invalid' | 'path_outside_roots', errors: readonly FieldError[]): void {
-  const [first, ...rest] = errors;
-  if (first !== undefined) throw fieldError(code, [first, ...rest]);
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { connectionSchema, postgresqlNameSchema } from './postgresql/connection-options.ts';
-import { absolutePathSchema, connectionCountSchema, lockTimeoutSchema, tableNameSchema } from './source-options.ts';
+import { absolutePathSchema } from './source-options/path-fields.ts';
+import { connectionCountSchema, lockTimeoutSchema, tableNameSchema } from './source-options/postgresql.ts';
 
 /** More is a full recovery with excludes, and every entry of the snapshot is held against each. */
 const maxPathCount = 1000;

@@ -5,7 +5,7 @@ import { compileExcludes, compileIncludes } from './exclude-patterns.ts';
 import type { SourceNode } from './source.ts';
 import type { SystemPath } from './system-path.ts';
 
-/** Which entries of a file system source are taken; what the rules mean, source-options.ts says. */
+/** Which entries of a file system source are taken; what the rules mean, source-options/file-system.ts says. */
 export interface SelectionOptions {
   readonly excludes?: readonly string[] | undefined;
   readonly includes?: readonly string[] | undefined;

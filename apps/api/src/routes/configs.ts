@@ -9,11 +9,12 @@ import {
 } from '@holdfast/database/backup-configs';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
-import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
+import { databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
 import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
 import { storageOptionsSchema } from '@holdfast/storage/storage-options';
 import { lockBase, refuseDeletionOfBase, refuseLossOfBase, refuseOtherRepository } from '../base-config.ts';
 import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
+import { passwordPlace } from '../check-source.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { givenFields } from '../schemas/given-fields.ts';
@@ -280,13 +281,15 @@ function addConfigDeletion(routes: Routes, { database, queues, now }: ServerDeps
 }
 
 function passwordFor(source: SourceOptions, password: string | null) {
-  return source.type === 'postgresql' && password !== null ? { place: connectionPlace(source.connection), password } : null;
+  const place = passwordPlace(source);
+  return place !== null && password !== null ? { place, password } : null;
 }
 
 /** Undefined keeps the one that is sealed. One that was given for a server is not sent to another because somebody changed its name. */
 function keptPassword(before: SourceOptions, after: SourceOptions, given: string | null | undefined) {
-  if (given !== undefined || after.type !== 'postgresql') return passwordFor(after, given ?? null);
-  if (before.type === 'postgresql' && connectionPlace(before.connection) === connectionPlace(after.connection)) return undefined;
+  const place = passwordPlace(after);
+  if (given !== undefined || place === null) return passwordFor(after, given ?? null);
+  if (passwordPlace(before) === place) return undefined;
   throw fieldError('request_invalid', [
     { field: 'sourcePassword', message: 'is missing; send it for this server and user, or null when they need none' },
   ]);

@@ -12,9 +12,10 @@ import {
   tablespacesSchema,
   type DatabaseTarget,
 } from '@holdfast/sources/recovery-options';
-import { absolutePathSchema } from '@holdfast/sources/source-options';
+import { absolutePathSchema } from '@holdfast/sources/source-options/path-fields';
 import { cancelJob } from '../cancel-job.ts';
-import { checkDatabaseHost, checkTarget, recoveryTypes } from '../check-config.ts';
+import { checkDatabaseHost, checkTarget } from '../allowed-places.ts';
+import { recoveryTypes } from '../check-config.ts';
 import { checkAgainstBackup } from '../check-recovery.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';

@@ -7,7 +7,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { encodeFacts, type BaseFacts } from '@holdfast/policy/recovery-facts';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
 import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
-import type { PhysicalSourceOptions } from '@holdfast/sources/source-options';
+import type { PhysicalSourceOptions } from '@holdfast/sources/source-options/postgresql';
 import type { BackupStoring } from '../backup-storing.ts';
 import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';

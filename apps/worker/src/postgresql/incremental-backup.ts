@@ -2,7 +2,7 @@ import { findBackupConfig } from '@holdfast/database/backup-configs';
 import type { BackupWork } from '@holdfast/database/backup-jobs';
 import { listChainBackups } from '@holdfast/database/chain-backups';
 import type { RunOutcome } from '@holdfast/database/runs';
-import type { IncrementalSourceOptions } from '@holdfast/sources/source-options';
+import type { IncrementalSourceOptions } from '@holdfast/sources/source-options/postgresql-wal';
 import type { BackupStoring } from '../backup-storing.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { backUpBlocks } from './blocks-backup.ts';

@@ -1,23 +1,18 @@
-import { join } from 'node:path';
 import { newestAdopted } from '@holdfast/database/adopted-backups';
 import { findBackupWork } from '@holdfast/database/backup-jobs';
 import type { RunOutcome } from '@holdfast/database/runs';
-import { archive } from '@holdfast/engine/archiver';
 import type { Repository } from '@holdfast/engine/repository';
 import { findSnapshotByTag, listSnapshots, type Snapshot } from '@holdfast/engine/snapshots';
-import { openStatCache } from '@holdfast/engine/stat-cache/stat-cache';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { parseBackupOptions } from '@holdfast/jobs/backup-options';
 import { encodeFacts } from '@holdfast/policy/recovery-facts';
 import { parseSourceOptions } from '@holdfast/sources/source-options';
 import { backupStoring, tagsOf } from '../backup-storing.ts';
+import { backupWayOf } from '../backup-ways/backup-ways.ts';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
-import { openSource } from '../open-source.ts';
-import { backUpBase, badPageWarnings } from '../postgresql/base-backup.ts';
-import { backUpIncrement } from '../postgresql/incremental-backup.ts';
+import { badPageWarnings } from '../postgresql/base-backup.ts';
 import { factsPath, loadStoredFacts } from '../postgresql/stored-facts.ts';
-import { backupOutcome } from '../run-outcomes.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 
 /**
@@ -25,7 +20,7 @@ import type { RunInHand } from '../run-with-claim.ts';
  * found by its tag, is this run's result then.
  */
 export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcome<'backup'>> {
-  const { context, claim, signal, onProgress } = run;
+  const { context, claim, signal } = run;
   const work = await findBackupWork(context.database.client, claim.id);
   if (work.backupConfig.deletedAt !== null) throw new HoldfastError('config_inactive', `backup config ${work.backupConfigId} is deleted`);
   const backupOptions = parseBackupOptions(work.backupConfig.options);
@@ -39,30 +34,8 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
 
   const adoptedId = await newestAdopted(context.database.client, work.backupConfigId);
   const storing = backupStoring(run, work, { repository, snapshots, adoptedId });
-  const options = parseSourceOptions(work.backupConfig.source);
-  if (options.type === 'postgresql_wal') return await backUpIncrement(run, work, options, storing);
-  if (options.type === 'postgresql' && options.method === 'physical') return await backUpBase(run, work, options, storing);
-
-  const { source, excludes } = await openSource(context, work.backupConfig, options, signal);
-  try {
-    const parent = storing.parentOf(source.paths);
-    const result = await archive({
-      ...storing.options,
-      source,
-      ...(parent === undefined ? {} : { parent }),
-      excludes,
-      statCache: openStatCache({
-        folder: join(context.config.scratchDir, 'stat-cache'),
-        location: repository.storage.location,
-        hostname: context.hostname,
-        source,
-      }),
-      onProgress,
-    });
-    return backupOutcome(repository.storage.location, result, { hostname: context.hostname, parentId: parent?.id ?? null });
-  } finally {
-    await source.close();
-  }
+  const source = parseSourceOptions(work.backupConfig.source);
+  return await backupWayOf(source).backUp(run, work, source, storing);
 }
 
 async function adopt(run: RunInHand<'backup'>, repository: Repository, snapshot: Snapshot): Promise<RunOutcome<'backup'>> {

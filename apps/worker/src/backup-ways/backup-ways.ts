@@ -1,0 +1,15 @@
+import type { SourceOptions, SourceOptionsOf, SourceType } from '@holdfast/sources/source-options';
+import { backUpIncrement } from '../postgresql/incremental-backup.ts';
+import type { BackupWay } from './backup-way.ts';
+import { fileSystemWay } from './file-system.ts';
+import { postgresqlWay } from './postgresql.ts';
+
+const backupWays: { readonly [T in SourceType]: BackupWay<SourceOptionsOf<T>> } = {
+  file_system: fileSystemWay,
+  postgresql: postgresqlWay,
+  postgresql_wal: { backUp: backUpIncrement },
+};
+
+export function backupWayOf({ type }: SourceOptions): BackupWay<SourceOptions> {
+  return backupWays[type];
+}

@@ -86,9 +86,14 @@ export function pendingMigrations(ours: readonly Migration[], applied: readonly 
  */
 export async function migrate(
   url: string,
-  options: { readonly folder?: string; readonly log?: (message: string) => void } = {},
+  options: {
+    readonly folder?: string;
+    readonly log?: (message: string) => void;
+    /** Only these, by their names: for who fills the tables of an older version before the others follow. */
+    readonly only?: ReadonlySet<string>;
+  } = {},
 ): Promise<string[]> {
-  const ours = await readMigrations(options.folder);
+  const all = await readMigrations(options.folder);
   const client = new pg.Client({ ...connectionConfig(url, 'holdfast-migrate'), lock_timeout: lockTimeoutMs });
   // A lost connection is told by the query that it breaks.
   client.on('error', () => undefined);
@@ -97,7 +102,7 @@ export async function migrate(
     await client.query('SELECT pg_advisory_lock($1)', [advisoryLocks.migrate]);
     await client.query(createRecord);
     const { rows } = await client.query<AppliedMigration>(readRecord);
-    const pending = pendingMigrations(ours, rows);
+    const pending = pendingMigrations(all, rows).filter(({ name }) => options.only?.has(name) !== false);
     for (const migration of pending) {
       await applyMigration(client, migration);
       options.log?.(`applied migration ${migration.name}`);

@@ -100,6 +100,10 @@ export const statusByCode = {
   run_interrupted: 503,
   attempts_exhausted: 409,
 
+  worker_unreachable: 503,
+  worker_busy: 503,
+  range_not_satisfiable: 416,
+
   database_unreachable: 503,
   database_schema_mismatch: 503,
   queue_unreachable: 503,

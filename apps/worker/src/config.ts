@@ -47,6 +47,12 @@ export interface WorkerConfig {
   /** Where `GET /metrics` is answered; undefined for nowhere. */
   readonly metricsPort: number | undefined;
   readonly metricsHost: string;
+  /** Where browse requests of the API are answered. */
+  readonly browseHost: string;
+  /** 0 lets the system choose a free one. */
+  readonly browsePort: number;
+  /** What the API calls it by; undefined for host and port. */
+  readonly browseUrl: string | undefined;
   /** Runs at a time of each queue. */
   readonly concurrency: number;
   readonly shutdownGraceMs: number;
@@ -67,6 +73,9 @@ const defaultStorageCacheBytes = 1024 ** 3;
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
 const allowedHosts = hostsSetting.transform(readWith(parseAllowedHosts, hostsMessage));
 
+/** A scheme, a name and a port, with nothing behind them. */
+const originSetting = z.string().refine((text) => isOrigin(text), 'must be http:// or https:// with a name and a port, and no path');
+
 export const workerEnvironmentSchema = z.object({
   DATABASE_URL: databaseUrlSetting,
   REDIS_URL: redisUrlSetting,
@@ -83,6 +92,9 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_STORAGE_CACHE_BYTES: z.coerce.number().int().min(0).default(defaultStorageCacheBytes),
   HOLDFAST_WORKER_METRICS_HOST: z.string().default('127.0.0.1'),
   HOLDFAST_WORKER_METRICS_PORT: portSetting.optional(),
+  HOLDFAST_WORKER_BROWSE_HOST: z.string().default('127.0.0.1'),
+  HOLDFAST_WORKER_BROWSE_PORT: portSetting.default(0),
+  HOLDFAST_WORKER_BROWSE_URL: originSetting.optional(),
   HOLDFAST_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(maxConcurrency).default(2),
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   HOLDFAST_SLOT_WARNING_BYTES: z.coerce.number().int().min(1).default(defaultSlotWarningBytes),
@@ -111,6 +123,9 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     storageCacheBytes: settings.HOLDFAST_STORAGE_CACHE_BYTES,
     metricsPort: settings.HOLDFAST_WORKER_METRICS_PORT,
     metricsHost: settings.HOLDFAST_WORKER_METRICS_HOST,
+    browseHost: settings.HOLDFAST_WORKER_BROWSE_HOST,
+    browsePort: settings.HOLDFAST_WORKER_BROWSE_PORT,
+    browseUrl: settings.HOLDFAST_WORKER_BROWSE_URL,
     concurrency: settings.HOLDFAST_WORKER_CONCURRENCY,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     slotWarningBytes: settings.HOLDFAST_SLOT_WARNING_BYTES,
@@ -118,6 +133,11 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     logLevel: settings.LOG_LEVEL,
     logPretty: settings.HOLDFAST_LOG_PRETTY,
   };
+}
+
+function isOrigin(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url !== undefined && /^https?:$/u.test(url.protocol) && url.origin === text.replace(/\/$/u, '');
 }
 
 function isSchedule(pattern: string): boolean {

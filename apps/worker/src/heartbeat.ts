@@ -7,7 +7,7 @@ import type { WorkerContext } from './worker-context.ts';
  * Says of every run in hand that it is still worked on, and learns which of them are to be stopped. This is also how a cancel
  * request arrives whose notification was lost.
  */
-export async function heartbeat(context: WorkerContext): Promise<void> {
+export async function heartbeat(context: WorkerContext, browseUrl: string | undefined): Promise<void> {
   const { database, inHand, workerId, hostname } = context;
   const claims = inHand.claims();
   if (claims.length > 0) {
@@ -19,7 +19,7 @@ export async function heartbeat(context: WorkerContext): Promise<void> {
     }
   }
   const isKnown = await heartbeatWorker(database.client, workerId, claims);
-  if (!isKnown) await registerWorker(database.client, { id: workerId, hostname, pid: process.pid });
+  if (!isKnown) await registerWorker(database.client, { id: workerId, hostname, pid: process.pid, browseUrl });
 }
 
 /** The reason with which a run stops that somebody cancelled. */

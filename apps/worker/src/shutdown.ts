@@ -2,6 +2,7 @@ import { removeWorker } from '@holdfast/database/workers';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { JobWorker } from '@holdfast/jobs/queue-backend';
 import { withDeadline } from '@holdfast/jobs/with-deadline';
+import type { BrowseServer } from './browse/browse-server.ts';
 import type { PeriodicDuty } from './periodic-duty.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -17,12 +18,19 @@ const closeMs = 5_000;
  */
 export async function shutDown(
   context: WorkerContext,
-  parts: { readonly workers: readonly JobWorker[]; readonly duties: readonly PeriodicDuty[]; readonly rest: AsyncDisposableStack },
+  parts: {
+    readonly workers: readonly JobWorker[];
+    readonly duties: readonly PeriodicDuty[];
+    readonly browseServer: BrowseServer | null;
+    readonly rest: AsyncDisposableStack;
+  },
 ): Promise<void> {
   const { config, inHand, logger, database, workerId } = context;
   logger.info({ inHand: inHand.claims().length }, 'worker is stopping');
   const closed = Promise.all(parts.workers.map((worker) => worker.close()));
-  await attempt(context, 'the runs in hand go on too long; interrupting them', () => withDeadline(inHand.empty(), config.shutdownGraceMs));
+  await attempt(context, 'the work in hand goes on too long; interrupting it', () =>
+    withDeadline(Promise.all([inHand.empty(), parts.browseServer?.drain()]), config.shutdownGraceMs),
+  );
   inHand.abortAll(new HoldfastError('run_interrupted', 'the worker stopped'));
   await attempt(context, 'a run did not stop', () => withDeadline(inHand.empty(), interruptedMs));
   await attempt(context, 'a queue did not close', () => withDeadline(closed, closeMs));

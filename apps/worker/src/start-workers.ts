@@ -8,6 +8,7 @@ import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { openRepositoryCache, type RepositoryCacheCounts } from '@holdfast/engine/repository-cache';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { deriveBrowseKey } from '@holdfast/jobs/browse/request-signature';
 import {
   createQueueBackend,
   type JobProcessor,
@@ -25,6 +26,7 @@ import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
 import { endStalledRun } from './end-stalled-run.ts';
 import { heartbeat } from './heartbeat.ts';
+import { openBrowseServer, type BrowseServer } from './browse/browse-server.ts';
 import { openMetricsServer, type MetricsServer } from './metrics/metrics-server.ts';
 import { metricsText } from './metrics/metrics-text.ts';
 import { createStorageMetrics } from './metrics/storage-metrics.ts';
@@ -53,6 +55,8 @@ export interface RunningWorker {
   readonly backendKind: QueueBackend['kind'];
   /** Where it answers `GET /metrics`; null for nowhere. */
   readonly metricsPort: number | null;
+  /** Where it answers the API's browse requests; undefined for nowhere. */
+  readonly browseUrl: string | undefined;
   /** What is kept of repositories from run to run, and how often that helped. */
   repositoryCounts(): RepositoryCacheCounts;
   /** Takes no more jobs, gives those in hand the grace to end, interrupts the rest, closes everything. Calling it twice is no error. */
@@ -117,11 +121,14 @@ export async function startWorkers(
   };
   const metricsServer = await serveMetrics(context);
   if (metricsServer !== null) opened.use(metricsServer);
-  await registerWorker(database.client, { id: workerId, hostname: context.hostname, pid: process.pid });
+  const browseServer = await serveBrowse(context);
+  if (browseServer !== null) opened.use(browseServer);
+  const browseUrl = browseServer?.url;
+  await registerWorker(database.client, { id: workerId, hostname: context.hostname, pid: process.pid, browseUrl });
   await warnOfConfiguration(backend, log);
 
   const workers = openWorkers(context, { ...runWorks, ...options.works }, backend, onError);
-  const duties = startDuties(context);
+  const duties = startDuties(context, browseUrl);
   opened.use(startCancelListener(context));
   for (const worker of workers) {
     // Resolves when the worker is closed; what goes wrong meanwhile is told to onError.
@@ -129,9 +136,9 @@ export async function startWorkers(
   }
   const stack = opened.move();
   let stopping: Promise<void> | undefined;
-  const stop = (): Promise<void> => (stopping ??= shutDown(context, { workers, duties, rest: stack }));
+  const stop = (): Promise<void> => (stopping ??= shutDown(context, { workers, duties, browseServer, rest: stack }));
   const metricsPort = metricsServer?.port ?? null;
-  return { workerId, backendKind: backend.kind, metricsPort, repositoryCounts: () => repositories.counts(), stop };
+  return { workerId, backendKind: backend.kind, metricsPort, browseUrl, repositoryCounts: () => repositories.counts(), stop };
 }
 
 /** Null when it is turned off. */
@@ -140,6 +147,13 @@ function openStorageCache({ storageCacheDir: folder, storageCacheBytes: maxBytes
   const onTrouble = (error: unknown): void =>
     logger.warn({ err: error, folder }, 'the disk of the storage cache refuses; runs go on without');
   return openDiskCache({ folder, maxBytes, onTrouble });
+}
+
+async function serveBrowse(context: WorkerContext): Promise<BrowseServer | null> {
+  const { browseHost: host, browsePort: port, browseUrl: url } = context.config;
+  const key = deriveBrowseKey(context.masterKey.bytes);
+  const routes = { json: {}, bytes: {} };
+  return await openBrowseServer({ host, port, url, key, routes, now: () => new Date(), logger: context.logger });
 }
 
 async function serveMetrics({ config, storageMetrics, storageCache, logger }: WorkerContext): Promise<MetricsServer | null> {
@@ -179,12 +193,12 @@ function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBack
   return Object.values(workers);
 }
 
-function startDuties(context: WorkerContext): PeriodicDuty[] {
+function startDuties(context: WorkerContext, browseUrl: string | undefined): PeriodicDuty[] {
   const { database, timing, logger, config } = context;
   const duty = (name: string, intervalMs: number, run: PeriodicDutyOptions['run']): PeriodicDuty =>
     startPeriodicDuty({ name, intervalMs, logger, run });
   return [
-    duty('heartbeat', timing.heartbeatMs, () => heartbeat(context)),
+    duty('heartbeat', timing.heartbeatMs, () => heartbeat(context, browseUrl)),
     duty('reconcile', timing.reconcileMs, () => withAdvisoryLock(database, 'reconcile', () => reconcile(context))),
     duty('probe', timing.probeMs, () => withAdvisoryLock(database, 'probeStorages', () => probeStorages(context))),
     duty('slots', timing.slotsMs, (stopping) =>

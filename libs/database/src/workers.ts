@@ -20,6 +20,8 @@ export interface WorkerRow {
   readonly startedAt: Date;
   readonly heartbeatAt: Date;
   readonly running: readonly WorkerRun[];
+  /** Where it answers the API's browse requests; null when it does not. */
+  readonly browseUrl: string | null;
   /** False when its last heartbeat is older than 45 s. */
   readonly isAlive: boolean;
 }
@@ -27,14 +29,14 @@ export interface WorkerRow {
 /** Says that a worker process is there. `id` is its own choice and appears in claimedBy of its runs. */
 export async function registerWorker(
   rows: Transaction,
-  worker: { readonly id: string; readonly hostname: string; readonly pid: number },
+  worker: { readonly id: string; readonly hostname: string; readonly pid: number; readonly browseUrl?: string | undefined },
 ): Promise<void> {
-  const { id, hostname, pid } = worker;
+  const { id, hostname, pid, browseUrl = null } = worker;
   await rows.$executeRaw`
-    INSERT INTO "worker_processes" ("id", "hostname", "pid", "startedAt", "heartbeatAt", "running")
-    VALUES (${id}, ${hostname}, ${pid}, clock_timestamp(), clock_timestamp(), '[]'::jsonb)
-    ON CONFLICT ("id") DO UPDATE SET "hostname" = excluded."hostname", "pid" = excluded."pid", "startedAt" = excluded."startedAt",
-      "heartbeatAt" = excluded."heartbeatAt", "running" = excluded."running"`;
+    INSERT INTO "worker_processes" ("id", "hostname", "pid", "browseUrl", "startedAt", "heartbeatAt", "running")
+    VALUES (${id}, ${hostname}, ${pid}, ${browseUrl}, clock_timestamp(), clock_timestamp(), '[]'::jsonb)
+    ON CONFLICT ("id") DO UPDATE SET "hostname" = excluded."hostname", "pid" = excluded."pid", "browseUrl" = excluded."browseUrl",
+      "startedAt" = excluded."startedAt", "heartbeatAt" = excluded."heartbeatAt", "running" = excluded."running"`;
 }
 
 /** Gives false when the row is gone (swept, or another database): register again. */
@@ -53,7 +55,7 @@ export async function removeWorker(rows: Transaction, id: string): Promise<void>
 /** All that are known, the longest running first. */
 export async function listWorkers(rows: Transaction): Promise<WorkerRow[]> {
   return rows.$queryRaw<WorkerRow[]>(Prisma.sql`
-    SELECT "id", "hostname", "pid", "startedAt", "heartbeatAt", "running",
+    SELECT "id", "hostname", "pid", "startedAt", "heartbeatAt", "running", "browseUrl",
       "heartbeatAt" > clock_timestamp() - ${workerSilentMs} * interval '1 millisecond' AS "isAlive"
     FROM "worker_processes" ORDER BY "startedAt", "id"`);
 }

@@ -105,6 +105,11 @@ export const errorCodes = {
   run_interrupted: entry('environment', 'later', 'nothing to do: the worker stopped; another attempt follows'),
   attempts_exhausted: entry('environment', 'never', 'see the last error, mend its cause and create a new job'),
 
+  // looking into backups
+  worker_unreachable: entry('environment', 'later', 'see that a worker runs which the API can reach at its HOLDFAST_WORKER_BROWSE_URL'),
+  worker_busy: entry('environment', 'later', 'wait for the seconds in the retry-after header, or run more workers'),
+  range_not_satisfiable: entry('input', 'never', 'ask for bytes inside the file; content-range tells its size'),
+
   // surroundings
   database_unreachable: entry('environment', 'later', 'check PostgreSQL and DATABASE_URL'),
   database_schema_mismatch: entry('operator', 'never', 'run `holdfast migrate` with the version that you start'),

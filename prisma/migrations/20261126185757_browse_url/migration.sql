@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "worker_processes" ADD COLUMN     "browseUrl" TEXT;

@@ -2,13 +2,14 @@ import { invariant } from '@holdfast/errors/invariant';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { encodeNodeText, joinNodeTexts, replaceSubtree, type NamedNodeText } from '@holdfast/restic-format/tree-text';
-import type { SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
+import type { ContinuedFile, SkippedEntry, Source, SourceEntry, SourceNode } from '@holdfast/sources/source';
 import { setImmediate } from 'node:timers/promises';
 import type { BlobIndex } from './blob-index.ts';
 import type { BlobLoader } from './blob-loader.ts';
 import type { BlobSink } from './blob-sink.ts';
 import type { Clock } from './clock.ts';
-import { FilePlace, FileRuns, withAttributesOf } from './file-runs.ts';
+import { knownContentOf, ParentNodes } from './continued-file.ts';
+import { FilePlace, FileRuns, withAttributesOf, type FileBefore } from './file-runs.ts';
 import type { FileStorer } from './file-storer.ts';
 import { isUnlistable, listFolderForWalk, type KeptEntries, type KeptFolder, type ListedFolder } from './folder-lister.ts';
 import { treeBytesOf, unchangedContent, type ParentFolder } from './parent.ts';
@@ -89,6 +90,7 @@ class ArchiveWalk {
   readonly #failed = new AbortController();
   readonly #signal: AbortSignal;
   readonly #tasks = new Set<Promise<unknown>>();
+  #parentNodes: ParentNodes | undefined;
   #breathedAtMs = performance.now();
 
   constructor(options: ArchiveWalkOptions) {
@@ -156,7 +158,8 @@ class ArchiveWalk {
     if (same !== null) return { node: same };
     const [nodePath, before] = [joinPath(path, node.name), beforeOf(listed.parent, node)];
     if (node.type === 'file') {
-      const pending = this.#beginFile(path, node, before, listed.recorded);
+      const known = node.continues === undefined ? undefined : await this.#knownContent(node.continues);
+      const pending = this.#beginFile(path, node, { before, recorded: listed.recorded, known });
       if (this.#runs.isFull) await this.#sendRuns();
       return { node: pending };
     }
@@ -206,7 +209,8 @@ class ArchiveWalk {
   }
 
   /** Not to be waited for: most folders hold little but files. */
-  #beginFile(folder: string, node: SourceNode, before: TreeNode | undefined, recorded: RecordedFolder | undefined): PendingNode {
+  #beginFile(folder: string, node: SourceNode, earlier: FileBefore): PendingNode {
+    const { before } = earlier;
     const { index, onFile, onBytes } = this.#options;
     const content = unchangedContent(node, before, index);
     if (content !== null) {
@@ -216,7 +220,16 @@ class ArchiveWalk {
       const same = node.attributesUnread === true ? withAttributesOf(node, before?.extendedAttributes) : node;
       return encodeNodeText(encodeSourceNode(same, { content }));
     }
-    return this.#runs.add(folder, node, before, recorded);
+    return this.#runs.add(folder, node, earlier);
+  }
+
+  /** What the parent has of a file that its source says has only grown, or moved. */
+  async #knownContent(continues: ContinuedFile): Promise<FileBefore['known']> {
+    const { loader, parentTreeId, index, onWarning } = this.#options;
+    if (parentTreeId === undefined) return undefined;
+    const onDamaged = (reason: string): void => onWarning(`what the parent has of files that grew is not used: ${reason}`);
+    this.#parentNodes ??= new ParentNodes(loader, parentTreeId, { signal: this.#signal, onDamaged });
+    return knownContentOf(await this.#parentNodes.get(continues.path), continues, index) ?? undefined;
   }
 
   /** Threads that store wait for what was gathered, and this may have to wait for them. */

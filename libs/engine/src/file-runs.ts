@@ -1,6 +1,7 @@
 import type { TreeNode } from '@holdfast/restic-format/node';
 import { encodeNodeText, type NamedNodeText } from '@holdfast/restic-format/tree-text';
 import type { SkippedEntry, SourceNode } from '@holdfast/sources/source';
+import type { KnownContent } from './continued-file.ts';
 import type { FileStorer, StoredFile } from './file-storer.ts';
 import { Slots } from './slots.ts';
 import { encodeSourceNode, joinPath } from './source-node.ts';
@@ -24,14 +25,24 @@ export class FilePlace {
   readonly source: SourceNode;
   readonly before: TreeNode | undefined;
   readonly recorded: RecordedFolder | undefined;
+  /** What the parent has of its beginning. */
+  readonly known: KnownContent | undefined;
   stored: NamedNodeText | null = null;
 
-  constructor(run: FileRun, source: SourceNode, before: TreeNode | undefined, recorded: RecordedFolder | undefined) {
+  constructor(run: FileRun, source: SourceNode, { before, recorded, known }: FileBefore) {
     this.run = run;
     this.recorded = recorded;
     this.source = source;
     this.before = before;
+    this.known = known;
   }
+}
+
+/** What is known of a file from before. */
+export interface FileBefore {
+  readonly before: TreeNode | undefined;
+  readonly recorded: RecordedFolder | undefined;
+  readonly known?: KnownContent | undefined;
 }
 
 interface FileRun {
@@ -68,7 +79,7 @@ export class FileRuns {
     return this.#fileCount >= this.#maxFiles || this.#bytes >= maxRunBytes;
   }
 
-  add(folder: string, source: SourceNode, before: TreeNode | undefined, recorded: RecordedFolder | undefined): FilePlace {
+  add(folder: string, source: SourceNode, before: FileBefore): FilePlace {
     const isAlone = source.sizeBytes > maxRunBytes;
     let run = isAlone ? undefined : this.#open;
     if (run?.folder !== folder) {
@@ -76,7 +87,7 @@ export class FileRuns {
       this.#runs.push(run);
       if (!isAlone) this.#open = run;
     }
-    const place = new FilePlace(run, source, before, recorded);
+    const place = new FilePlace(run, source, before);
     run.places.push(place);
     this.#fileCount++;
     this.#bytes += isAlone ? 0 : source.sizeBytes;
@@ -108,8 +119,9 @@ export class FileRuns {
       for (const place of places) this.#settle(folder, place, stored[nth++]);
     } else {
       for (const place of places) {
-        const { name, sizeBytes } = place.source;
-        this.#settle(folder, place, await storer.store(joinPath(folder, name), { signal, onBytes, sizeBytes }));
+        const { known, source } = place;
+        const { name, sizeBytes } = source;
+        this.#settle(folder, place, await storer.store(joinPath(folder, name), { signal, onBytes, sizeBytes, known }));
       }
     }
     run.isDone = true;

@@ -4,6 +4,7 @@ import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { noAttributesFound, type FoundAttributes } from '@holdfast/sources/extended-attributes';
 import type { Source, SourceFile } from '@holdfast/sources/source';
 import type { BlobSink } from './blob-sink.ts';
+import { keepKnown, type KeptContent, type KnownContent } from './continued-file.ts';
 import { FileCutter, recordKeyOf } from './file-cutter.ts';
 
 /**
@@ -29,6 +30,8 @@ export interface StoreOptions {
   readonly onBytes: (bytes: number) => void;
   /** What the file had when it was looked at. */
   readonly sizeBytes: number;
+  /** What an earlier backup has of its beginning, if it is the same file; who opens files in threads reads all of it. */
+  readonly known?: KnownContent | undefined;
 }
 
 export type StoredFile =
@@ -58,11 +61,13 @@ export function createFileStorer(options: { source: Pick<Source, 'openFile'>; si
     cutter: new FileCutter(createChunker(options.polynomial)),
     buffer: new Uint8Array(maxChunkBytes + readBytes),
   });
-  const cutWhole = async (file: SourceFile, { signal, onBytes }: StoreOptions): Promise<StoredFile> => {
+  const cutWhole = async (file: SourceFile, { signal, onBytes, known, sizeBytes }: StoreOptions): Promise<StoredFile> => {
+    const kept = await keepKnown(file, known, sizeBytes);
+    if (kept !== null) onBytes(kept.sizeBytes);
     const lane = lanes.pop() ?? makeLane();
     lane.cutter.begin(file.chosenEnds);
     try {
-      return await cutAndSave(lane, file, options.sink, signal, onBytes);
+      return await cutAndSave(lane, file, options.sink, kept, { signal, onBytes });
     } finally {
       lanes.push(lane);
     }
@@ -119,11 +124,11 @@ async function cutAndSave(
   { cutter, buffer }: Lane,
   file: SourceFile,
   sink: BlobSink,
-  signal: AbortSignal,
-  onBytes: (bytes: number) => void,
+  kept: KeptContent | null,
+  { signal, onBytes }: Pick<StoreOptions, 'signal' | 'onBytes'>,
 ): Promise<StoredFile> {
-  const content: ObjectId[] = [];
-  let sizeBytes = 0; // read so far
+  const content: ObjectId[] = [...(kept?.content ?? [])];
+  let sizeBytes = kept?.sizeBytes ?? 0; // read so far
   let end = 0; // of the data in the buffer
   for (let isLast = false; ;) {
     while (!isLast && end < buffer.length) {

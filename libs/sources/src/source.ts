@@ -124,6 +124,17 @@ export interface SourceNode {
   readonly extendedAttributes?: ReadonlyMap<string, Uint8Array>;
   /** Nobody has looked yet what extended attributes there are: see ReadDirectoryOptions. */
   readonly attributesUnread?: true;
+  /** Of a regular file that begins with what an earlier backup has of it: most of that is not read again. */
+  readonly continues?: ContinuedFile;
+}
+
+/**
+ * Which file of the last snapshot it was, perhaps by another path, and how much that snapshot has of it. It is a claim: what is kept is held
+ * against some of the file's bytes, and where anything does not fit all of the file is read.
+ */
+export interface ContinuedFile {
+  readonly path: string;
+  readonly sizeBytes: number;
 }
 
 /** Something that a backup could not store. `path` is absolute, `reason` is for people. */

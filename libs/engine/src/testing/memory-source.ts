@@ -1,6 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { compareNames } from '@holdfast/restic-format/file-name';
-import type { Source, SourceEntry, SourceFile, SourceNode } from '@holdfast/sources/source';
+import type { ContinuedFile, Source, SourceEntry, SourceFile, SourceNode } from '@holdfast/sources/source';
 
 /** A folder in memory, for tests: names to entries. */
 export type MemoryFolder = Readonly<Record<string, MemoryEntry>>;
@@ -13,6 +13,7 @@ export type MemoryEntry =
       readonly modifiedNs?: bigint;
       readonly inode?: bigint;
       readonly linkCount?: bigint;
+      readonly continues?: ContinuedFile;
     }
   | { readonly type: 'dir'; readonly entries: MemoryFolder; readonly mode?: number; readonly modifiedNs?: bigint }
   | { readonly type: 'symlink'; readonly linkTarget: string }
@@ -103,6 +104,7 @@ function nodeOf(name: string, entry: MemoryEntry, folder: string): SourceNode {
     deviceId: 7n,
     sizeBytes: entry.type === 'file' ? entry.bytes.length : 0,
     linkCount: 'linkCount' in entry && entry.linkCount !== undefined ? entry.linkCount : 1n,
+    ...('continues' in entry && entry.continues !== undefined ? { continues: entry.continues } : {}),
     ...(entry.type === 'symlink' ? { linkTarget: entry.linkTarget } : {}),
   };
 }

@@ -18,6 +18,8 @@ describe('readWorkerConfig', () => {
       storageCacheBytes: 1024 ** 3,
       metricsPort: undefined,
       metricsHost: '127.0.0.1',
+      labels: [],
+      labelsOnly: false,
       concurrency: 2,
       shutdownGraceMs: 30_000,
       slotWarningBytes: 8 * 1024 ** 3,
@@ -37,6 +39,11 @@ describe('readWorkerConfig', () => {
     expect(readWorkerConfig({ ...least, ...given })).toMatchObject({ storageCacheDir: '/srv/b', storageCacheBytes: 0 });
   });
 
+  test('reads labels', () => {
+    const given = { HOLDFAST_WORKER_LABELS: 'site-berlin, host:db1', HOLDFAST_WORKER_LABELS_ONLY: 'true' };
+    expect(readWorkerConfig({ ...least, ...given })).toMatchObject({ labels: ['site-berlin', 'host:db1'], labelsOnly: true });
+  });
+
   test('reads lists of roots', () => {
     expect(readWorkerConfig({ ...least, HOLDFAST_SOURCE_ROOTS: '/srv:/home/' }).sourceRoots).toEqual(['/srv', '/home']);
   });
@@ -45,6 +52,11 @@ describe('readWorkerConfig', () => {
     ['DATABASE_URL', 'mysql://x'],
     ['REDIS_URL', 'localhost:6379'],
     ['HOLDFAST_MASTER_KEY', 'c2hvcnQ='],
+    ['HOLDFAST_WORKER_LABELS', 'Berlin'],
+    ['HOLDFAST_WORKER_LABELS', 'a/b'],
+    ['HOLDFAST_WORKER_LABELS', 'x'.repeat(64)],
+    ['HOLDFAST_WORKER_LABELS', Array.from({ length: 17 }, (_, nth) => `l${nth}`).join(',')],
+    ['HOLDFAST_WORKER_LABELS_ONLY', 'true'],
     ['HOLDFAST_WORKER_CONCURRENCY', '0'],
     ['HOLDFAST_WORKER_CONCURRENCY', 'many'],
     ['HOLDFAST_SLOT_WARNING_BYTES', '0'],

@@ -1,6 +1,8 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseMasterKey, type MasterKey } from '@holdfast/database/sealed-secret';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { parseWorkerLabels, workerLabelMessage, workerLabelsMaxCount } from '@holdfast/policy/routing';
 import { assertSchedule } from '@holdfast/policy/schedule';
 import { parseRoots } from '@holdfast/sources/allowed-roots';
 import { parseAllowedHosts, type HostPattern } from '@holdfast/policy/allowed-hosts';
@@ -53,7 +55,11 @@ export interface WorkerConfig {
   readonly browsePort: number;
   /** What the API calls it by; undefined for host and port. */
   readonly browseUrl: string | undefined;
-  /** Runs at a time of each queue. */
+  /** What it can reach, in the operator's words. */
+  readonly labels: readonly string[];
+  /** True for one that takes no runs but those that name one of its labels. */
+  readonly labelsOnly: boolean;
+  /** Runs at a time of each kind, whatever their labels. */
   readonly concurrency: number;
   readonly shutdownGraceMs: number;
   /** What a replication slot may make its server keep before it counts as a warning. */
@@ -72,6 +78,7 @@ const defaultSlotWarningBytes = 8 * 1024 ** 3;
 const defaultStorageCacheBytes = 1024 ** 3;
 const roots = rootsSetting.transform(readWith(parseRoots, rootsMessage));
 const allowedHosts = hostsSetting.transform(readWith(parseAllowedHosts, hostsMessage));
+const labelsMessage = `must be at most ${workerLabelsMaxCount} labels with commas between them; each ${workerLabelMessage}`;
 
 /** A scheme, a name and a port, with nothing behind them. */
 const originSetting = z.string().refine((text) => isOrigin(text), 'must be http:// or https:// with a name and a port, and no path');
@@ -95,6 +102,8 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_WORKER_BROWSE_HOST: z.string().default('127.0.0.1'),
   HOLDFAST_WORKER_BROWSE_PORT: portSetting.default(0),
   HOLDFAST_WORKER_BROWSE_URL: originSetting.optional(),
+  HOLDFAST_WORKER_LABELS: z.string().default('').transform(readWith(parseWorkerLabels, labelsMessage)),
+  HOLDFAST_WORKER_LABELS_ONLY: z.stringbool().default(false),
   HOLDFAST_WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(maxConcurrency).default(2),
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   HOLDFAST_SLOT_WARNING_BYTES: z.coerce.number().int().min(1).default(defaultSlotWarningBytes),
@@ -106,6 +115,12 @@ export const workerEnvironmentSchema = z.object({
 /** Throws configuration_invalid, which names every variable that does not fit but repeats no value. */
 export function readWorkerConfig(environment: Environment): WorkerConfig {
   const settings = readSettings(workerEnvironmentSchema, environment);
+  if (settings.HOLDFAST_WORKER_LABELS_ONLY && settings.HOLDFAST_WORKER_LABELS.length === 0) {
+    throw new HoldfastError(
+      'configuration_invalid',
+      'settings are wrong: HOLDFAST_WORKER_LABELS_ONLY: is true and HOLDFAST_WORKER_LABELS names no label, so the worker would never do anything',
+    );
+  }
   const scratchDir = settings.HOLDFAST_SCRATCH_DIR ?? join(tmpdir(), 'holdfast-scratch');
   return {
     databaseUrl: settings.DATABASE_URL,
@@ -126,6 +141,8 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     browseHost: settings.HOLDFAST_WORKER_BROWSE_HOST,
     browsePort: settings.HOLDFAST_WORKER_BROWSE_PORT,
     browseUrl: settings.HOLDFAST_WORKER_BROWSE_URL,
+    labels: settings.HOLDFAST_WORKER_LABELS,
+    labelsOnly: settings.HOLDFAST_WORKER_LABELS_ONLY,
     concurrency: settings.HOLDFAST_WORKER_CONCURRENCY,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     slotWarningBytes: settings.HOLDFAST_SLOT_WARNING_BYTES,

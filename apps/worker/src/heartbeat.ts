@@ -1,5 +1,5 @@
 import { heartbeatRuns, type Claim } from '@holdfast/database/runs';
-import { heartbeatWorker, registerWorker } from '@holdfast/database/workers';
+import { heartbeatWorker, registerWorker, type WorkerIdentity } from '@holdfast/database/workers';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -8,7 +8,7 @@ import type { WorkerContext } from './worker-context.ts';
  * request arrives whose notification was lost.
  */
 export async function heartbeat(context: WorkerContext, browseUrl: string | undefined): Promise<void> {
-  const { database, inHand, workerId, hostname } = context;
+  const { database, inHand, workerId } = context;
   const claims = inHand.claims();
   if (claims.length > 0) {
     const { superseded, cancelRequested } = await heartbeatRuns(database, claims);
@@ -19,7 +19,13 @@ export async function heartbeat(context: WorkerContext, browseUrl: string | unde
     }
   }
   const isKnown = await heartbeatWorker(database.client, workerId, claims);
-  if (!isKnown) await registerWorker(database.client, { id: workerId, hostname, pid: process.pid, browseUrl });
+  if (!isKnown) await registerWorker(database.client, workerIdentity(context, browseUrl));
+}
+
+/** What this process says of itself in its row. */
+export function workerIdentity(context: WorkerContext, browseUrl: string | undefined): WorkerIdentity {
+  const { workerId: id, hostname, config } = context;
+  return { id, hostname, pid: process.pid, browseUrl, labels: config.labels, labelsOnly: config.labelsOnly };
 }
 
 /** The reason with which a run stops that somebody cancelled. */

@@ -25,7 +25,7 @@ import type { Logger } from 'pino';
 import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
 import { endStalledRun } from './end-stalled-run.ts';
-import { heartbeat } from './heartbeat.ts';
+import { heartbeat, workerIdentity } from './heartbeat.ts';
 import { openBrowseServer, type BrowseServer } from './browse/browse-server.ts';
 import { openMetricsServer, type MetricsServer } from './metrics/metrics-server.ts';
 import { metricsText } from './metrics/metrics-text.ts';
@@ -124,7 +124,7 @@ export async function startWorkers(
   const browseServer = await serveBrowse(context);
   if (browseServer !== null) opened.use(browseServer);
   const browseUrl = browseServer?.url;
-  await registerWorker(database.client, { id: workerId, hostname: context.hostname, pid: process.pid, browseUrl });
+  await registerWorker(database.client, workerIdentity(context, browseUrl));
   await warnOfConfiguration(backend, log);
 
   const workers = openWorkers(context, { ...runWorks, ...options.works }, backend, onError);

@@ -80,3 +80,26 @@ test('workers come, show what they have in hand, fall silent and are swept', asy
   expect(await sweepWorkers(client)).toBe(1);
   await removeWorker(client, 'w1');
 });
+
+test('the labels of workers are shown, and until when each had a worker stays known', async () => {
+  const { client } = database.db;
+  await registerWorker(client, { id: 'w2', hostname: 'here', pid: 1, labels: ['b', 'a'] });
+  await registerWorker(client, { id: 'w3', hostname: 'here', pid: 2, labels: ['a'], labelsOnly: true });
+  expect(await listWorkers(client)).toMatchObject([
+    { labels: ['b', 'a'], labelsOnly: false },
+    { labels: ['a'], labelsOnly: true },
+  ]);
+  const served = async (): Promise<Map<string, Date>> =>
+    new Map((await client.workerLabel.findMany()).map(({ label, lastServedAt }) => [label, lastServedAt]));
+  const before = await served();
+  expect([...before.keys()].toSorted()).toEqual(['', 'a', 'b']);
+  await client.workerLabel.updateMany({ data: { lastServedAt: new Date(0) } });
+  // Both at once, again and again: neither waits for the other.
+  await Promise.all(Array.from({ length: 20 }, (_, nth) => heartbeatWorker(client, nth % 2 === 0 ? 'w2' : 'w3', [])));
+  await Promise.all([removeWorker(client, 'w2'), removeWorker(client, 'w3')]);
+  const after = await served();
+  for (const [label, at] of before) expect(after.get(label)?.getTime()).toBeGreaterThanOrEqual(at.getTime());
+  await client.workerLabel.updateMany({ data: { lastServedAt: new Date(0) } });
+  await sweepWorkers(client);
+  expect(await served()).toEqual(new Map());
+});

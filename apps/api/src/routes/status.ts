@@ -31,6 +31,8 @@ const statusSchema = z
           pid: z.number().int(),
           startedAt: z.string(),
           heartbeatAt: z.string(),
+          labels: z.array(z.string()).describe('What it can reach, in the words of whoever runs it'),
+          labelsOnly: z.boolean().describe('true: it takes no runs but those that name one of its labels'),
           isAlive: z.boolean().describe('false when its last heartbeat is older than 45 s'),
           runningCount: z.number().int(),
           running: z.array(z.object({ kind: z.string(), id: z.string() })).describe('For tokens of all entities'),
@@ -79,11 +81,13 @@ function stateOf(paused: Readonly<Record<RunKind, boolean>>): 'running' | 'pause
 }
 
 function workerView(worker: WorkerRow, scope: Scope) {
-  const { id, hostname, pid, isAlive, running } = worker;
+  const { id, hostname, pid, labels, labelsOnly, isAlive, running } = worker;
   return {
     id,
     hostname,
     pid,
+    labels: [...labels],
+    labelsOnly,
     isAlive,
     startedAt: worker.startedAt.toISOString(),
     heartbeatAt: worker.heartbeatAt.toISOString(),

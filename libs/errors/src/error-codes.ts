@@ -72,6 +72,30 @@ export const errorCodes = {
   postgresql_chain_broken: entry('damage', 'never', 'recover from another base backup, and take a new full one'),
   postgresql_recovery_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
 
+  // MariaDB and MySQL servers that are backed up or recovered to
+  mysql_host_not_allowed: entry('input', 'never', 'name an allowed server, or let the operator add it to HOLDFAST_DATABASE_HOSTS'),
+  mysql_unreachable: entry('environment', 'later', 'check the server, its address and the network'),
+  mysql_login_failed: entry('operator', 'never', 'check user and password, and from which hosts the account may come'),
+  mysql_tls_failed: entry('operator', 'never', 'check the certificate, its name and the ca that is given, or the mode of tls'),
+  mysql_denied: entry('operator', 'never', 'give the account the right that the message names'),
+  mysql_interrupted: entry('environment', 'later', 'nothing to do when the server was restarted; else see its log'),
+  mysql_busy: entry('environment', 'later', 'see who holds the lock that the message names; it is tried again'),
+  mysql_changed: entry('environment', 'later', 'tables were made, altered or dropped while they were read; it is tried again'),
+  mysql_not_found: entry('input', 'never', 'check the names of databases and tables'),
+  mysql_tool_missing: entry('operator', 'never', 'install the client programs that the message names at the worker'),
+  mysql_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
+
+  // Redis servers that are backed up or recovered to
+  redis_host_not_allowed: entry('input', 'never', 'name an allowed server, or let the operator add it to HOLDFAST_DATABASE_HOSTS'),
+  redis_unreachable: entry('environment', 'later', 'check the server, its address and the network'),
+  redis_login_failed: entry('operator', 'never', 'check user and password; leave them out where the server has none'),
+  redis_tls_failed: entry('operator', 'never', 'check the certificate, its name and the ca that is given, or the mode of tls'),
+  redis_denied: entry('operator', 'never', 'give the user the commands that the message names, such as +psync +replconf +info +ping'),
+  redis_interrupted: entry('environment', 'later', 'nothing to do when the server was restarted; else see its log'),
+  redis_busy: entry('environment', 'later', 'see the log of the server: it loads, has no memory to fork, or no space for its dump'),
+  redis_stream_damaged: entry('environment', 'later', 'what arrived was not what was sent; check the network and what lies between'),
+  redis_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
+
   // storage
   storage_test_unanswered: entry('environment', 'later', 'see whether a worker runs and takes work, then try again'),
   storage_host_not_allowed: entry('input', 'never', 'name an allowed server, or let the operator add it to HOLDFAST_STORAGE_HOSTS'),

@@ -47,7 +47,7 @@ export function isAllowedHost({ host, port }: { readonly host: string; readonly 
 export function assertAllowedHost(
   server: { readonly host: string; readonly port: number },
   allowed: readonly HostPattern[],
-  code: 'postgresql_host_not_allowed' | 'storage_host_not_allowed',
+  code: 'postgresql_host_not_allowed' | 'mysql_host_not_allowed' | 'redis_host_not_allowed' | 'storage_host_not_allowed',
 ): void {
   if (isAllowedHost(server, allowed)) return;
   throw new HoldfastError(code, `the server ${server.host}:${server.port} is not among the allowed ones`);

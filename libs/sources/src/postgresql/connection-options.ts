@@ -56,7 +56,7 @@ export const postgresqlNameSchema = z
   .refine((name) => Buffer.byteLength(name) <= maxNameBytes, `must have at most ${maxNameBytes} bytes`)
   .refine((name) => !name.includes('\0') && name.isWellFormed(), 'holds a character that no name can have');
 
-const tlsSchema = z
+export const tlsSchema = z
   .strictObject({
     mode: z.enum(['disable', 'require', 'verify-full']).describe('require believes any certificate, verify-full checks its chain and name'),
     ca: z

@@ -28,6 +28,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'storage',
       'sources/source',
       'sources/target',
+      'sources/path-pattern',
       'sources/thread-folder',
       'sources/extended-attributes',
       'sources/file-holes',

@@ -130,6 +130,24 @@ export function decodeNode(value: unknown): TreeNode {
   const fields = new JsonFields(value, 'a tree node');
   const name = unquoteName(fields.string('name'));
   if (name === null || !isNodeName(name)) throw fields.damaged('name', 'a file name');
+  return decodeNamedNode(fields, name);
+}
+
+/**
+ * As decodeNode, for whoever only shows what is there: a name that leads out of its folder, or is none, comes as `unsafeName` in a form that
+ * holds no slash and is no dot folder. Errors: repository_damaged.
+ */
+export function decodeShownNode(value: unknown): { readonly node: TreeNode; readonly unsafeName?: string } {
+  const fields = new JsonFields(value, 'a tree node');
+  const written = fields.string('name');
+  const name = unquoteName(written);
+  if (name !== null && isNodeName(name)) return { node: decodeNamedNode(fields, name) };
+  const shown = quoteName(name ?? written).replaceAll('/', String.raw`\x2f`);
+  const unsafeName = /^\.*$/.test(shown) ? `(${shown || 'no name'})` : shown;
+  return { node: decodeNamedNode(fields, unsafeName), unsafeName };
+}
+
+function decodeNamedNode(fields: JsonFields, name: string): TreeNode {
   const modified = fields.timestamp('mtime');
   const accessed = fields.timestamp('atime');
   const changed = fields.timestamp('ctime');

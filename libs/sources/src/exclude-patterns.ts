@@ -1,6 +1,5 @@
-import { posix } from 'node:path';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import { matchesName, parseNamePattern, type NamePattern } from './name-pattern.ts';
+import { firstPlaces, nextPlaces, parsePathPattern, type PathPattern } from './path-pattern.ts';
 
 /**
  * Which paths a backup leaves out, by restic's rules:
@@ -16,22 +15,16 @@ export interface ExcludePatterns {
   excludes(path: string): boolean;
 }
 
-interface Pattern {
-  readonly isNegated: boolean;
-  /** What each name has to match; `any-names` for `**`. A relative pattern begins with one. */
-  readonly steps: readonly (NamePattern | 'any-names')[];
-}
-
 /** Errors: request_invalid for a pattern that cannot be read. */
 export function compileExcludes(texts: readonly string[]): ExcludePatterns {
-  const patterns = texts.map(parsePattern);
+  const patterns = texts.map(parsePathPattern);
   if (patterns.length === 0) return { excludes: () => false };
   return {
     excludes: (path) => {
       const names = path.split('/').filter((name) => name !== '');
       let isExcluded = false;
-      for (const { isNegated, steps } of patterns) {
-        if (isExcluded === isNegated && matchesAtOrAbove(steps, names)) isExcluded = !isNegated;
+      for (const pattern of patterns) {
+        if (isExcluded === pattern.isNegated && matchesAtOrAbove(pattern, names)) isExcluded = !pattern.isNegated;
       }
       return isExcluded;
     },
@@ -49,12 +42,12 @@ export interface IncludePatterns {
 /** Errors: request_invalid for a pattern that cannot be read. */
 export function compileIncludes(texts: readonly string[]): IncludePatterns {
   const patterns = compileExcludes(texts);
-  const ways = texts.map(parsePattern).filter(({ isNegated }) => !isNegated);
+  const ways = texts.map(parsePathPattern).filter(({ isNegated }) => !isNegated);
   return {
     includes: (path) => patterns.excludes(path),
     mayIncludeBelow: (path) => {
       const names = path.split('/').filter((name) => name !== '');
-      return ways.some(({ steps }) => mayMatchBelow(steps, names));
+      return ways.some((pattern) => mayMatchBelow(pattern, names));
     },
   };
 }
@@ -62,7 +55,7 @@ export function compileIncludes(texts: readonly string[]): IncludePatterns {
 /** For schemas: whether compileExcludes takes the pattern. */
 export function isExcludePattern(text: string): boolean {
   try {
-    parsePattern(text);
+    parsePathPattern(text);
     return true;
   } catch (error) {
     if (error instanceof HoldfastError) return false;
@@ -70,52 +63,19 @@ export function isExcludePattern(text: string): boolean {
   }
 }
 
-function parsePattern(text: string): Pattern {
-  const isNegated = text.startsWith('!');
-  const path = posix.normalize(isNegated ? text.slice(1) : text);
-  const names = path.split('/').filter((name) => name !== '');
-  if (names.length === 0 || path === '.' || names[0] === '..') {
-    throw new HoldfastError('request_invalid', `exclude pattern names nothing: ${JSON.stringify(text)}`);
-  }
-  const steps = names.map((name) => (name === '**' ? 'any-names' : parseNamePattern(name, text)));
-  return { isNegated, steps: path.startsWith('/') ? steps : ['any-names', ...steps] };
-}
-
-/**
- * Whether the steps match the path's first names, however many. All places in the pattern that the names so far can have
- * led to are kept at once, so that many `**` cost no more than one.
- */
-function matchesAtOrAbove(steps: Pattern['steps'], names: readonly string[]): boolean {
-  let places = reach(steps, new Set([0]));
+/** Whether the pattern matches the path's first names, however many. */
+function matchesAtOrAbove(pattern: PathPattern, names: readonly string[]): boolean {
+  let places = firstPlaces(pattern);
   for (const name of names) {
-    if (places.has(steps.length)) return true;
-    places = reach(steps, step(steps, places, name));
+    if (places.has(pattern.steps.length)) return true;
+    places = nextPlaces(pattern, places, name);
   }
-  return places.has(steps.length);
+  return places.has(pattern.steps.length);
 }
 
-/** The places to which one more name leads. */
-function step(steps: Pattern['steps'], places: ReadonlySet<number>, name: string): Set<number> {
-  const next = new Set<number>();
-  for (const place of places) {
-    const wanted = steps[place];
-    if (wanted === 'any-names') next.add(place);
-    else if (wanted !== undefined && matchesName(wanted, name)) next.add(place + 1);
-  }
-  return next;
-}
-
-/** Whether the steps can match further names behind the path's. */
-function mayMatchBelow(steps: Pattern['steps'], names: readonly string[]): boolean {
-  let places = reach(steps, new Set([0]));
-  for (const name of names) places = reach(steps, step(steps, places, name));
-  return [...places].some((place) => place < steps.length);
-}
-
-/** Adds the places that follow a `**` for which no name is used up. */
-function reach(steps: Pattern['steps'], places: Set<number>): Set<number> {
-  for (const place of places) {
-    if (steps[place] === 'any-names') places.add(place + 1);
-  }
-  return places;
+/** Whether the pattern can match further names behind the path's. */
+function mayMatchBelow(pattern: PathPattern, names: readonly string[]): boolean {
+  let places = firstPlaces(pattern);
+  for (const name of names) places = nextPlaces(pattern, places, name);
+  return [...places].some((place) => place < pattern.steps.length);
 }

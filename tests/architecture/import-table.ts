@@ -19,7 +19,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
   sources: { may: ['errors'] },
   policy: { may: ['errors', 'sources/postgresql/lsn'] },
   jobs: { may: ['errors'] },
-  database: { may: ['errors'] },
+  database: { may: ['errors', 'policy/routing'] },
   settings: { may: ['errors'] },
   engine: {
     may: [

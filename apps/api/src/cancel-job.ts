@@ -12,12 +12,12 @@ export async function cancelJob(
   deps: Pick<ServerDeps, 'database' | 'queues'>,
   log: FastifyBaseLogger,
   kind: RunKind,
-  id: string,
+  { id, workerLabel }: { readonly id: string; readonly workerLabel: string | null },
 ): Promise<{ asked: boolean }> {
   const status = await requestCancel(deps.database, kind, id);
   if (status === 'running') return { asked: true };
   try {
-    await deps.queues.removeRun(kind, id);
+    await deps.queues.removeRun(kind, id, workerLabel);
   } catch (error) {
     if (!isHoldfastError(error, 'queue_unreachable')) throw error;
     log.warn({ err: error, kind, id }, 'cancelled; its job stays on the queue and will do nothing');

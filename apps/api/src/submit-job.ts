@@ -23,6 +23,7 @@ export interface Work<Row extends SubmittedRow> {
 interface SubmittedRow {
   readonly id: string;
   readonly status: string;
+  readonly workerLabel: string | null;
 }
 
 /** Codes: those of `create`, idempotency_key_reused, database_unreachable. */
@@ -60,7 +61,7 @@ async function enqueue(
 ): Promise<void> {
   try {
     // Adding is idempotent, so the rows of a repeated request that still wait are added again.
-    for (const row of rows) if (row.status === 'queued') await deps.queues.enqueueRun(kind, row.id);
+    for (const row of rows) if (row.status === 'queued') await deps.queues.enqueueRun(kind, row.id, row.workerLabel);
   } catch (error) {
     if (!isHoldfastError(error, 'queue_unreachable')) throw error;
     request.log.warn({ err: error, kind, ids: rows.map((row) => row.id) }, 'accepted without the queue; the reconciler follows');

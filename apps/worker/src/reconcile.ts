@@ -2,6 +2,7 @@ import { activeSchedules } from '@holdfast/database/backup-configs';
 import { activeCopySchedules } from '@holdfast/database/copy-configs';
 import { runsOwed, type OwedRun } from '@holdfast/database/runs';
 import { isServicePaused } from '@holdfast/database/service-state';
+import { runQueueName } from '@holdfast/jobs/queue-names';
 import { cleanupSchedulerId, listSchedulers, removeScheduler, upsertScheduler, type Scheduler } from '@holdfast/jobs/schedulers';
 import { makeUpMissedTicks } from './missed-ticks.ts';
 import type { WorkerContext } from './worker-context.ts';
@@ -28,8 +29,8 @@ async function reconcilePause({ database, queues, logger }: WorkerContext): Prom
   logger.warn('the queues had lost that the service is paused; paused again');
 }
 
-/** Runs looked at in one go, a kind; the oldest come first and those that follow have their turn ten seconds later. */
-const maxOwedPerKind = 1_000;
+/** Runs looked at in one go, a kind and label; the oldest come first and those that follow have their turn ten seconds later. */
+const maxOwedPerQueue = 1_000;
 /** A scheduler whose next tick is overdue for longer has lost it: a tick that is due is taken within seconds. */
 const overdueMs = 60_000;
 
@@ -37,16 +38,20 @@ export async function reconcileRuns({ database, queues, timing, logger }: Worker
   const owed = await runsOwed(database.client, {
     queuedForMs: timing.queuedForMs,
     silentForMs: timing.silentForMs,
-    limit: maxOwedPerKind,
+    limit: maxOwedPerQueue,
   });
   let addedCount = 0;
-  for (const [kind, runs] of Map.groupBy(owed, (run: OwedRun) => run.kind)) {
+  for (const runs of Map.groupBy(owed, (run: OwedRun) => runQueueName(run)).values()) {
+    const [first] = runs;
+    if (first === undefined) continue;
+    const { kind, workerLabel } = first;
     const live = await queues.liveRuns(
       kind,
       runs.map((run) => run.id),
+      workerLabel,
     );
     for (const run of runs.filter(({ id }) => !live.has(id))) {
-      await queues.enqueueRun(kind, run.id);
+      await queues.enqueueRun(kind, run.id, workerLabel);
       addedCount++;
     }
   }

@@ -6,6 +6,7 @@ import { maxAttempts } from '@holdfast/jobs/job-defaults';
 import { runPayloadSchema } from '@holdfast/jobs/payloads';
 import type { JobProcessor, QueueJob } from '@holdfast/jobs/queue-backend';
 import { withDeadline } from '@holdfast/jobs/with-deadline';
+import { carriesLabel } from '@holdfast/policy/routing';
 import { DelayedError, WaitingError } from 'bullmq';
 import type { Logger } from 'pino';
 import { endOfJob, toBullmqError } from './bullmq-error.ts';
@@ -53,7 +54,10 @@ export function runWithClaim<K extends RunKind>(context: WorkerContext, kind: K,
     if (context.inHand.has(kind, id) || (await isHeldElsewhere(context, kind, id))) {
       return comeAgain({ job, token }, context.timing.heldDelayMs);
     }
-    const claim = await claimRun(context.database, kind, id, { workerId: context.workerId });
+    const claim = await claimRun(context.database, kind, id, {
+      workerId: context.workerId,
+      carries: (workerLabel) => carriesLabel(context.config, workerLabel),
+    });
     if (claim === null) return { status: 'nothing_to_do' };
     const { signal, release } = context.inHand.add(claim);
     try {
@@ -73,7 +77,11 @@ async function workOn<K extends RunKind>(
 ): Promise<unknown> {
   const logger = context.logger.child({ kind: claim.kind, id: claim.id, attempt: claim.attempt });
   const progress = createProgressReporter({
-    send: (value) => delivery.job.updateProgress(value),
+    async send(value) {
+      await delivery.job.updateProgress(value);
+      // Who follows progress listens to the queues that name no label.
+      if (delivery.job.queueName !== claim.kind) await context.queues.publishProgress(claim.kind, claim.id, value);
+    },
     onLost: (error) => logger.debug({ err: error }, 'progress was not sent'),
     now: () => performance.now(),
   });

@@ -9,14 +9,7 @@ import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { openRepositoryCache, type RepositoryCacheCounts } from '@holdfast/engine/repository-cache';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { deriveBrowseKey } from '@holdfast/jobs/browse/request-signature';
-import {
-  createQueueBackend,
-  type JobProcessor,
-  type JobWorker,
-  type OnBackendError,
-  type QueueBackend,
-} from '@holdfast/jobs/queue-backend';
-import { queueNames, recordOf, type QueueName, type RunKind } from '@holdfast/jobs/queue-names';
+import { createQueueBackend, type QueueBackend } from '@holdfast/jobs/queue-backend';
 import { openQueues } from '@holdfast/jobs/queues';
 import { nextTick } from '@holdfast/policy/schedule';
 import { endOrphanServers } from '@holdfast/sources/postgresql/recovery/server-folder';
@@ -24,25 +17,16 @@ import { openDiskCache, type DiskCache } from '@holdfast/storage/cache/disk-cach
 import type { Logger } from 'pino';
 import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
-import { endStalledRun } from './end-stalled-run.ts';
 import { heartbeat, workerIdentity } from './heartbeat.ts';
 import { openBrowseServer, type BrowseServer } from './browse/browse-server.ts';
 import { openMetricsServer, type MetricsServer } from './metrics/metrics-server.ts';
 import { metricsText } from './metrics/metrics-text.ts';
 import { createStorageMetrics } from './metrics/storage-metrics.ts';
+import { openWorkers, runWorks, type RunWorks } from './open-workers.ts';
 import { startPeriodicDuty, type PeriodicDuty, type PeriodicDutyOptions } from './periodic-duty.ts';
 import { probeStorages } from './probe-storages.ts';
-import { processAdopt } from './processors/adopt.ts';
-import { processBackup } from './processors/backup.ts';
-import { processCleanup } from './processors/cleanup.ts';
-import { processCopy } from './processors/copy.ts';
-import { processRecovery } from './processors/recovery.ts';
-import { processSchedule } from './processors/schedule.ts';
-import { processStorageTest } from './processors/storage-test.ts';
-import { processVerify } from './processors/verify.ts';
 import { createErrorLog } from './queue-error-log.ts';
 import { reconcile } from './reconcile.ts';
-import { runWithClaim, type RunWork } from './run-with-claim.ts';
 import { createRunsInHand } from './runs-in-hand.ts';
 import { sweepScratchFolders } from './scratch-folder.ts';
 import { shutDown } from './shutdown.ts';
@@ -63,20 +47,6 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
-/** What is done for each kind of run; a test may put its own in. */
-export type RunWorks = { readonly [K in RunKind]: RunWork<K> };
-
-const runWorks: RunWorks = {
-  backup: processBackup,
-  verify: processVerify,
-  recovery: processRecovery,
-  cleanup: processCleanup,
-  copy: processCopy,
-  adopt: processAdopt,
-};
-
-/** Deliveries of a job whose worker died, before it counts as the one that kills its workers. */
-const maxStalledCount = 10;
 /** Connections to PostgreSQL: a few for each run's rows and commit, three for duties under a lock and as many for their rows. */
 const spareConnections = 6;
 /** Whoever asked for a storage to be tried has waited for seconds. */
@@ -160,37 +130,6 @@ async function serveMetrics({ config, storageMetrics, storageCache, logger }: Wo
   const { metricsHost: host, metricsPort: port } = config;
   if (port === undefined) return null;
   return await openMetricsServer({ host, port, text: () => metricsText(storageMetrics.metrics(storageCache?.counts() ?? null)), logger });
-}
-
-function openWorkers(context: WorkerContext, works: RunWorks, backend: QueueBackend, onError: OnBackendError): JobWorker[] {
-  const { config, timing } = context;
-  const processors: Record<QueueName, JobProcessor> = {
-    backup: runWithClaim(context, 'backup', works.backup),
-    verify: runWithClaim(context, 'verify', works.verify),
-    recovery: runWithClaim(context, 'recovery', works.recovery),
-    cleanup: runWithClaim(context, 'cleanup', works.cleanup),
-    copy: runWithClaim(context, 'copy', works.copy),
-    adopt: runWithClaim(context, 'adopt', works.adopt),
-    schedule: processSchedule(context),
-    storage_test: processStorageTest(context),
-  };
-  const workers = recordOf(queueNames, (name) => {
-    const worker = backend.openWorker(
-      name,
-      processors[name],
-      {
-        name: context.workerId,
-        concurrency: config.concurrency,
-        lockDuration: timing.lockDurationMs,
-        lockRenewTime: timing.lockRenewMs,
-        stalledInterval: timing.stalledIntervalMs,
-        maxStalledCount,
-      },
-      onError,
-    );
-    return worker.on('failed', (job, error) => void endStalledRun(context, name, job, error));
-  });
-  return Object.values(workers);
 }
 
 function startDuties(context: WorkerContext, browseUrl: string | undefined): PeriodicDuty[] {

@@ -3,6 +3,7 @@ import { initialRun } from './backup-jobs.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import { secretRepositoryColumns, type RepositoryRow } from './repositories.ts';
+import { repositoryLabels } from './repository-labels.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
 import { found, inScope, type Scope } from './scope.ts';
@@ -23,7 +24,8 @@ export async function createAdoptionJob(tx: Transaction, scope: Scope, repositor
     'repository',
     repositoryId,
   );
-  const row = await tx.adoptionJob.create({ data: { repositoryId, businessEntityId, ...initialRun(true) } });
+  const workerLabel = (await repositoryLabels(tx, [repositoryId])).get(repositoryId) ?? null;
+  const row = await tx.adoptionJob.create({ data: { repositoryId, businessEntityId, workerLabel, ...initialRun(true) } });
   await appendRunEvent(tx, 'adopt', row, 'queued', { repositoryId });
   return row;
 }

@@ -23,6 +23,8 @@ export interface BackupConfigInput {
   /** Null keeps everything. */
   readonly retentionDays: number | null;
   readonly compressionEnabled?: boolean | undefined;
+  /** The label that a worker has to carry to do its runs; null for any. */
+  readonly workerLabel?: string | null | undefined;
   /** What libs/jobs' backupOptionsSchema takes. */
   readonly options?: JsonObject | undefined;
   readonly encryptionEnabled?: boolean | undefined;
@@ -167,6 +169,7 @@ async function columns(
     timeZone: input.timeZone ?? 'UTC',
     retentionDays: input.retentionDays,
     compressionEnabled: input.compressionEnabled ?? true,
+    workerLabel: input.workerLabel ?? null,
     options: jsonInput(input.options ?? {}),
     encryptionEnabled,
     encryptionKey: encryptionKey === undefined ? null : seal(masterKey, `backup_configs.encryptionKey:${repository.id}`, encryptionKey),

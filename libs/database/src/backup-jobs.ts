@@ -42,6 +42,7 @@ export async function createBackupJob(
     backupType: config.backupType,
     trigger: input.scheduledFor === undefined ? 'request' : 'schedule',
     scheduledFor: input.scheduledFor ?? null,
+    workerLabel: config.workerLabel,
     ...initialRun(input.execute),
   };
   const [row] = await tx.backupJob.createManyAndReturn({ data: [data], skipDuplicates: true });
@@ -98,6 +99,14 @@ export async function listSnapshotBackups(
   const isThere = filter.expired ? { filePath: { not: null } } : { snapshotId: { not: null } };
   const where: Prisma.BackupJobWhereInput = { repositoryId, status: { in: ['completed', 'completed_with_warnings'] }, ...isThere };
   return readPage(page, where, (query) => rows.backupJob.findMany(query));
+}
+
+/** The label of the config that made a backup, as it is now: of what is done with the backup. */
+export async function configLabelOf(tx: Transaction, backupConfigId: string): Promise<string | null> {
+  // Locked: a change of the label either sees the row that is made with this one, or comes before it.
+  const [config] = await tx.$queryRaw<{ workerLabel: string | null }[]>`
+    SELECT "workerLabel" FROM "backup_configs" WHERE "id" = ${backupConfigId} FOR SHARE`;
+  return config?.workerLabel ?? null;
 }
 
 /** A job with what a worker needs for it. */

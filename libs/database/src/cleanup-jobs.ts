@@ -5,6 +5,7 @@ import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import { secretRepositoryColumns } from './repositories.ts';
 import type { RepositoryRow } from './repositories.ts';
+import { repositoryLabels } from './repository-labels.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
 import { found, inScope, type Scope } from './scope.ts';
@@ -41,7 +42,17 @@ export async function createCleanupJobs(tx: Transaction, scope: Scope, input: Cl
   }
   const run = { ...initialRun(true), dryRun: input.dryRun, scheduledFor: input.scheduledFor ?? null };
   const trigger = input.scheduledFor === undefined ? ('request' as const) : ('schedule' as const);
-  const data = cleanable.map((of) => ({ repositoryId: of.id, businessEntityId: of.businessEntityId, trigger, ...run }));
+  const labels = await repositoryLabels(
+    tx,
+    cleanable.map(({ id }) => id),
+  );
+  const data = cleanable.map((of) => ({
+    repositoryId: of.id,
+    businessEntityId: of.businessEntityId,
+    workerLabel: labels.get(of.id) ?? null,
+    trigger,
+    ...run,
+  }));
   const rows = await tx.cleanupJob.createManyAndReturn({ data, skipDuplicates: true });
   for (const row of rows) {
     await appendRunEvent(tx, 'cleanup', row, 'queued', { repositoryId: row.repositoryId, dryRun: row.dryRun, trigger });

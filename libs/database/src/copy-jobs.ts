@@ -1,10 +1,12 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { copyWorkerLabel } from '@holdfast/policy/routing';
 import type { CopyConfig, CopyJob, Prisma } from '../generated/client.ts';
 import { initialRun } from './backup-jobs.ts';
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import { secretRepositoryColumns, type RepositoryRow } from './repositories.ts';
+import { repositoryLabels } from './repository-labels.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
 import { found, inScope, type Scope } from './scope.ts';
@@ -24,7 +26,8 @@ export interface CopyJobInput {
 }
 
 export async function createCopyJob(tx: Transaction, { execute, options, ...input }: CopyJobInput): Promise<CopyJobRow> {
-  const row = await tx.copyJob.create({ data: { ...input, options: jsonInput(options), ...initialRun(execute) } });
+  const workerLabel = await copyLabel(tx, input);
+  const row = await tx.copyJob.create({ data: { ...input, workerLabel, options: jsonInput(options), ...initialRun(execute) } });
   await appendCopyEvent(tx, row);
   return row;
 }
@@ -54,6 +57,7 @@ export async function createCopyJobOf(
     options: options ?? {},
     trigger: scheduledFor === undefined ? 'request' : 'schedule',
     scheduledFor: scheduledFor ?? null,
+    workerLabel: await copyLabel(tx, config),
     ...initialRun(true),
   };
   const [row] = await tx.copyJob.createManyAndReturn({ data: [data], skipDuplicates: true });
@@ -63,6 +67,14 @@ export async function createCopyJobOf(
   }
   await appendCopyEvent(tx, row);
   return { row, created: true };
+}
+
+async function copyLabel(
+  tx: Transaction,
+  { sourceRepositoryId, targetRepositoryId }: Pick<CopyJobInput, 'sourceRepositoryId' | 'targetRepositoryId'>,
+): Promise<string | null> {
+  const labels = await repositoryLabels(tx, [sourceRepositoryId, targetRepositoryId]);
+  return copyWorkerLabel(labels.get(sourceRepositoryId) ?? null, labels.get(targetRepositoryId) ?? null);
 }
 
 /** Code: not_found. */

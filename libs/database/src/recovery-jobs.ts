@@ -1,5 +1,5 @@
 import type { Prisma, RecoveryJob, RecoveryType } from '../generated/client.ts';
-import { findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.ts';
+import { configLabelOf, findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.ts';
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
@@ -27,20 +27,27 @@ export interface RecoveryJobInput {
   readonly options: JsonObject;
   /** The password for the server of the target, and what seals it; it opens for this target only. */
   readonly targetPassword?: { readonly password: string; readonly masterKey: MasterKey } | undefined;
+  /** The label that a worker has to carry, null for any; that of the backup's config when it is left out, also when that changes. */
+  readonly workerLabel?: string | null | undefined;
   /** False: the job waits as pending until it is executed. */
   readonly execute: boolean;
 }
 
 /** Codes: not_found, run_not_finished, backup_not_usable. */
 export async function createRecoveryJob(tx: Transaction, scope: Scope, input: RecoveryJobInput): Promise<RecoveryJobRow> {
-  const { businessEntityId, id: backupJobId } = await findUsableBackup(tx, scope, input.backupJobId, input.fromRepositoryId);
+  const backup = await findUsableBackup(tx, scope, input.backupJobId, input.fromRepositoryId);
+  const { businessEntityId, id: backupJobId } = backup;
   const { recoveryType, targetLocation, targetPassword: given } = input;
   const options = jsonInput(input.options);
   const context = secretContext({ businessEntityId, targetLocation });
   const sealedTargetPassword = given === undefined ? null : seal(given.masterKey, context, given.password);
   const target = { targetLocation, options, sealedTargetPassword };
   const fromRepositoryId = input.fromRepositoryId ?? null;
-  const data = { businessEntityId, backupJobId, fromRepositoryId, recoveryType, ...target, ...initialRun(input.execute) };
+  const route = {
+    workerLabel: input.workerLabel === undefined ? await configLabelOf(tx, backup.backupConfigId) : input.workerLabel,
+    ownWorkerLabel: input.workerLabel !== undefined,
+  };
+  const data = { businessEntityId, backupJobId, fromRepositoryId, recoveryType, ...target, ...route, ...initialRun(input.execute) };
   const row = await tx.recoveryJob.create({ data, omit });
   await appendRunEvent(tx, 'recovery', row, input.execute ? 'queued' : 'accepted', { backupJobId, fromRepositoryId, recoveryType });
   return row;

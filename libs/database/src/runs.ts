@@ -36,22 +36,22 @@ export interface RunError {
 
 /**
  * Takes a queued run, or a running one over from a worker that lost it: attempt and fencing number go up, so that whatever the
- * former holder still does is refused. Null when there is nothing to do: the row is final, pending, missing, or was to be
- * cancelled (which it then is). Waits for a commit under fence of the former holder to end.
+ * former holder still does is refused. Null when there is nothing to do: the row is final, pending, missing, was to be cancelled
+ * (which it then is), or names a label that the worker does not carry, as one does whose config has moved since it was queued. Waits for a commit under fence of the former holder to end.
  * Times are the database's clock unless `now` is given. Code: database_unreachable.
  */
 export async function claimRun<K extends RunKind>(
   db: Database,
   kind: K,
   id: string,
-  by: { readonly workerId: string; readonly now?: Date },
+  by: { readonly workerId: string; readonly carries?: (workerLabel: string | null) => boolean; readonly now?: Date },
 ): Promise<Claim<K> | null> {
   return inTransaction(db, async (tx) => {
     const row = await lockRow(tx, kind, id);
-    if (row === null) return null;
+    if (row === null || by.carries?.(row.workerLabel) === false) return null;
     const now = clock(by.now);
     const claimed = Prisma.sql`"attempt" = "attempt" + 1, "fencingNumber" = "fencingNumber" + 1, "claimedBy" = ${by.workerId},
-      "heartbeatAt" = ${now}, "startTime" = COALESCE("startTime", ${now})`;
+      "heartbeatAt" = ${now}, "startTime" = COALESCE("startTime", ${now}), "waitingToldAt" = NULL`;
     const changed = await apply(tx, kind, row, 'claim', (state) => (state === 'running' ? claimed : ended(by.now)));
     if (changed?.status !== 'running') return null;
     return { kind, id, attempt: changed.attempt, fencingNumber: changed.fencingNumber };
@@ -203,11 +203,12 @@ export interface OwedRun {
   readonly id: string;
   readonly status: 'queued' | 'running';
   readonly attempt: number;
+  readonly workerLabel: string | null;
 }
 
 /**
  * The runs that should have a live queue job: queued for longer than `queuedForMs`, or running with a heartbeat older than
- * `silentForMs`. Oldest first, at most `limit` a kind.
+ * `silentForMs`. Oldest first, at most `limit` a kind and label: those that wait for an absent worker leave the others their turn.
  */
 export async function runsOwed(
   rows: Transaction,
@@ -217,10 +218,13 @@ export async function runsOwed(
   for (const kind of runKinds) {
     const now = clock(query.now);
     const found = await rows.$queryRaw<Omit<OwedRun, 'kind'>[]>`
-      SELECT "id", "status"::text, "attempt" FROM ${runTables[kind]}
-      WHERE ("status" = 'queued' AND "queuedAt" < ${now} - ${query.queuedForMs} * interval '1 millisecond')
-         OR ("status" = 'running' AND "heartbeatAt" < ${now} - ${query.silentForMs} * interval '1 millisecond')
-      ORDER BY "queuedAt", "id" LIMIT ${query.limit}`;
+      SELECT "id", "status", "attempt", "workerLabel" FROM (
+        SELECT "id", "status"::text, "attempt", "workerLabel", "queuedAt",
+          row_number() OVER (PARTITION BY "workerLabel" ORDER BY "queuedAt", "id") AS nth
+        FROM ${runTables[kind]}
+        WHERE ("status" = 'queued' AND "queuedAt" < ${now} - ${query.queuedForMs} * interval '1 millisecond')
+           OR ("status" = 'running' AND "heartbeatAt" < ${now} - ${query.silentForMs} * interval '1 millisecond')) run
+      WHERE nth <= ${query.limit} ORDER BY "queuedAt", "id"`;
     owed.push(...found.map((row) => ({ ...row, kind })));
   }
   return owed;
@@ -241,12 +245,13 @@ interface RunRow {
   readonly attempt: number;
   readonly fencingNumber: bigint;
   readonly cancelRequestedAt: Date | null;
+  readonly workerLabel: string | null;
   readonly errorCode: string | null;
   readonly errorMessage: string | null;
 }
 
 const runColumns = Prisma.raw(
-  '"id", "businessEntityId", "status"::text, "attempt", "fencingNumber", "cancelRequestedAt", "errorCode", "errorMessage"',
+  '"id", "businessEntityId", "status"::text, "attempt", "fencingNumber", "cancelRequestedAt", "workerLabel", "errorCode", "errorMessage"',
 );
 
 function clock(now: Date | undefined): Prisma.Sql {

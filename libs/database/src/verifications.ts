@@ -1,5 +1,5 @@
 import type { BackupVerification, Prisma, VerificationType } from '../generated/client.ts';
-import { findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.ts';
+import { configLabelOf, findUsableBackup, initialRun, type BackupJobRow } from './backup-jobs.ts';
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
@@ -22,9 +22,10 @@ export async function createVerification(
     readonly options?: JsonObject | undefined;
   },
 ): Promise<VerificationRow> {
-  const { businessEntityId, id: backupJobId } = await findUsableBackup(tx, scope, input.backupJobId);
+  const { businessEntityId, id: backupJobId, backupConfigId } = await findUsableBackup(tx, scope, input.backupJobId);
+  const workerLabel = await configLabelOf(tx, backupConfigId);
   const options = input.options === undefined ? {} : { options: jsonInput(input.options) };
-  const data = { businessEntityId, backupJobId, verificationType: input.verificationType, ...options, ...initialRun(true) };
+  const data = { businessEntityId, backupJobId, verificationType: input.verificationType, workerLabel, ...options, ...initialRun(true) };
   const row = await tx.backupVerification.create({ data });
   await appendRunEvent(tx, 'verify', row, 'queued', { backupJobId, verificationType: row.verificationType });
   return row;

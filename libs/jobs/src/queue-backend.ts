@@ -4,8 +4,8 @@ import {
   createRedisBackend,
   Queue,
   QueueEvents,
+  QueueEventsProducer,
   runMigrations,
-  Worker,
   type AdvancedOptions,
   type ConnectionOptions,
   type Job,
@@ -13,9 +13,11 @@ import {
 } from 'bullmq';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
+import { GatedWorker } from './gated-worker.ts';
 import { jobDefaults } from './job-defaults.ts';
 import type { JobPayload } from './payloads.ts';
-import { postgresqlSchema, redisKeyPrefix, type QueueName } from './queue-names.ts';
+import { postgresqlSchema, redisKeyPrefix, type AnyQueueName, type QueueName, type RunKind } from './queue-names.ts';
+import type { SlotGate } from './slot-gate.ts';
 
 /**
  * The one file in which queues on Redis and queues on PostgreSQL differ: how they are constructed. Everybody else gets the same
@@ -24,11 +26,11 @@ import { postgresqlSchema, redisKeyPrefix, type QueueName } from './queue-names.
  * Producers fail fast when the server is away (a request wants an answer, its row is safe); workers wait for it for ever.
  */
 export type JobQueue = Queue<JobPayload, unknown>;
-export type JobWorker = Worker<JobPayload, unknown>;
+export type JobWorker = GatedWorker<JobPayload, unknown>;
 export type QueueJob = Job<JobPayload, unknown>;
 export type JobProcessor = (job: QueueJob, token?: string, signal?: AbortSignal) => Promise<unknown>;
 export type JobWorkerOptions = Omit<WorkerOptions, 'connection' | 'prefix' | 'autorun'>;
-export type OnBackendError = (error: Error, queue: QueueName) => void;
+export type OnBackendError = (error: Error, queue: AnyQueueName) => void;
 
 export interface QueueBackend {
   readonly kind: 'redis' | 'postgresql';
@@ -36,10 +38,17 @@ export interface QueueBackend {
   prepare(): Promise<void>;
   /** What about the server endangers jobs, in words for the operator; empty when all is well. Throws queue_unreachable. */
   checkConfiguration(): Promise<string[]>;
-  openQueue(name: QueueName, onError: OnBackendError): JobQueue;
-  /** The worker does not take jobs until `run()` is called on it. */
-  openWorker(name: QueueName, processor: JobProcessor, options: JobWorkerOptions, onError: OnBackendError): JobWorker;
+  openQueue(name: AnyQueueName, onError: OnBackendError): JobQueue;
+  /** The worker does not take jobs until `run()` is called on it. Slots of a gate bound the jobs of all that share it. */
+  openWorker(
+    name: AnyQueueName,
+    processor: JobProcessor,
+    options: JobWorkerOptions & { readonly slots?: SlotGate | undefined },
+    onError: OnBackendError,
+  ): JobWorker;
   openQueueEvents(name: QueueName, onError: OnBackendError): QueueEvents;
+  /** Tells the listeners of a queue what did not happen on it: progress of a run that is on the queue of a label. */
+  openEventsProducer(name: RunKind, onError: OnBackendError): QueueEventsProducer;
 }
 
 export interface QueueBackendOptions {
@@ -161,7 +170,7 @@ interface Connections {
   readonly settings: AdvancedOptions;
 }
 
-function constructors(from: Connections): Pick<QueueBackend, 'openQueue' | 'openWorker' | 'openQueueEvents'> {
+function constructors(from: Connections): Pick<QueueBackend, 'openQueue' | 'openWorker' | 'openQueueEvents' | 'openEventsProducer'> {
   const { factory, prefix, settings } = from;
   return {
     openQueue(name, onError) {
@@ -173,14 +182,18 @@ function constructors(from: Connections): Pick<QueueBackend, 'openQueue' | 'open
       );
       return queue.on('error', (error) => onError(error, name));
     },
-    openWorker(name, processor, options, onError) {
-      const worker: JobWorker = new Worker(
+    openWorker(name, processor, { slots, ...options }, onError) {
+      const worker: JobWorker = new GatedWorker(
         name,
         processor,
         { ...options, connection: from.worker, prefix, settings, autorun: false },
         factory,
       );
+      if (slots !== undefined) worker.shareSlots(slots);
       return worker.on('error', (error) => onError(error, name));
+    },
+    openEventsProducer(name, onError) {
+      return new QueueEventsProducer(name, { connection: from.producer, prefix }, factory).on('error', (error) => onError(error, name));
     },
     openQueueEvents(name, onError) {
       return new QueueEvents(name, { connection: from.listener, prefix }, factory).on('error', (error) => onError(error, name));

@@ -8,6 +8,23 @@ export type RunKind = (typeof runKinds)[number];
 export const queueNames = [...runKinds, 'schedule', 'storage_test'] as const;
 export type QueueName = (typeof queueNames)[number];
 
+/**
+ * Runs that name a label of workers have queues of their own, one each kind and label, to which only workers listen that carry it: so no
+ * worker ever takes what it cannot do. BullMQ allows no colon in a name; a tilde, which stands for it, is in no label.
+ */
+export type LabelledQueueName = `${RunKind}.${string}`;
+export type AnyQueueName = QueueName | LabelledQueueName;
+
+/** A queue of runs; the label is null for those that any worker may do. */
+export interface RunQueue {
+  readonly kind: RunKind;
+  readonly workerLabel: string | null;
+}
+
+export function runQueueName({ kind, workerLabel }: RunQueue): RunKind | LabelledQueueName {
+  return workerLabel === null ? kind : `${kind}.${workerLabel.replaceAll(':', '~')}`;
+}
+
 /** Key prefix in Redis: one Redis may serve other programs too. */
 export const redisKeyPrefix = 'holdfast';
 

@@ -1,6 +1,9 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { JobQueue, OnBackendError, QueueBackend } from './queue-backend.ts';
-import { queueNames, recordOf, runKinds, type QueueName, type RunKind } from './queue-names.ts';
+import { openLabelledQueues, type LabelledQueues } from './labelled-queues.ts';
+import type { Progress } from './progress.ts';
+import { queueNames, recordOf, runKinds, type QueueName, type RunKind, type RunQueue } from './queue-names.ts';
+import { closeQueues } from './close-queues.ts';
 import { withDeadline } from './with-deadline.ts';
 
 /** Counts of one queue's jobs by their state in the queue. */
@@ -16,28 +19,35 @@ const noJobs: QueueCounts = { waiting: 0, active: 0, delayed: 0, completed: 0, f
 
 export interface Queues extends AsyncDisposable {
   readonly backendKind: QueueBackend['kind'];
-  /** The queues themselves, for Bull Board. */
+  /** The queues that name no label, themselves, for Bull Board. */
   readonly byName: Readonly<Record<QueueName, JobQueue>>;
+  /** Those of labels, which are opened when somebody first needs them. */
+  readonly labelled: LabelledQueues;
 
   /**
-   * Adds the job of a row, whose id is the job's id. Adding it again is no error; a finished job of that id is replaced, so that
-   * a row which is owed once more is done once more. Throws queue_unreachable within 2 s; the reconciler adds it later then.
+   * Adds the job of a row, whose id is the job's id, to the queue of the label that the row names. Adding it again is no error; a
+   * finished job of that id is replaced, so that a row which is owed once more is done once more. Throws queue_unreachable within 2 s;
+   * the reconciler adds it later then.
    */
-  enqueueRun(kind: RunKind, id: string): Promise<void>;
+  enqueueRun(kind: RunKind, id: string, workerLabel?: string | null): Promise<void>;
   /** Takes a job that nobody works on out of its queue. False when it is active or not there. Throws queue_unreachable. */
-  removeRun(kind: RunKind, id: string): Promise<boolean>;
-  /** Which of these rows have a job that is waiting, delayed or active. Throws queue_unreachable. */
-  liveRuns(kind: RunKind, ids: readonly string[]): Promise<Set<string>>;
+  removeRun(kind: RunKind, id: string, workerLabel?: string | null): Promise<boolean>;
+  /** Which of these rows, all of one label, have a job that is waiting, delayed or active on its queue. Throws queue_unreachable. */
+  liveRuns(kind: RunKind, ids: readonly string[], workerLabel?: string | null): Promise<Set<string>>;
+  /** Tells progress of a run on the queue of a label to those who listen to its kind. Throws queue_unreachable. */
+  publishProgress(kind: RunKind, id: string, progress: Progress): Promise<void>;
 
   /** Has a worker try a place; there is one try, for whoever asked waits. Throws queue_unreachable. */
   enqueueStorageTest(id: string): Promise<void>;
 
-  /** Workers take no more runs (schedules go on making rows). Throws queue_unreachable. */
-  pauseAll(): Promise<void>;
-  resumeAll(): Promise<void>;
+  /** Workers take no more runs (schedules go on making rows), those of these labels included. Throws queue_unreachable. */
+  pauseAll(labels?: readonly string[]): Promise<void>;
+  resumeAll(labels?: readonly string[]): Promise<void>;
   /** True for a queue that takes no work now. */
   paused(): Promise<Record<RunKind, boolean>>;
   counts(): Promise<Record<QueueName, QueueCounts>>;
+  /** Of queues that need not have been opened. */
+  labelledCounts(queues: readonly RunQueue[]): Promise<(RunQueue & { readonly counts: QueueCounts })[]>;
   /** Time of one round trip to the queue's server. Throws queue_unreachable within 2 s. */
   ping(): Promise<{ latencyMs: number }>;
 
@@ -47,8 +57,6 @@ export interface Queues extends AsyncDisposable {
 
 /** How long a request may wait for the queue: its row is committed already, and the reconciler follows. */
 const callTimeoutMs = 2_000;
-/** close() of a queue whose server is gone may never return. */
-const closeTimeoutMs = 3_000;
 
 /**
  * Opens the queues. Redis may be away: calls then throw queue_unreachable until it is back. PostgreSQL must answer once, as it must
@@ -58,10 +66,13 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
   await backend.prepare();
   const byName = recordOf(queueNames, (name) => backend.openQueue(name, options.onError));
   const all = Object.values(byName);
+  const labelled = openLabelledQueues(backend, options);
+  const queueOf = (kind: RunKind, workerLabel: string | null): Promise<JobQueue> =>
+    workerLabel === null ? Promise.resolve(byName[kind]) : labelled.open({ kind, workerLabel });
 
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
-    closing ??= closeQueues(all);
+    closing ??= Promise.all([closeQueues(all), labelled.close()]).then(() => undefined);
     return closing;
   };
 
@@ -78,15 +89,20 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
   return {
     backendKind: backend.kind,
     byName,
-    enqueueRun: (kind, id) => call(`adding ${kind} ${id}`, () => enqueueRun(byName[kind], id)),
-    removeRun: (kind, id) => call(`removing ${kind} ${id}`, () => removeRun(byName[kind], id)),
-    liveRuns: (kind, ids) => call(`looking for ${ids.length} runs in ${kind}`, () => liveRuns(byName[kind], ids)),
+    labelled,
+    enqueueRun: (kind, id, workerLabel = null) =>
+      call(`adding ${kind} ${id}`, async () => enqueueRun(await queueOf(kind, workerLabel), kind, id)),
+    removeRun: (kind, id, workerLabel = null) =>
+      call(`removing ${kind} ${id}`, async () => removeRun(await queueOf(kind, workerLabel), id)),
+    liveRuns: (kind, ids, workerLabel = null) =>
+      call(`looking for ${ids.length} runs in ${kind}`, async () => liveRuns(await queueOf(kind, workerLabel), ids)),
+    publishProgress: (kind, id, progress) => call(`progress of ${kind} ${id}`, () => labelled.publishProgress(kind, id, progress)),
     enqueueStorageTest: (id) =>
       call(`adding the storage test ${id}`, async () => {
         await byName.storage_test.add('storage_test', { id }, { jobId: id, attempts: 1, removeOnComplete: true });
       }),
-    pauseAll: () => call('pausing', () => forEachRunQueue(byName, (queue) => queue.pause())),
-    resumeAll: () => call('resuming', () => forEachRunQueue(byName, (queue) => queue.resume())),
+    pauseAll: (labels = []) => call('pausing', () => forEachRunQueue(queueOf, labels, (queue) => queue.pause())),
+    resumeAll: (labels = []) => call('resuming', () => forEachRunQueue(queueOf, labels, (queue) => queue.resume())),
     paused: () =>
       call('asking whether queues are paused', async () => {
         const found = new Map(await Promise.all(runKinds.map(async (kind) => [kind, await byName[kind].isPaused()] as const)));
@@ -97,6 +113,12 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
         const found = new Map(await Promise.all(queueNames.map(async (name) => [name, await countsOf(byName[name])] as const)));
         return recordOf(queueNames, (name) => found.get(name) ?? noJobs);
       }),
+    labelledCounts: (queues) =>
+      call('counting jobs', () =>
+        Promise.all(
+          queues.map(async ({ kind, workerLabel }) => ({ kind, workerLabel, counts: await countsOf(await queueOf(kind, workerLabel)) })),
+        ),
+      ),
     async ping() {
       const startedAtMs = performance.now();
       await call('asking for an answer', () => byName.backup.isPaused());
@@ -116,14 +138,14 @@ export async function call<T>(what: string, run: () => Promise<T>): Promise<T> {
   }
 }
 
-async function enqueueRun(queue: JobQueue, id: string): Promise<void> {
+async function enqueueRun(queue: JobQueue, kind: RunKind, id: string): Promise<void> {
   const former = await queue.getJob(id);
   if (former !== undefined) {
     const state = await former.getState();
     if (state !== 'completed' && state !== 'failed') return;
     await former.remove();
   }
-  await queue.add(queue.name, { id }, { jobId: id });
+  await queue.add(kind, { id }, { jobId: id });
 }
 
 async function removeRun(queue: JobQueue, id: string): Promise<boolean> {
@@ -138,8 +160,13 @@ async function liveRuns(queue: JobQueue, ids: readonly string[]): Promise<Set<st
   return new Set(states.filter(([, state]) => state !== 'completed' && state !== 'failed' && state !== 'unknown').map(([id]) => id));
 }
 
-async function forEachRunQueue(byName: Record<QueueName, JobQueue>, act: (queue: JobQueue) => Promise<void>): Promise<void> {
-  await Promise.all(runKinds.map((kind) => act(byName[kind])));
+async function forEachRunQueue(
+  queueOf: (kind: RunKind, workerLabel: string | null) => Promise<JobQueue>,
+  labels: readonly string[],
+  act: (queue: JobQueue) => Promise<void>,
+): Promise<void> {
+  const queues = [null, ...labels].flatMap((label) => runKinds.map((kind) => queueOf(kind, label)));
+  await Promise.all(queues.map(async (queue) => act(await queue)));
 }
 
 async function countsOf(queue: JobQueue): Promise<QueueCounts> {
@@ -152,17 +179,4 @@ async function countsOf(queue: JobQueue): Promise<QueueCounts> {
     completed: count('completed'),
     failed: count('failed'),
   };
-}
-
-async function closeQueues(queues: readonly JobQueue[]): Promise<void> {
-  await Promise.all(
-    queues.map(async (queue) => {
-      try {
-        await withDeadline(queue.close(), closeTimeoutMs);
-      } catch {
-        // The server is gone; the connection is dropped without a farewell.
-        await withDeadline(Promise.resolve(queue.disconnect()), closeTimeoutMs).catch(() => undefined);
-      }
-    }),
-  );
 }

@@ -104,9 +104,9 @@ export function addAdoptionRoutes(routes: Routes, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { scope } = callerOrThrow(request);
-      const { id } = await findAdoptionJob(database.client, scope, request.params.id);
-      const { asked } = await cancelJob(deps, request.log, 'adopt', id);
-      return reply.code(asked ? 202 : 200).send(adoptionView(await findAdoptionJob(database.client, scope, id)));
+      const run = await findAdoptionJob(database.client, scope, request.params.id);
+      const { asked } = await cancelJob(deps, request.log, 'adopt', run);
+      return reply.code(asked ? 202 : 200).send(adoptionView(await findAdoptionJob(database.client, scope, run.id)));
     },
   );
 }

@@ -256,9 +256,9 @@ function addCopyRuns(routes: Routes, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { scope } = callerOrThrow(request);
-      const { id } = await findCopyJob(database.client, scope, request.params.id);
-      const { asked } = await cancelJob(deps, request.log, 'copy', id);
-      return reply.code(asked ? 202 : 200).send(copyView(await findCopyJob(database.client, scope, id)));
+      const run = await findCopyJob(database.client, scope, request.params.id);
+      const { asked } = await cancelJob(deps, request.log, 'copy', run);
+      return reply.code(asked ? 202 : 200).send(copyView(await findCopyJob(database.client, scope, run.id)));
     },
   );
 }

@@ -102,9 +102,9 @@ export function addJobRoutes(routes: Routes, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { scope } = callerOrThrow(request);
-      const { id } = await findBackupJob(database.client, scope, request.params.id);
-      const { asked } = await cancelJob(deps, request.log, 'backup', id);
-      return reply.code(asked ? 202 : 200).send(jobView(await findBackupJob(database.client, scope, id)));
+      const run = await findBackupJob(database.client, scope, request.params.id);
+      const { asked } = await cancelJob(deps, request.log, 'backup', run);
+      return reply.code(asked ? 202 : 200).send(jobView(await findBackupJob(database.client, scope, run.id)));
     },
   );
 }

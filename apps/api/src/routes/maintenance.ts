@@ -83,9 +83,9 @@ export function addMaintenanceRoutes(routes: Routes, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { scope } = callerOrThrow(request);
-      const { id } = await findCleanupJob(database.client, scope, request.params.id);
-      const { asked } = await cancelJob(deps, request.log, 'cleanup', id);
-      return reply.code(asked ? 202 : 200).send(cleanupView(await findCleanupJob(database.client, scope, id)));
+      const run = await findCleanupJob(database.client, scope, request.params.id);
+      const { asked } = await cancelJob(deps, request.log, 'cleanup', run);
+      return reply.code(asked ? 202 : 200).send(cleanupView(await findCleanupJob(database.client, scope, run.id)));
     },
   );
 }

@@ -130,9 +130,9 @@ export function addRecoveryRoutes(routes: Routes, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { scope } = callerOrThrow(request);
-      const { id } = await findRecoveryJob(database.client, scope, request.params.id);
-      const { asked } = await cancelJob(deps, request.log, 'recovery', id);
-      return reply.code(asked ? 202 : 200).send(recoveryView(await findRecoveryJob(database.client, scope, id)));
+      const run = await findRecoveryJob(database.client, scope, request.params.id);
+      const { asked } = await cancelJob(deps, request.log, 'recovery', run);
+      return reply.code(asked ? 202 : 200).send(recoveryView(await findRecoveryJob(database.client, scope, run.id)));
     },
   );
 }

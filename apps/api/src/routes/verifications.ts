@@ -130,9 +130,9 @@ function addVerificationRuns(routes: Routes, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { scope } = callerOrThrow(request);
-      const { id } = await findVerification(database.client, scope, request.params.id);
-      const { asked } = await cancelJob(deps, request.log, 'verify', id);
-      return reply.code(asked ? 202 : 200).send(verificationView(await findVerification(database.client, scope, id)));
+      const run = await findVerification(database.client, scope, request.params.id);
+      const { asked } = await cancelJob(deps, request.log, 'verify', run);
+      return reply.code(asked ? 202 : 200).send(verificationView(await findVerification(database.client, scope, run.id)));
     },
   );
 }

@@ -48,7 +48,7 @@ export async function scheduleBackup(context: WorkerContext, configId: string, t
       (tx) => createBackupJob(tx, '*', { backupConfigId: configId, execute: true, scheduledFor }),
       { repeatable: true },
     );
-    await enqueue(context, 'backup', made.row.id);
+    await enqueue(context, 'backup', made.row);
     return made.created ? made.row.id : null;
   } catch (error) {
     // Turned off or deleted since the look above.
@@ -74,7 +74,7 @@ export async function scheduleCopy(context: WorkerContext, copyConfigId: string,
     const made = await inTransaction(context.database, (tx) => createCopyJobOf(tx, '*', { copyConfigId, scheduledFor }), {
       repeatable: true,
     });
-    await enqueue(context, 'copy', made.row.id);
+    await enqueue(context, 'copy', made.row);
     return made.created ? made.row.id : null;
   } catch (error) {
     // Turned off or deleted since the look above.
@@ -89,7 +89,7 @@ export async function scheduleCleanup(context: WorkerContext, tick: Date): Promi
   const rows = await inTransaction(context.database, (tx) => createCleanupJobs(tx, '*', { dryRun: false, scheduledFor }), {
     repeatable: true,
   });
-  for (const row of rows) await enqueue(context, 'cleanup', row.id);
+  for (const row of rows) await enqueue(context, 'cleanup', row);
   return rows.length;
 }
 
@@ -106,9 +106,13 @@ function tickOf(job: QueueJob): Date {
 }
 
 /** The row is there; when the queue is away the reconciler adds the job later. */
-async function enqueue({ queues, logger }: WorkerContext, kind: RunKind, id: string): Promise<void> {
+async function enqueue(
+  { queues, logger }: WorkerContext,
+  kind: RunKind,
+  { id, workerLabel }: { readonly id: string; readonly workerLabel: string | null },
+): Promise<void> {
   try {
-    await queues.enqueueRun(kind, id);
+    await queues.enqueueRun(kind, id, workerLabel);
   } catch (error) {
     if (!isHoldfastError(error, 'queue_unreachable')) throw error;
     logger.warn({ kind, id }, 'the job is added later: the queue does not answer');

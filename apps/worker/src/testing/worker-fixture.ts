@@ -15,7 +15,8 @@ import { missingRedis, startTestRedis, type TestRedis } from '@holdfast/jobs/tes
 import { nextTick } from '@holdfast/policy/schedule';
 import { readWorkerConfig, type WorkerConfig } from '../config.ts';
 import { createLogger } from '../logger.ts';
-import { startWorkers, type RunningWorker, type RunWorks } from '../start-workers.ts';
+import type { RunWorks } from '../open-workers.ts';
+import { startWorkers, type RunningWorker } from '../start-workers.ts';
 import type { WorkerTiming } from '../timing.ts';
 
 /** A worker's surroundings for live tests: a database of its own, a queue on either backend, and folders to back up and recover to. */
@@ -131,7 +132,7 @@ export async function openWorkerFixture(backendKind: 'redis' | 'postgresql'): Pr
     },
     async submitBackup(backupConfigId, { enqueue = true } = {}) {
       const { row } = await inTransaction(database.db, (tx) => createBackupJob(tx, '*', { backupConfigId, execute: true }));
-      if (enqueue) await queues.enqueueRun('backup', row.id);
+      if (enqueue) await queues.enqueueRun('backup', row.id, row.workerLabel);
       return row.id;
     },
     async eventually(kind, id, isDone, timeoutMs = 20_000) {

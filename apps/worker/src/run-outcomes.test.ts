@@ -21,13 +21,18 @@ const restored = {
   directoriesRestored: 2,
   otherRestored: 1,
   hardLinksRestored: 1,
+  replacedCount: 0,
   keptCount: 0,
+  keptBytes: 0,
   removedCount: 0,
+  removedBytes: 0,
   bytesRestored: 9,
   warnings: [],
   warningCount: 0,
   failed: [],
   failedCount: 0,
+  notPossible: [],
+  notPossibleCount: 0,
 };
 const compared = { differences: [], differenceCount: 0, filesCompared: 3, bytesCompared: 9 };
 const checked = {
@@ -42,6 +47,7 @@ const checked = {
 };
 const damage = { kind: 'pack_missing', severity: 'damage', message: 'pack x is gone', affected: [], affectedCount: 0 } as const;
 const skippedEntry = { path: '/x', reason: 'denied' };
+const failedEntry = { ...skippedEntry, code: 'repository_damaged' } as const;
 
 describe('a backup', () => {
   test('is complete when nothing was skipped', () => expect(backupOutcome('local:/r', archived, {}).status).toBe('completed'));
@@ -83,7 +89,7 @@ describe('a verification', () => {
       status: 'failed',
       error: { message: '1 finding of damage: /a: other bytes' },
     });
-    expect(restoreTestOutcome({ ...restored, failed: [skippedEntry], failedCount: 2 }, compared)).toMatchObject({
+    expect(restoreTestOutcome({ ...restored, failed: [failedEntry], failedCount: 2 }, compared)).toMatchObject({
       status: 'failed',
       error: { message: '2 findings of damage: /x: denied' },
     });
@@ -104,7 +110,7 @@ describe('a recovery', () => {
   });
 
   test('with damaged files fails, and says what it brought back all the same', () => {
-    expect(recoveryOutcome({ ...restored, failed: [skippedEntry], failedCount: 1 }, { resumed: false })).toMatchObject({
+    expect(recoveryOutcome({ ...restored, failed: [failedEntry], failedCount: 1 }, { resumed: false })).toMatchObject({
       status: 'failed',
       error: { code: 'repository_damaged' },
       result: { recoveredRecords: 7n, metadata: { failedCount: 1 } },

@@ -1,18 +1,51 @@
 import { overheadBytes } from '@holdfast/restic-format/cipher';
-import type { TargetNode, TargetWarning } from '@holdfast/sources/target';
-import { TargetWriter } from '@holdfast/sources/target-writer';
+import type { RemoveOptions } from '@holdfast/sources/remove-entries';
+import type { TargetNode, TargetWarning, ThreadTargetOptions } from '@holdfast/sources/target';
+import { inTheWay, TargetWriter, type ExistingEntry } from '@holdfast/sources/target-writer';
+import type { DryRun } from './dry-run.ts';
 import type { RestoredPack } from './restore-pack.ts';
 import type { PackRestorer } from './restore-packs.ts';
 import { readBlobUses } from './restore-uses.ts';
 import { plainLengthOf } from './sealed-blob.ts';
+import { parentOf } from './unfinished-folders.ts';
 
 /** Looks at what is there, as a writer does, and changes nothing. */
 export class DryWriter extends TargetWriter {
+  readonly #dryRun: DryRun;
+  readonly #overwrite: boolean;
+  /** Folders that would take the place of something else, and those below, with the folder that is there above them. */
+  readonly #imagined = new Map<string, string>();
+
+  constructor(target: ThreadTargetOptions, dryRun: DryRun) {
+    super(target);
+    this.#overwrite = target.overwrite;
+    this.#dryRun = dryRun;
+  }
+
+  /** Tells the dry run of an entry that would be made, in the place of `existing` or where nothing is. Errors: as making it. */
+  plan(path: string, sizeBytes: number, existing: ExistingEntry | undefined): void {
+    if (existing !== undefined && (existing.type === 'dir' || !this.#overwrite)) throw inTheWay(path);
+    const replacedBytes = existing === undefined ? undefined : existing.type === 'file' ? existing.sizeBytes : 0;
+    this.#dryRun.addWritten(this.#folderOf(path), path, sizeBytes, replacedBytes);
+  }
+  override look(path: string): ExistingEntry | undefined {
+    return this.#imagined.has(parentOf(path)) ? undefined : super.look(path);
+  }
   override keepFile(): boolean {
     return true;
   }
   override makeDirectory(path: string): boolean {
-    return this.look(path) === undefined;
+    const existing = this.look(path);
+    if (existing?.type === 'dir') {
+      this.#dryRun.tryFolder(path);
+      return false;
+    }
+    if (existing !== undefined && !this.#overwrite) throw inTheWay(path);
+    const folder = this.#folderOf(path);
+    this.#dryRun.addFolder(folder);
+    if (existing !== undefined) this.#dryRun.add('replaced', path, 0);
+    if (existing !== undefined || this.#imagined.has(parentOf(path))) this.#imagined.set(path, folder);
+    return true;
   }
   override finishDirectory(): void {}
   override createFile(_path: string, _node: TargetNode): number {
@@ -23,8 +56,19 @@ export class DryWriter extends TargetWriter {
   override removeFile(): void {}
   override makeNode(): void {}
   override makeHardLink(): void {}
+  override removeOthers(path: string, names: ReadonlySet<string>, options: RemoveOptions): void {
+    if (this.#imagined.has(path)) return;
+    this.#dryRun.tryFolder(path);
+    super.removeOthers(path, names, { ...options, isDryRun: true });
+  }
   override takeWarnings(): TargetWarning[] {
     return [];
+  }
+
+  /** The folder of a path, or the one that is there in its stead. */
+  #folderOf(path: string): string {
+    const parent = parentOf(path);
+    return this.#imagined.get(parent) ?? parent;
   }
 }
 
@@ -43,6 +87,7 @@ export function openDryRestorer(): PackRestorer {
       return {
         filesDone,
         bytesDone,
+        replacedCount: 0,
         failed: [],
         parts: [...parts].map(([fileNumber, partCount]) => ({ fileNumber, partCount })),
         warnings: [],

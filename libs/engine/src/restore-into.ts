@@ -1,15 +1,23 @@
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { overheadBytes } from '@holdfast/restic-format/cipher';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { writingError } from '@holdfast/sources/file-system-error';
+import { partialName, partialPrefix } from '@holdfast/sources/partial-entry';
+import { outsideError } from '@holdfast/sources/snapshot-path';
 import type { TargetNode } from '@holdfast/sources/target';
-import type { TargetWriter } from '@holdfast/sources/target-writer';
+import { inTheWay, type TargetWriter } from '@holdfast/sources/target-writer';
 import type { BlobIndex } from './blob-index.ts';
+import type { DryWriter } from './dry-restore.ts';
+import type { DryRun } from './dry-run.ts';
+import { failedEntry, isEntryFailure, type FailedEntry } from './entry-failure.ts';
 import { staysInPlace, type OverwritePolicy } from './overwrite-policy.ts';
+import type { NodeDecoder } from './owner-mapping.ts';
 import type { PackToRestore, RestoredPack, RestoredParts } from './restore-pack.ts';
 import type { PackRestorer } from './restore-packs.ts';
-import type { RestoreStep, RestoreSteps } from './restore-steps.ts';
+import type { RestoreStep, RestoreSteps, WholeFolder } from './restore-steps.ts';
 import type { RestoreTally } from './restore-tally.ts';
-import { decodeTargetNode, joinPath } from './source-node.ts';
+import { joinPath } from './source-node.ts';
 import { parentOf, UnfinishedFolders } from './unfinished-folders.ts';
 
 export interface RestoreIntoOptions {
@@ -20,7 +28,11 @@ export interface RestoreIntoOptions {
   readonly restorer: PackRestorer;
   /** By default what is in the way is for the target to replace or to refuse. */
   readonly overwrite?: OverwritePolicy;
-  readonly isDryRun: boolean;
+  readonly decodeNode: NodeDecoder;
+  /** Takes the place of all writing; the writer is its own. */
+  readonly dryRun?: { readonly run: DryRun; readonly writer: DryWriter } | undefined;
+  /** Lists what the target refuses of single entries, and goes on; else the first one ends the recovery. */
+  readonly listsRefused: boolean;
   readonly tally: RestoreTally;
 }
 
@@ -53,6 +65,8 @@ export class RestoreInto {
   readonly #folders: UnfinishedFolders;
   /** That were there, and stay as they are. */
   readonly #keptFolders = new Set<string>();
+  /** That could not be made, and those in them. */
+  readonly #lostFolders = new Set<string>();
   /** First path of each file with several names. */
   readonly #firstPaths = new Map<string, string>();
   readonly #failedFirstPaths = new Set<string>();
@@ -62,8 +76,10 @@ export class RestoreInto {
   constructor(options: RestoreIntoOptions) {
     this.#options = options;
     this.#folders = new UnfinishedFolders((path, node) => {
-      options.writer.finishDirectory(path, node);
-      options.tally.onDone('directory');
+      this.#attempt(path, () => {
+        options.writer.finishDirectory(path, node);
+        options.tally.onDone('directory');
+      });
     });
   }
 
@@ -87,15 +103,16 @@ export class RestoreInto {
         writer.removeFile(path);
       }
       tally.onWarnings(writer.takeWarnings());
+      tally.onReplaced(writer.takeReplacedCount());
     }
   }
 
   async #do(step: RestoreStep): Promise<void> {
-    const { writer, tally, overwrite, isDryRun } = this.#options;
+    const { tally } = this.#options;
     switch (step.kind) {
       case 'folder':
         this.#folders.hold(parentOf(step.path));
-        if (!writer.makeDirectory(step.path, step.node) && overwrite === 'never') this.#keptFolders.add(step.path);
+        this.#makeFolder(step);
         break;
       case 'nodes':
         for (const node of step.nodes) await this.#restoreNode(step.path, node);
@@ -104,51 +121,120 @@ export class RestoreInto {
         this.#begin(step.pack);
         break;
       case 'walked': {
-        const { path, node, names } = step;
-        if (names !== undefined) tally.onRemoved(writer.removeOthers(path, names, { isDryRun }));
-        if (node !== undefined) this.#folders.addWalked(path, this.#keptFolders.delete(path) ? undefined : node);
+        const { path, node, whole } = step;
+        const isLost = this.#lostFolders.delete(path);
+        if (whole !== undefined && !isLost) this.#attempt(path, () => this.#removeOthers(path, whole));
+        if (path !== '/') this.#folders.addWalked(path, this.#keptFolders.delete(path) || isLost ? undefined : node);
         break;
       }
       case 'failed':
-        tally.onFailed(step.path, step.reason);
+        tally.onFailed({ path: step.path, code: 'repository_damaged', reason: step.reason });
+        break;
+      case 'left_out':
+        if (!this.#options.listsRefused && step.code === 'path_outside_roots') throw outsideError(step.path);
+        tally.onNotPossible(step);
         break;
     }
   }
 
+  #makeFolder({ path, node, isOnTheWay }: RestoreStep & { kind: 'folder' }): void {
+    const { writer, overwrite } = this.#options;
+    const isMade = this.#attempt(path, () => {
+      if (this.#lostFolders.has(parentOf(path))) throw lostFolder(path);
+      if (overwrite !== undefined && overwrite !== 'always') {
+        const existing = writer.look(path);
+        if (existing !== undefined && existing.type !== 'dir' && staysInPlace(overwrite, existing, node)) throw inTheWay(path);
+      }
+      return writer.makeDirectory(path, node);
+    });
+    const staysAsItIs = isOnTheWay || overwrite === 'never';
+    if (isMade === undefined) this.#lostFolders.add(path);
+    else if (!isMade && staysAsItIs) this.#keptFolders.add(path);
+    // The next attempt, should this one be killed, leaves it alone: it has to look as it should by then.
+    else if (isMade && staysAsItIs) this.#attempt(path, () => writer.finishDirectory(path, { ...node, mode: node.mode | ownerBits }));
+  }
+
+  #removeOthers(path: string, { from, names }: WholeFolder): void {
+    const { writer, steps, tally, dryRun } = this.#options;
+    writer.removeOthers(path, names, {
+      isDryRun: dryRun !== undefined,
+      spares: (at, name) =>
+        steps.selection.partOf(joinPath(placeUnder(from, path, at), name)) !== 'all' || (at === path && isPartialOf(name, names)),
+      onRemoved: (removed, sizeBytes) => {
+        tally.onRemoved(sizeBytes);
+        dryRun?.run.add('deleted', removed, sizeBytes);
+      },
+      onRefused: (refused, error) => {
+        const failure = writingError(error, refused);
+        if (!isEntryFailure(failure) || !this.#options.listsRefused) throw failure;
+        tally.onFailed(failedEntry(refused, failure));
+      },
+    });
+  }
+
+  /** What `work` gives; undefined when the target refuses this entry and that is only listed. */
+  #attempt<T>(path: string, work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      this.#refuse(path, error);
+      return undefined;
+    }
+  }
+
+  /** Lists what the target refuses, or throws the error. */
+  #refuse(path: string, error: unknown): void {
+    if (!this.#options.listsRefused || !isEntryFailure(error)) throw error;
+    this.#fail(failedEntry(path, error));
+  }
+
   async #restoreNode(folder: string, node: TreeNode): Promise<void> {
-    const { tally, writer } = this.#options;
+    const { tally, writer, decodeNode } = this.#options;
     const path = joinPath(folder, node.name);
-    const targetNode = decodeTargetNode(node);
-    if (targetNode === undefined) tally.onFailed(path, `a node of type ${node.type} cannot be restored`);
-    else if (node.type === 'file') await this.#planFile(path, folder, node, targetNode);
-    else if (!this.#isKept(path, targetNode)) {
-      writer.makeNode(path, targetNode);
-      tally.onDone('other');
+    const targetNode = decodeNode(node);
+    try {
+      if (targetNode === undefined) {
+        tally.onFailed({ path, code: 'type_not_supported', reason: `a node of type ${node.type} cannot be restored` });
+      } else if (this.#lostFolders.has(folder)) throw lostFolder(path);
+      else if (node.type === 'file') await this.#planFile(path, folder, node, targetNode);
+      else if (!this.#isKept(path, targetNode, 0)) {
+        writer.makeNode(path, targetNode);
+        tally.onDone('other');
+      }
+    } catch (error) {
+      this.#refuse(path, error);
     }
     await this.#lookUp();
   }
 
-  #isKept(path: string, node: TargetNode): boolean {
-    const { overwrite, writer, tally } = this.#options;
-    if (overwrite === undefined || overwrite === 'always') return false;
+  /** Also tells a dry run of what becomes of the entry; `sizeBytes` is what it takes. */
+  #isKept(path: string, node: TargetNode, sizeBytes: number): boolean {
+    const { overwrite = 'always', writer, tally, dryRun } = this.#options;
+    if (overwrite === 'always' && dryRun === undefined) return false;
     const existing = writer.look(path);
-    if (existing === undefined || !staysInPlace(overwrite, existing, node)) return false;
-    // The content is the snapshot's; so is the rest, then.
-    if (overwrite === 'if-changed' && node.type === 'file' && !writer.keepFile(path, node)) return false;
-    tally.onKept();
-    return true;
+    // Where the content is the snapshot's, so is the rest, then.
+    const isContentOnly = overwrite === 'if-changed' && node.type === 'file';
+    if (existing !== undefined && staysInPlace(overwrite, existing, node) && (!isContentOnly || writer.keepFile(path, node))) {
+      tally.onKept(existing.sizeBytes);
+      dryRun?.run.add('kept', path, existing.type === 'file' ? existing.sizeBytes : 0);
+      return true;
+    }
+    dryRun?.writer.plan(path, sizeBytes, existing);
+    return false;
   }
 
   async #planFile(path: string, folder: string, node: TreeNode, targetNode: TargetNode): Promise<void> {
     const { index, steps, tally, writer } = this.#options;
-    const isKept = this.#isKept(path, targetNode);
-    if (this.#isFurtherName(path, node, isKept) || isKept) return;
+    const link = linkKeyOf(node);
+    const firstPath = link === undefined ? undefined : this.#firstPaths.get(link);
+    const isKept = this.#isKept(path, targetNode, firstPath === undefined ? targetNode.sizeBytes : 0);
+    if (this.#isFurtherName(path, link, firstPath, isKept) || isKept) return;
     const content = node.content ?? [];
     const entries = content.map((id) => index.find('data', id));
     const missing = content[entries.indexOf(-1)];
     if (missing !== undefined) {
       this.#failedFirstPaths.add(path);
-      return tally.onFailed(path, `data blob ${missing} is in no index`);
+      return tally.onFailed({ path, code: 'repository_damaged', reason: `data blob ${missing} is in no index` });
     }
     const [first] = content;
     if (first === undefined) return steps.plan.addEmpty(folder, targetNode);
@@ -169,11 +255,9 @@ export class RestoreInto {
   }
 
   /** Whether the file is there, or planned, under another name: it is linked to that one when all are there. */
-  #isFurtherName(path: string, node: TreeNode, isKept: boolean): boolean {
-    if ((node.linkCount ?? 1n) <= 1n) return false;
-    const key = `${node.deviceId ?? 0n} ${node.inode ?? 0n}`;
-    const firstPath = this.#firstPaths.get(key);
-    if (firstPath === undefined) this.#firstPaths.set(key, path);
+  #isFurtherName(path: string, link: string | undefined, firstPath: string | undefined, isKept: boolean): boolean {
+    if (link === undefined) return false;
+    if (firstPath === undefined) this.#firstPaths.set(link, path);
     else if (!isKept) {
       this.#links.push({ path, firstPath });
       this.#folders.hold(parentOf(path));
@@ -217,10 +301,13 @@ export class RestoreInto {
     this.#throwIfFailed();
     for (const { path, firstPath } of this.#links.splice(0)) {
       if (this.#failedFirstPaths.has(firstPath)) {
-        tally.onFailed(path, `it is a further name of ${firstPath}, which could not be restored`);
+        const reason = `it is a further name of ${firstPath}, which could not be restored`;
+        tally.onFailed({ path, code: 'repository_damaged', reason });
       } else {
-        writer.makeHardLink(path, firstPath);
-        tally.onDone('hard_link');
+        this.#attempt(path, () => {
+          writer.makeHardLink(path, firstPath);
+          tally.onDone('hard_link');
+        });
       }
       this.#folders.release(parentOf(path));
       await this.#lookUp();
@@ -232,32 +319,65 @@ export class RestoreInto {
     this.#folders.pause();
   }
 
-  #settle({ filesDone, bytesDone, failed, parts, warnings }: RestoredPack, folders: readonly string[]): void {
-    const { tally } = this.#options;
-    for (const { path, reason } of failed) this.#fail(path, reason);
+  #settle({ filesDone, bytesDone, replacedCount, failed, parts, warnings }: RestoredPack, folders: readonly string[]): void {
+    const { tally, listsRefused } = this.#options;
+    const refused = listsRefused ? undefined : failed.find(({ code }) => code !== 'repository_damaged');
+    if (refused !== undefined) throw new HoldfastError(refused.code, refused.reason, { context: { path: refused.path } });
+    for (const one of failed) this.#fail(one);
     tally.onWarnings(warnings);
+    tally.onReplaced(replacedCount);
     for (const part of parts) this.#countParts(part);
     tally.onFilesDone(filesDone);
     tally.onBytes(bytesDone);
     for (const path of folders) this.#folders.release(path);
   }
 
-  #countParts({ fileNumber, partCount, failure }: RestoredParts): void {
+  #countParts({ fileNumber, partCount, failure: partFailure }: RestoredParts): void {
     const file = this.#openFiles.get(fileNumber);
     if (file === undefined) return;
-    file.failure ??= failure;
+    file.failure ??= partFailure;
     file.partsLeft -= partCount;
     if (file.partsLeft > 0) return;
-    this.#options.writer.finishFile(file.path, file.node, file.descriptor);
+    const { writer, tally } = this.#options;
+    const { path, node, descriptor, failure } = file;
     this.#openFiles.delete(fileNumber);
-    this.#options.writer.closeFile(file.descriptor);
-    this.#folders.release(parentOf(file.path));
-    if (file.failure === undefined) this.#options.tally.onDone('file');
-    else this.#fail(file.path, file.failure);
+    this.#attempt(path, () => {
+      try {
+        writer.finishFile(path, node, descriptor, failure === undefined);
+      } finally {
+        writer.closeFile(descriptor);
+      }
+      if (failure === undefined) tally.onDone('file');
+      else this.#fail({ path, code: 'repository_damaged', reason: failure });
+    });
+    this.#folders.release(parentOf(path));
   }
 
-  #fail(path: string, reason: string): void {
-    this.#failedFirstPaths.add(path);
-    this.#options.tally.onFailed(path, reason);
+  #fail(failed: FailedEntry): void {
+    this.#failedFirstPaths.add(failed.path);
+    this.#options.tally.onFailed(failed);
   }
+}
+
+/** A folder has to be entered while things are made in it. */
+const ownerBits = 0o700;
+
+/** The same for all names of a file that has several. */
+function linkKeyOf(node: TreeNode): string | undefined {
+  return (node.linkCount ?? 1n) <= 1n ? undefined : `${node.deviceId ?? 0n} ${node.inode ?? 0n}`;
+}
+
+function lostFolder(path: string): HoldfastError {
+  return new HoldfastError('target_not_writable', `the folder of ${JSON.stringify(path)} could not be made`, { context: { path } });
+}
+
+/** The path in the snapshot of a folder at or below the place `path`, which is that of `from`. */
+function placeUnder(from: string, path: string, at: string): string {
+  const below = path === '/' ? at : at.slice(path.length);
+  return `${from === '/' ? '' : from}${below === '/' ? '' : below}` || '/';
+}
+
+/** Whether it is a file on its way to one of these names: see partial-entry.ts. */
+function isPartialOf(name: string, names: ReadonlySet<string>): boolean {
+  return name.startsWith(partialPrefix) && [...names].some((whole) => partialName(whole) === name);
 }

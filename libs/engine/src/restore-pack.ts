@@ -2,6 +2,7 @@ import type { TargetWarning } from '@holdfast/sources/target';
 import type { TargetWriter } from '@holdfast/sources/target-writer';
 import type { OpenObject } from '@holdfast/storage/local/local-object';
 import { isDamage } from './damage.ts';
+import { failedEntry, isEntryFailure, type FailedEntry } from './entry-failure.ts';
 import { joinPath } from './source-node.ts';
 import { readBlobUses, type BlobUse } from './restore-uses.ts';
 import type { StretchUnpacker } from './stretch-unpacker.ts';
@@ -21,8 +22,10 @@ export interface PackToRestore {
 export interface RestoredPack {
   readonly filesDone: number;
   readonly bytesDone: number;
-  /** Files that are not there, or not whole. */
-  readonly failed: readonly TargetWarning[];
+  /** How many of the files took another's place. */
+  readonly replacedCount: number;
+  /** Files that are not there, or not whole: they are damaged in the repository, or the target refused them. */
+  readonly failed: readonly FailedEntry[];
   /** Of open files: numbers, and what is done of each. */
   readonly parts: readonly RestoredParts[];
   readonly warnings: readonly TargetWarning[];
@@ -48,7 +51,7 @@ export const maxGapBytes = 64 * 1024;
 
 /**
  * Reads what is wanted of a pack, each byte once, and writes it into its files; each blob is checked against its hash before. Damage
- * fails the files that it hits. Errors: those of the target and, but for damage, of the storage.
+ * fails the files that it hits, and so does what the target refuses of a file. Errors: others of the target and, but for damage, of the storage.
  */
 export function restorePack(pack: PackToRestore, openObject: () => OpenObject, tools: RestoreTools): RestoredPack {
   return new PackRestore(pack, tools).run(openObject);
@@ -57,7 +60,7 @@ export function restorePack(pack: PackToRestore, openObject: () => OpenObject, t
 class PackRestore {
   readonly #pack: PackToRestore;
   readonly #tools: RestoreTools;
-  readonly #failed: TargetWarning[] = [];
+  readonly #failed: FailedEntry[] = [];
   readonly #parts = new Map<number, { partCount: number; failure?: string }>();
   #filesDone = 0;
   #bytesDone = 0;
@@ -74,6 +77,7 @@ class PackRestore {
     return {
       filesDone: this.#filesDone,
       bytesDone: this.#bytesDone,
+      replacedCount: this.#tools.writer.takeReplacedCount(),
       failed: this.#failed,
       parts: [...this.#parts].map(([fileNumber, parts]) => ({ fileNumber, ...parts })),
       warnings: this.#tools.writer.takeWarnings(),
@@ -130,7 +134,13 @@ class PackRestore {
       writer.write(use.descriptor, plain, use.positionBytes, `file ${use.fileNumber}`);
       this.#countPart(use);
     } else {
-      writer.writeFile(this.#folderOf(use), use, plain);
+      try {
+        writer.writeFile(this.#folderOf(use), use, plain);
+      } catch (error) {
+        if (!isEntryFailure(error)) throw error;
+        this.#failed.push(failedEntry(this.#pathOf(use), error));
+        return;
+      }
       this.#filesDone++;
     }
     this.#bytesDone += plain.length;
@@ -138,7 +148,7 @@ class PackRestore {
 
   #fail(use: BlobUse, reason: string): void {
     if (use.kind === 'part') this.#countPart(use, reason);
-    else this.#failed.push({ path: this.#pathOf(use), reason });
+    else this.#failed.push({ path: this.#pathOf(use), code: 'repository_damaged', reason });
   }
 
   #failAll(uses: readonly BlobUse[], error: unknown): void {

@@ -167,15 +167,16 @@ function failedPart(pack: PackToRestore, reason: string): RestoredPack {
   const parts = [];
   for (const use of readBlobUses(pack.uses)) {
     if (use.kind === 'part') parts.push({ fileNumber: use.fileNumber, partCount: 1, failure: reason });
-    else failed.push({ path: joinPath(pack.folders[use.folder] ?? '/', use.name), reason });
+    else failed.push({ path: joinPath(pack.folders[use.folder] ?? '/', use.name), code: 'repository_damaged' as const, reason });
   }
-  return { filesDone: 0, bytesDone: 0, failed, parts, warnings: [] };
+  return { filesDone: 0, bytesDone: 0, replacedCount: 0, failed, parts, warnings: [] };
 }
 
 function sumOf(results: readonly RestoredPack[]): RestoredPack {
   return {
     filesDone: results.reduce((sum, { filesDone }) => sum + filesDone, 0),
     bytesDone: results.reduce((sum, { bytesDone }) => sum + bytesDone, 0),
+    replacedCount: results.reduce((sum, { replacedCount }) => sum + replacedCount, 0),
     failed: results.flatMap(({ failed }) => failed),
     parts: results.flatMap(({ parts }) => parts),
     warnings: results.flatMap(({ warnings }) => warnings),

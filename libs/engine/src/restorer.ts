@@ -1,14 +1,16 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { Target, TargetWarning, ThreadTargetOptions } from '@holdfast/sources/target';
 import { openThreadTarget } from '@holdfast/sources/thread-target';
 import type { BlobIndex } from './blob-index.ts';
 import { createBlobLoader, type BlobLoader } from './blob-loader.ts';
 import { DryWriter, openDryRestorer } from './dry-restore.ts';
+import { DryRun, type DryRunPlan } from './dry-run.ts';
+import type { FailedEntry } from './entry-failure.ts';
 import { withSharedLock, type LockOptions } from './lock.ts';
 import type { OverwritePolicy } from './overwrite-policy.ts';
-import { selectPaths, type PathSelection } from './path-selection.ts';
+import { nodeDecoderOf, type NodeDecoder, type OwnerMapping } from './owner-mapping.ts';
+import { selectPaths, type PathSelection, type SelectOptions } from './path-selection.ts';
 import type { OnProgress } from './progress.ts';
 import { indexOf, lockOf, type RepositoryReading } from './repository-reading.ts';
 import type { Repository } from './repository.ts';
@@ -17,7 +19,9 @@ import { openInlineRestorer, openThreadedRestorer, restoreModule, type PackResto
 import { RestoreSteps } from './restore-steps.ts';
 import { RestoreTally } from './restore-tally.ts';
 import { RestoreWalk } from './restore-walk.ts';
+import { assertNoCollision, findMissingPaths, folderTree } from './selection-check.ts';
 import { loadSnapshot, type Snapshot } from './snapshots.ts';
+import { layoutOf, type LayoutOptions, type TargetLayout } from './target-layout.ts';
 import { borrowPool, type ThreadOptions } from './threads/borrowed-pool.ts';
 import type { ThreadPool } from './threads/thread-pool.ts';
 
@@ -26,15 +30,24 @@ export interface RestoreOptions extends LockOptions, ThreadOptions {
   readonly snapshotId: ObjectId;
   /** Opened and closed by the call. */
   readonly target: Target;
-  /** A folder of the snapshot, such as `/data`: what is in it comes to the top of the target. Default: the snapshot's own top. */
+  /** A folder of the snapshot that counts as its top, such as `/data`: what is in it comes to the top of the target. */
   readonly folder?: string;
-  /** Absolute paths in the snapshot (with `folder`: in that): each with all that is below it, and the folders above. Default: everything. */
-  readonly select?: { readonly paths: readonly string[] };
+  /** What is restored (with `folder`: of that); default everything. The folders above what is selected are made where they are missing. */
+  readonly select?: SelectOptions;
+  /** Which names are stripped from paths, and what is put before them. */
+  readonly layout?: LayoutOptions;
   /** What becomes of files that are there already. By default the target says; but for `never` it has to be one that overwrites. */
-  readonly overwrite?: OverwritePolicy;
-  /** Removes what the snapshot does not have from each folder that is restored as a whole. Default: it stays. */
+  readonly overwrite?: OverwritePolicy | undefined;
+  /**
+   * Removes what the snapshot does not have from each folder that is restored as a whole, but for what `select` excludes. Default: it
+   * stays. The top of the target is such a folder when everything is restored.
+   */
   readonly deletesExtra?: boolean;
-  /** Counts what would be done, and does nothing. */
+  /** Default `keep`, which only root can. */
+  readonly owners?: OwnerMapping;
+  /** What the target refuses of single entries (a missing right, a folder in the way) is listed in `failed`; default: it ends the recovery. */
+  readonly listsRefused?: boolean;
+  /** Tells what would be done, in `plan`, and does nothing. */
   readonly isDryRun?: boolean;
   /** Leaves holes in files where there are blocks of zeros. Default: zeros are written. */
   readonly isSparse?: boolean;
@@ -50,23 +63,33 @@ export interface RestoreResult {
   readonly otherRestored: number;
   readonly hardLinksRestored: number;
   readonly bytesRestored: number;
+  /** How many of all these took the place of something else. */
+  readonly replacedCount: number;
   /** Files, links and devices that were there and stay. */
   readonly keptCount: number;
-  /** What was there and is not in the snapshot, entries of removed folders not counted. */
+  readonly keptBytes: number;
+  /** What was there and is not in the snapshot, with what was in folders. */
   readonly removedCount: number;
+  readonly removedBytes: number;
   /** What could not be set, such as an owner when not root. At most maxWarningsListed; warningCount counts all. */
   readonly warnings: readonly TargetWarning[];
   readonly warningCount: number;
-  /** Files and folders that are damaged or missing in the repository: not there, or not whole. At most maxWarningsListed. */
-  readonly failed: readonly TargetWarning[];
+  /** Files and folders that are not there, or not whole: damaged in the repository, or refused by the target. At most maxWarningsListed. */
+  readonly failed: readonly FailedEntry[];
   readonly failedCount: number;
+  /** These, and what was selected and cannot be: paths that the snapshot lacks, names that are none. At most maxWarningsListed. */
+  readonly notPossible: readonly FailedEntry[];
+  readonly notPossibleCount: number;
+  /** Of a dry run. */
+  readonly plan?: DryRunPlan;
 }
 
 /**
  * Writes a snapshot, or the selected part of it, to the target; every blob is checked against its hash before it is written.
  * With a policy for what is there (see overwrite-policy.ts), a recovery that was interrupted goes on where it stopped.
  * When it throws or is aborted, what was written so far is left in the target.
- * Errors: type_not_supported (an option that the target cannot keep), snapshot_missing, path_not_found (nothing selected is there), repository_damaged (the top cannot be read),
+ * Errors: type_not_supported (an option that the target cannot keep), snapshot_missing, path_not_found (nothing selected is there),
+ * request_invalid (a pattern, a layout, two entries that would come to one place), repository_damaged (the top cannot be read),
  * repository_locked, those of the target and the storage.
  */
 export async function restore(options: RestoreOptions): Promise<RestoreResult> {
@@ -78,13 +101,17 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
     const snapshot = await loadSnapshot(repository, snapshotId, { signal });
     const index = await indexOf(repository, options.reading, signal);
     const loader = createBlobLoader(repository, index);
-    const treeId = await folderTree(loader, snapshot.tree, options.folder ?? '', signal);
+    const topId = await folderTree({ loader, signal }, snapshot.tree, options.folder ?? '');
     const selection = selectPaths(options.select);
-    const { overwrite, deletesExtra = false } = options;
-    const steps = new RestoreSteps({ index, loader, selection, overwrite, deletesExtra });
+    const layout = layoutOf(options.layout ?? {});
+    const treeId = layout.from === '/' ? topId : await folderTree({ loader, signal }, topId, layout.from);
+    const { overwrite = 'always', deletesExtra = false, owners = 'keep', isDryRun = false } = options;
+    const looksAtAll = overwrite !== 'always' || typeof owners !== 'string' || isDryRun;
+    const decodeNode = nodeDecoderOf(owners);
+    const steps = new RestoreSteps({ index, loader, selection, layout, decodeNode, looksAtAll, deletesExtra });
     // What can be tried is what threads write to: see restoreLocked. The walk only reads; nothing is made before there is a lock.
     if (options.target.preview !== undefined) steps.goAhead(treeId, signal);
-    return { snapshot, treeId, index, loader, selection, steps, pool: borrowed.pool };
+    return { snapshot, topId, treeId, index, loader, selection, layout, decodeNode, steps, pool: borrowed.pool };
   };
   return await withSharedLock({ ...options, ...lockOf(options.reading) }, prepare, (prepared, signal) =>
     restoreLocked(options, prepared, signal),
@@ -102,41 +129,54 @@ const minThreadedFiles = 2000;
 
 interface PreparedRestore {
   readonly snapshot: Snapshot;
+  /** That the selection's paths begin at. */
+  readonly topId: ObjectId;
   /** Of what comes to the top of the target. */
   readonly treeId: ObjectId;
   readonly index: BlobIndex;
   readonly loader: BlobLoader;
   readonly selection: PathSelection;
+  readonly layout: TargetLayout;
+  readonly decodeNode: NodeDecoder;
   readonly steps: RestoreSteps;
   readonly pool: ThreadPool;
 }
 
 async function restoreLocked(options: RestoreOptions, prepared: PreparedRestore, signal: AbortSignal): Promise<RestoreResult> {
-  const { repository, target, isDryRun = false, isSparse = false } = options;
-  const { snapshot, treeId, index, loader, selection } = prepared;
-  const notFound = await findMissingPaths(loader, treeId, selection, signal);
-  const tally = new RestoreTally(selection.paths === null ? snapshot.summary : undefined, options.onProgress);
-  tally.onWarnings(notFound.map((path) => ({ path, reason: 'is not in the snapshot' })));
-  const { onDone, onBytes, onFailed } = tally;
+  const { repository, target, isDryRun = false, isSparse = false, overwrite, owners } = options;
+  const { snapshot, topId, treeId, index, loader, selection, layout } = prepared;
+  const checked = { loader, selection, signal };
+  const notFound = await findMissingPaths(checked, topId, layout.from, treeId);
+  await assertNoCollision(checked, treeId, layout.stripComponents);
+  const isWhole = selection.isEverything && layout.from === '/';
+  const tally = new RestoreTally(isWhole ? snapshot.summary : undefined, options.onProgress);
+  for (const path of notFound) tally.onNotPossible({ path, code: 'path_not_found', reason: 'is not in the snapshot' });
+  const { onDone, onBytes } = tally;
   if (!isDryRun) await target.open();
   try {
     const threadOptions = isDryRun ? await target.preview?.() : target.threadOptions;
+    let plan: DryRunPlan | undefined;
     if (threadOptions !== undefined) {
-      await restoreInto(options, prepared, { ...threadOptions, isSparse }, tally, signal);
+      // What is found by a later attempt then stays, so it has to be whole.
+      const writesBeside = overwrite === 'never' || overwrite === 'if-newer';
+      const writing = { ...threadOptions, isSparse, writesBeside, setsOwners: owners !== 'none' };
+      plan = await restoreInto(options, prepared, writing, tally, signal);
     } else {
       assertNoOptions(options);
+      const onFailed = (path: string, reason: string): void => tally.onFailed({ path, code: 'repository_damaged', reason });
       await new RestoreWalk({ index, loader, selection, signal, repository, target, onDone, onBytes, onFailed }).run(treeId);
     }
     tally.onWarnings(target.warnings);
-    return tally.toResult();
+    return { ...tally.toResult(), ...(plan && { plan }) };
   } finally {
     if (!isDryRun) await target.close();
   }
 }
 
 /** What only a target that a TargetWriter writes to can do. */
-function assertNoOptions({ overwrite, deletesExtra, isDryRun, isSparse }: RestoreOptions): void {
-  if (overwrite === undefined && deletesExtra !== true && isDryRun !== true && isSparse !== true) return;
+function assertNoOptions({ overwrite, deletesExtra, isDryRun, isSparse, owners = 'keep', layout }: RestoreOptions): void {
+  const isPlain = overwrite === undefined && owners === 'keep' && layout === undefined;
+  if (isPlain && deletesExtra !== true && isDryRun !== true && isSparse !== true) return;
   throw new HoldfastError('type_not_supported', 'this target takes no policy for what is there, and no dry run', {
     hint: 'recover into a folder of this machine',
   });
@@ -144,18 +184,20 @@ function assertNoOptions({ overwrite, deletesExtra, isDryRun, isSparse }: Restor
 
 async function restoreInto(
   options: RestoreOptions,
-  { snapshot: { summary }, treeId, index, steps, pool }: PreparedRestore,
+  { snapshot: { summary }, treeId, index, steps, pool, decodeNode }: PreparedRestore,
   target: ThreadTargetOptions,
   tally: RestoreTally,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<DryRunPlan | undefined> {
   const isSmall =
     options.pool === undefined &&
     summary !== undefined &&
     summary.totalBytesProcessed < minThreadedBytes &&
     summary.totalFilesProcessed < minThreadedFiles;
-  const { repository, overwrite, isDryRun = false } = options;
-  const writer = isDryRun ? new DryWriter(target) : openThreadTarget(target);
+  const { repository, overwrite, isDryRun = false, listsRefused = false } = options;
+  const run = new DryRun(target.root);
+  const dryRun = isDryRun ? { run, writer: new DryWriter(target, run) } : undefined;
+  const writer = dryRun?.writer ?? openThreadTarget(target);
   const restorerOptions = { repository, pool, target, signal };
   const openRestorer = (): PackRestorer => {
     if (isDryRun) return openDryRestorer();
@@ -164,43 +206,12 @@ async function restoreInto(
   try {
     await using restorer = openRestorer();
     const policy = overwrite === undefined ? {} : { overwrite };
-    await new RestoreInto({ index, signal, steps, ...policy, isDryRun, writer, restorer, tally }).run(treeId);
+    await new RestoreInto({ index, signal, steps, ...policy, decodeNode, dryRun, listsRefused, writer, restorer, tally }).run(treeId);
   } finally {
     writer.close();
   }
-}
-
-/** The tree of a folder. Code: path_not_found. */
-async function folderTree(loader: BlobLoader, topId: ObjectId, folder: string, signal: AbortSignal): Promise<ObjectId> {
-  let treeId = topId;
-  for (const name of folder.split('/').filter((each) => each !== '')) {
-    const subtree: ObjectId | undefined = (await loader.loadTree(treeId, signal)).find((node) => node.name === name)?.subtree;
-    if (subtree === undefined) throw new HoldfastError('path_not_found', `the snapshot has no folder ${folder}`);
-    treeId = subtree;
-  }
-  return treeId;
-}
-
-/** Selected paths that the snapshot does not have; throws path_not_found when that is all of them. */
-async function findMissingPaths(loader: BlobLoader, treeId: ObjectId, selection: PathSelection, signal: AbortSignal): Promise<string[]> {
-  const paths = selection.paths ?? [];
-  const missing: string[] = [];
-  for (const path of paths) if (!(await hasPath(loader, treeId, path, signal))) missing.push(path);
-  if (paths.length > 0 && missing.length === paths.length) {
-    throw new HoldfastError('path_not_found', `the snapshot has no ${missing.join(', no ')}`, {
-      hint: 'choose paths that are in the snapshot, as they were when it was made',
-    });
-  }
-  return missing;
-}
-
-async function hasPath(loader: BlobLoader, treeId: ObjectId, path: string, signal: AbortSignal): Promise<boolean> {
-  let subtree: ObjectId | undefined = treeId;
-  for (const name of path.split('/').slice(1)) {
-    if (subtree === undefined) return false;
-    const node: TreeNode | undefined = (await loader.loadTree(subtree, signal)).find((candidate) => candidate.name === name);
-    if (node === undefined) return false;
-    subtree = node.subtree;
-  }
-  return true;
+  if (!isDryRun) return undefined;
+  const { plan, noSpace } = run.toPlan();
+  for (const entry of noSpace) tally.onNotPossible(entry);
+  return plan;
 }

@@ -72,6 +72,11 @@ class FileSystemTarget implements Target {
 
   async preview(): Promise<ThreadTargetOptions> {
     const root = await resolveInsideRoots(this.#options.path, this.#options.roots);
+    try {
+      await this.#isFolderToUse(root);
+    } catch (error) {
+      throw writingError(error, root);
+    }
     return { kind: 'file_system', root, overwrite: this.#options.overwrite, ownersWarned: new SharedArrayBuffer(4) };
   }
 

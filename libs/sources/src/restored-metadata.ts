@@ -14,14 +14,15 @@ export interface MetadataPlace {
   readonly path: SystemPath;
   /** Of a regular file or a folder that is open. */
   readonly descriptor?: number;
-  readonly isRoot: boolean;
+  /** Only root can. */
+  readonly setsOwner: boolean;
   /** Told what could not be set. */
   readonly warn: (reason: string) => void;
 }
 
 export function setMetadata(node: TargetNode, place: MetadataPlace): void {
   const { descriptor, path } = place;
-  if (place.isRoot) {
+  if (place.setsOwner) {
     attempt(place, 'owner', () =>
       descriptor === undefined ? lchownSync(path, node.uid, node.gid) : fchownSync(descriptor, node.uid, node.gid),
     );

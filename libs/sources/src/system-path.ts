@@ -47,8 +47,9 @@ function characterBytes(lead: number): number {
   return lead < 0xf0 ? 3 : 4;
 }
 
-/** For texts that people read and JSON columns hold: such bytes as `\xe9`. */
+/** For texts that people read and JSON columns hold: such bytes as `\xe9`, and a NUL, which only a forged name has, as `\x00`. */
 export function printablePath(path: string): string {
-  if (path.isWellFormed()) return path;
-  return path.replaceAll(/[\udc80-\udcff]/gu, (surrogate) => String.raw`\x${(surrogate.charCodeAt(0) - 0xdc00).toString(16)}`);
+  const text = path.replaceAll('\0', String.raw`\x00`);
+  if (text.isWellFormed()) return text;
+  return text.replaceAll(/[\udc80-\udcff]/gu, (surrogate) => String.raw`\x${(surrogate.charCodeAt(0) - 0xdc00).toString(16)}`);
 }

@@ -1,3 +1,12 @@
+/**
+ * Writes into the folder of a file system target, with calls that block the thread: for the small files of a recovery a call that
+ * waits in another thread costs more than the call. Everything is made with exclusive creation in a folder that was opened without
+ * following links; folders stay open from one file to the next. Several writers may work in one target. A file or link that is there
+ * is replaced by one that was made beside it (see partial-entry.ts): a kill leaves the one or the other.
+ * Long because it is all that is done to a target, each call in the few lines that it takes.
+ * Errors of all calls: path_outside_roots, target_not_empty (something is in the way), target_not_writable, disk_full.
+ */
+
 import {
   closeSync,
   constants,
@@ -17,22 +26,16 @@ import {
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { writingError } from './file-system-error.ts';
+import { moveIntoPlace, partialName, removePartial, type PartialEntry } from './partial-entry.ts';
 import { nsOfTime, setFileTimes, setMetadata, typeBitsOf } from './restored-metadata.ts';
 import { isPlainName, outsideError, placeBelow } from './snapshot-path.ts';
 import { loadSystemCalls, type SystemCalls } from './system-calls.ts';
-import { removeEntries } from './remove-entries.ts';
+import { removeEntries, type RemoveOptions } from './remove-entries.ts';
 import { dataRuns } from './sparse-runs.ts';
 import { pathFromBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
 import { TargetFolders, type TargetFolder } from './target-folders.ts';
 import type { NewFile, TargetNode, TargetWarning, ThreadTargetOptions } from './target.ts';
 import { openFolderIn } from './verified-folder.ts';
-
-/**
- * Writes into the folder of a file system target, with calls that block the thread: for the small files of a recovery a call that
- * waits in another thread costs more than the call. Everything is made with exclusive creation in a folder that was opened without
- * following links; folders stay open from one file to the next. Several writers may work in one target.
- * Errors of all calls: path_outside_roots, target_not_empty (something is in the way), target_not_writable, disk_full.
- */
 
 /** While it is filled, a folder is nobody else's: modes come with finishDirectory. */
 const unfinishedFolderMode = 0o700;
@@ -50,6 +53,11 @@ export class TargetWriter {
   readonly #root: string;
   readonly #overwrite: boolean;
   readonly #isSparse: boolean;
+  readonly #writesBeside: boolean;
+  readonly #setsOwners: boolean;
+  /** Of files that are open and not in their place yet, by path. */
+  readonly #partials = new Map<string, PartialEntry>();
+  #replacedCount = 0;
   /** Undefined where writing back is not to be started, or cannot be. */
   readonly #writebackCalls: Pick<SystemCalls, 'startWriteback'> | undefined;
   /** -1, which nobody has, where there are no users. */
@@ -59,8 +67,11 @@ export class TargetWriter {
   readonly #ownersWarned: Int32Array;
   readonly #folders: TargetFolders;
 
-  constructor({ root, overwrite, ownersWarned, isSparse = false, startsWriteback = false }: ThreadTargetOptions) {
+  constructor(options: ThreadTargetOptions) {
+    const { root, overwrite, ownersWarned, isSparse = false, startsWriteback = false, writesBeside = false, setsOwners = true } = options;
     this.#isSparse = isSparse;
+    this.#writesBeside = writesBeside;
+    this.#setsOwners = setsOwners;
     if (startsWriteback) this.#writebackCalls = loadSystemCalls();
     this.#root = root;
     this.#folders = new TargetFolders(root);
@@ -73,6 +84,13 @@ export class TargetWriter {
     const warnings = this.#warnings;
     this.#warnings = [];
     return warnings;
+  }
+
+  /** How many entries were replaced since the last time it was asked. */
+  takeReplacedCount(): number {
+    const count = this.#replacedCount;
+    this.#replacedCount = 0;
+    return count;
   }
 
   /** What is there under this path already, itself and not what a link leads to; undefined when there is nothing. */
@@ -114,11 +132,7 @@ export class TargetWriter {
   makeDirectory(path: string, node: TargetNode): boolean {
     if (path === '/') return false;
     return this.#folders.within(path, node.name, (folder, name) => {
-      const isMade = this.#createReplacing(folder, name, path, (place) => {
-        mkdirSync(place, { mode: unfinishedFolderMode });
-        return true;
-      });
-      if (isMade === true) return true;
+      if (this.#makeFolder(folder.at(name), path)) return true;
       // A folder of that name is as good; it only has to let us write.
       const existing = openFolderIn(folder, name);
       try {
@@ -150,11 +164,13 @@ export class TargetWriter {
     try {
       // Owner and mode are those of its creation, where nobody can see the difference.
       const isGiven = this.#isOwn(file) && (file.mode & specialBits) === 0 && folder.isPrivateTo(this.#uid);
-      const descriptor = this.#open(folder, folderPath, file.name, isGiven ? file.mode : unfinishedFileMode);
+      const { made: descriptor, partial } = this.#open(folder, folderPath, file.name, isGiven ? file.mode : unfinishedFileMode);
+      const name = partial?.name ?? file.name;
       try {
-        this.#fill(folder, folderPath, file, bytes, descriptor, isGiven);
+        this.#fill({ folder, folderPath, name }, file, bytes, { descriptor, isGiven });
+        if (partial !== undefined) this.#move(folder, partial, file.name, descriptor);
       } catch (error) {
-        rmSync(folder.at(file.name), { force: true });
+        rmSync(folder.at(name), { force: true });
         throw error;
       } finally {
         closeSync(descriptor);
@@ -168,7 +184,11 @@ export class TargetWriter {
 
   /** An empty file that is open for writing, for `write` and `finishFile`; the caller closes it. */
   createFile(path: string, node: TargetNode): number {
-    return this.#folders.within(path, node.name, (folder, name) => this.#create(folder, name, path));
+    return this.#folders.within(path, node.name, (folder, name) => {
+      const created = this.#create(folder, name, path, (place) => openSync(place, createFlags, unfinishedFileMode));
+      if (created.partial !== undefined) this.#partials.set(path, created.partial);
+      return created.made;
+    });
   }
 
   write(descriptor: number, bytes: Uint8Array, positionBytes: number, path: string): void {
@@ -187,22 +207,40 @@ export class TargetWriter {
     closeSync(descriptor);
   }
 
-  /** Lengthens the file to its size when less was written, then sets owner, mode and times. */
-  finishFile(path: string, node: TargetNode, descriptor: number): void {
+  /**
+   * Lengthens the file to its size when less was written, then sets owner, mode and times, and puts it in its place. One that is not
+   * whole gets the time 0, by which a later recovery knows it, and replaces nothing.
+   */
+  finishFile(path: string, node: TargetNode, descriptor: number, isWhole = true): void {
     this.#folders.within(path, node.name, (folder, name) => {
-      this.#finish(path, node, descriptor, { folder, name, writtenBytes: fstatSync(descriptor).size });
+      const partial = this.#partials.get(path);
+      this.#partials.delete(path);
+      if (!isWhole && partial?.replaces === true) return removePartial(folder, partial.name);
+      // Only ever longer: content that the size leaves out is content all the same.
+      if (node.sizeBytes > fstatSync(descriptor).size) ftruncateSync(descriptor, node.sizeBytes);
+      const finished = isWhole ? node : { ...node, modifiedNs: 0n };
+      this.#setMetadata(path, finished, folder.at(partial?.name ?? name), descriptor);
+      if (partial !== undefined) this.#move(folder, partial, name, descriptor);
     });
   }
 
+  /** Removes a file that is not finished; what it was to replace stays. */
   removeFile(path: string): void {
-    this.#folders.within(path, undefined, (folder, name) => rmSync(folder.at(name), { force: true }));
+    this.#folders.within(path, undefined, (folder, name) => {
+      const partial = this.#partials.get(path);
+      this.#partials.delete(path);
+      rmSync(folder.at(partial?.name ?? name), { force: true });
+    });
   }
 
-  /** Removes what the folder holds under other names than these; gives how many entries that were, those below not counted. */
-  removeOthers(path: string, names: ReadonlySet<string>, options: { readonly isDryRun?: boolean } = {}): number {
+  /**
+   * Removes what the folder holds under other names than these, with all that is below; `options` hears of each entry, and may spare
+   * some. Paths are those of the target.
+   */
+  removeOthers(path: string, names: ReadonlySet<string>, options: RemoveOptions): void {
     const place = path === '/' ? this.#root : placeBelow(this.#root, path);
     try {
-      return removeEntries(place, (name) => !names.has(name), options);
+      removeEntries(place, path, { ...options, spares: (at, name) => (at === path && names.has(name)) || options.spares(at, name) });
     } catch (error) {
       throw writingError(error, place);
     }
@@ -212,8 +250,9 @@ export class TargetWriter {
     this.#folders.within(path, node.name, (folder, name) => {
       const make = this.#makerOf(node);
       if (make === undefined) return this.#warn(path, `a ${node.type} is not recovered here`);
-      if (this.#createReplacing(folder, name, path, make) === undefined) throw inTheWay(path);
-      this.#setMetadata(path, node, folder.at(name));
+      const { partial } = this.#create(folder, name, path, make);
+      this.#setMetadata(path, node, folder.at(partial?.name ?? name));
+      if (partial !== undefined) this.#move(folder, partial, name);
     });
   }
 
@@ -221,11 +260,10 @@ export class TargetWriter {
     this.#folders.within(existingPath, undefined, (from, existingName) => {
       const existing = from.at(existingName);
       this.#folders.within(path, undefined, (to, name) => {
-        const isMade = this.#createReplacing(to, name, path, (place) => {
-          linkSync(existing, place);
-          return true;
-        });
-        if (isMade === undefined) throw inTheWay(path);
+        // rename(2) does nothing with two names of one file.
+        if (isSameFile(existing, to.at(name))) return;
+        const { partial } = this.#create(to, name, path, (place) => linkSync(existing, place));
+        if (partial !== undefined) this.#move(to, partial, name);
       });
     });
   }
@@ -245,57 +283,77 @@ export class TargetWriter {
     }
   }
 
-  #open(folder: TargetFolder, folderPath: string, name: string, mode: number): number {
-    try {
-      return openSync(folder.at(name), createFlags, mode);
-    } catch (error) {
-      if (errnoCode(error) !== 'EEXIST') throw error;
+  #open(folder: TargetFolder, folderPath: string, name: string, mode: number): Created<number> {
+    if (!this.#writesBeside) {
+      try {
+        return { made: openSync(folder.at(name), createFlags, mode) };
+      } catch (error) {
+        if (errnoCode(error) !== 'EEXIST') throw error;
+      }
     }
-    const path = pathIn(folderPath, name);
-    const descriptor = this.#createReplacing(folder, name, path, (place) => openSync(place, createFlags, mode));
-    if (descriptor === undefined) throw inTheWay(path);
-    return descriptor;
+    return this.#create(folder, name, pathIn(folderPath, name), (place) => openSync(place, createFlags, mode));
   }
 
-  /** Content, owner, mode and times of a new file. */
-  #fill(folder: TargetFolder, folderPath: string, file: NewFile, bytes: Uint8Array, descriptor: number, isGiven: boolean): void {
+  /** Content, owner, mode and times of a new file, which is called `name` as yet. */
+  #fill(where: FilePlace, file: NewFile, bytes: Uint8Array, { descriptor, isGiven }: OpenedFile): void {
+    const { folder, folderPath, name } = where;
     const path = pathIn(folderPath, file.name);
     if (bytes.length > 0) this.write(descriptor, bytes, 0, path);
     if (file.sizeBytes > bytes.length) ftruncateSync(descriptor, file.sizeBytes);
     if (isGiven && folder.hasGiven(descriptor, file.mode, this.#uid, this.#gid))
       setFileTimes(file, descriptor, (reason) => this.#warn(path, reason));
-    else this.#setMetadata(path, nodeOfFile(file), folder.at(file.name), descriptor);
+    else this.#setMetadata(path, nodeOfFile(file), folder.at(name), descriptor);
   }
 
-  /** Whether the process's user and group are the owner. */
+  /** Whether the process's user and group are to be the owner. */
   #isOwn({ uid, gid, extendedAttributes }: NewFile): boolean {
-    return uid === this.#uid && gid === this.#gid && extendedAttributes === undefined;
+    return extendedAttributes === undefined && (!this.#setsOwners || (uid === this.#uid && gid === this.#gid));
   }
 
-  #create(folder: TargetFolder, name: string, path: string): number {
-    const descriptor = this.#createReplacing(folder, name, path, (place) => openSync(place, createFlags, unfinishedFileMode));
-    if (descriptor === undefined) throw inTheWay(path);
-    return descriptor;
+  /**
+   * What `create` gives, in the place itself or beside it when something is there already.
+   * Errors: target_not_empty for a folder that is there, and for anything unless it may be replaced.
+   */
+  #create<T>(folder: TargetFolder, name: string, path: string, create: (place: SystemPath) => T): Created<T> {
+    if (!this.#writesBeside) {
+      try {
+        return { made: create(folder.at(name)) };
+      } catch (error) {
+        if (errnoCode(error) !== 'EEXIST') throw error;
+      }
+    }
+    const existing = lstatSync(folder.at(name), { throwIfNoEntry: false });
+    if (existing !== undefined && (!this.#overwrite || existing.isDirectory())) throw inTheWay(path);
+    const partial = { name: partialName(name), replaces: existing !== undefined };
+    removePartial(folder, partial.name);
+    return { made: create(folder.at(partial.name)), partial };
   }
 
-  #finish(path: string, node: TargetNode, descriptor: number, { folder, name, writtenBytes }: WrittenFile): void {
-    // Only ever longer: content that the size leaves out is content all the same.
-    if (node.sizeBytes > writtenBytes) ftruncateSync(descriptor, node.sizeBytes);
-    this.#setMetadata(path, node, folder.at(name), descriptor);
-  }
-
-  /** What `create` gives; undefined when a folder is in the way. Anything else in the way is removed first, or refused. */
-  #createReplacing<T>(folder: TargetFolder, name: string, path: string, create: (place: SystemPath) => T): T | undefined {
-    const place = folder.at(name);
+  #move(folder: TargetFolder, partial: PartialEntry, name: string, descriptor?: number): void {
     try {
-      return create(place);
+      moveIntoPlace(folder, partial.name, name, descriptor);
+    } catch (error) {
+      removePartial(folder, partial.name);
+      throw error;
+    }
+    if (partial.replaces) this.#replacedCount++;
+  }
+
+  /** False when a folder is there. No folder can take the place of something else in one step: that goes first, or it is refused. */
+  #makeFolder(place: SystemPath, path: string): boolean {
+    const make = (): void => mkdirSync(place, { mode: unfinishedFolderMode });
+    try {
+      make();
+      return true;
     } catch (error) {
       if (errnoCode(error) !== 'EEXIST') throw error;
     }
-    if (lstatSync(place).isDirectory()) return undefined;
+    if (lstatSync(place).isDirectory()) return false;
     if (!this.#overwrite) throw inTheWay(path);
     unlinkSync(place);
-    return create(place);
+    make();
+    this.#replacedCount++;
+    return true;
   }
 
   #makerOf(node: TargetNode): ((place: SystemPath) => true) | undefined {
@@ -315,13 +373,15 @@ export class TargetWriter {
     };
   }
 
-  #setMetadata(path: string, node: TargetNode, place: SystemPath, descriptor?: number): void {
-    const isOurs = node.uid === this.#uid && node.gid === this.#gid;
+  #setMetadata(path: string, given: TargetNode, place: SystemPath, descriptor?: number): void {
+    const node = this.#setsOwners ? given : withoutOwner(given);
+    const isOurs = !this.#setsOwners || (node.uid === this.#uid && node.gid === this.#gid);
     if (!this.#isRoot && !isOurs && Atomics.exchange(this.#ownersWarned, 0, 1) === 0) {
       this.#warn(path, 'owners are not set, here and below: the worker does not run as root');
     }
     const warn = (reason: string): void => this.#warn(path, reason);
-    setMetadata(node, { path: place, ...(descriptor === undefined ? {} : { descriptor }), isRoot: this.#isRoot, warn });
+    const setsOwner = this.#isRoot && this.#setsOwners;
+    setMetadata(node, { path: place, ...(descriptor === undefined ? {} : { descriptor }), setsOwner, warn });
   }
 
   #warn(path: string, reason: string): void {
@@ -339,10 +399,32 @@ export interface ExistingEntry {
   readonly linkTarget?: string;
 }
 
-interface WrittenFile {
+/** `partial` is missing where it is in its place. */
+interface Created<T> {
+  readonly made: T;
+  readonly partial?: PartialEntry;
+}
+
+interface FilePlace {
   readonly folder: TargetFolder;
+  readonly folderPath: string;
   readonly name: string;
-  readonly writtenBytes: number;
+}
+
+interface OpenedFile {
+  readonly descriptor: number;
+  /** Whether it was created with the mode that it is to have. */
+  readonly isGiven: boolean;
+}
+
+/** Set-user-id and set-group-id bits are the owner's to give: another owner does not inherit them. On folders the latter hands on a group. */
+function withoutOwner(node: TargetNode): TargetNode {
+  return node.type === 'dir' ? node : { ...node, mode: node.mode & ~0o6000 };
+}
+
+function isSameFile(a: SystemPath, b: SystemPath): boolean {
+  const [first, second] = [lstatSync(a, { bigint: true }), lstatSync(b, { bigint: true, throwIfNoEntry: false })];
+  return first.ino === second?.ino && first.dev === second.dev;
 }
 
 /** The path of a name in a folder of the snapshot. */
@@ -365,6 +447,7 @@ function nodeOfFile(file: NewFile): TargetNode {
   };
 }
 
-function inTheWay(path: string): HoldfastError {
+/** What is thrown for something that may not be replaced, or is a folder. */
+export function inTheWay(path: string): HoldfastError {
   return new HoldfastError('target_not_empty', `something is in the way of ${JSON.stringify(path)}`, { context: { path } });
 }

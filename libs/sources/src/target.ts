@@ -19,7 +19,7 @@ export interface Target {
   /** A further name for a file that is there already; both paths are the snapshot's. */
   makeHardLink(path: string, existingPath: string): Promise<void>;
 
-  /** Where it would write, with nothing readied or changed. Throws path_outside_roots. Targets without it cannot be tried. */
+  /** Where it would write, with nothing readied or changed. Throws as `open` does. Targets without it cannot be tried. */
   preview?(): Promise<ThreadTargetOptions>;
 
   /** Present, once it is open, where any thread can write with openThreadTarget; else only the calls above do. */
@@ -44,6 +44,13 @@ export interface ThreadTargetOptions {
   readonly isSparse?: boolean;
   /** Whether what is written goes to the disk at once: for files that somebody syncs soon, who then has little to wait for. */
   readonly startsWriteback?: boolean;
+  /**
+   * Whether every file is made beside its place and moved there when it is whole, not only one that replaces another: where a later
+   * attempt is to keep whatever it finds.
+   */
+  readonly writesBeside?: boolean;
+  /** False: what is made stays the process's own, without the set-user-id and set-group-id bits of files. Default true. */
+  readonly setsOwners?: boolean;
 }
 
 /** The part of a node that a target can set. */

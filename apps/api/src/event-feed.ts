@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { latestSequence, readEvents, type LoggedEvent } from '@holdfast/database/events';
 import type { Database } from '@holdfast/database/open-database';
-import type { Scope } from '@holdfast/database/scope';
+import { isInScope, type Scope } from '@holdfast/database/scope';
 import type { ProgressEvent } from '@holdfast/jobs/progress-events';
 
 /**
@@ -190,7 +190,7 @@ class LogFeed implements EventFeed {
 
   #tellProgress(event: ProgressEvent, entityId: string): void {
     for (const subscriber of this.#live) {
-      const sees = subscriber.scope === '*' || subscriber.scope.includes(entityId);
+      const sees = isInScope(subscriber.scope, entityId);
       if (sees && (subscriber.subjectId === undefined || subscriber.subjectId === event.id)) subscriber.onProgress(event, entityId);
     }
   }
@@ -212,6 +212,7 @@ class LogFeed implements EventFeed {
 }
 
 function wants(subscriber: Subscriber, event: LoggedEvent): boolean {
-  const sees = subscriber.scope === '*' || (event.businessEntityId !== null && subscriber.scope.includes(event.businessEntityId));
+  const { scope } = subscriber;
+  const sees = event.businessEntityId === null ? typeof scope === 'string' : isInScope(scope, event.businessEntityId);
   return sees && (subscriber.subjectId === undefined || subscriber.subjectId === event.subjectId);
 }

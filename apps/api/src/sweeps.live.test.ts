@@ -68,6 +68,7 @@ const bodiless = new Set([
   'POST /adoptions/:id/cancel',
   'POST /service/start',
   'POST /service/stop',
+  'POST /entities/system',
 ]);
 
 /** Whose id a path takes. */
@@ -181,7 +182,7 @@ describe('every route', () => {
         .filter(({ access }) => access === 'all_entities_admin')
         .map(nameOf)
         .toSorted(),
-    ).toEqual(['POST /entities', 'POST /service/start', 'POST /service/stop']);
+    ).toEqual(['POST /entities', 'POST /entities/system', 'POST /service/start', 'POST /service/stop']);
   });
 });
 

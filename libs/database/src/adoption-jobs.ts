@@ -6,14 +6,13 @@ import { secretRepositoryColumns, type RepositoryRow } from './repositories.ts';
 import { repositoryLabels } from './repository-labels.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
-import { found, inScope, type Scope } from './scope.ts';
+import { found, inScope, isInScope, type Scope } from './scope.ts';
 
 export type AdoptionJobRow = AdoptionJob;
 
 /** Code: not_found, when the entity is not there or not in the scope. */
 export async function assertEntity(tx: Transaction, scope: Scope, id: string): Promise<void> {
-  const isVisible = scope === '*' || scope.includes(id);
-  found(isVisible ? await tx.businessEntity.findUnique({ where: { id } }) : null, 'entity', id);
+  found(isInScope(scope, id) ? await tx.businessEntity.findUnique({ where: { id } }) : null, 'entity', id);
 }
 
 /** Makes an adoption of a repository, owed at once. Code: not_found. */

@@ -1,4 +1,5 @@
 import type { BackupConfig, BackupType, Prisma, StorageLocation } from '../generated/client.ts';
+import { assertEntity } from './adoption-jobs.ts';
 import { appendEvent } from './events.ts';
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
@@ -57,7 +58,7 @@ export async function createBackupConfig(
   masterKey: MasterKey,
 ): Promise<BackupConfigRow> {
   const { businessEntityId } = input;
-  found(await tx.businessEntity.findFirst({ where: { AND: [{ id: businessEntityId }, ids(scope)] } }), 'entity', businessEntityId);
+  await assertEntity(tx, scope, businessEntityId);
   const data = { businessEntityId, ...(await columns(tx, input, masterKey)) };
   const config = await tx.backupConfig.create({ data, omit });
   await appendConfigEvent(tx, config, 'created');
@@ -196,8 +197,4 @@ async function appendConfigEvent(tx: Transaction, config: BackupConfigRow, chang
     subjectId: id,
     data: { name, isActive },
   });
-}
-
-function ids(scope: Scope): { id?: { in: string[] } } {
-  return scope === '*' ? {} : { id: { in: [...scope] } };
 }

@@ -8,7 +8,7 @@ import type { RepositoryRow } from './repositories.ts';
 import { repositoryLabels } from './repository-labels.ts';
 import type { RunStatus } from './run-states.ts';
 import { appendRunEvent } from './runs.ts';
-import { found, inScope, type Scope } from './scope.ts';
+import { found, inScope, isInScope, type Scope } from './scope.ts';
 
 export type CleanupJobRow = CleanupJob;
 
@@ -29,7 +29,7 @@ export interface CleanupInput {
 export async function createCleanupJobs(tx: Transaction, scope: Scope, input: CleanupInput): Promise<CleanupJobRow[]> {
   const { repositoryId, businessEntityId } = input;
   if (businessEntityId !== undefined) {
-    const isVisible = scope === '*' || scope.includes(businessEntityId);
+    const isVisible = isInScope(scope, businessEntityId);
     found(isVisible ? await tx.businessEntity.findUnique({ where: { id: businessEntityId } }) : null, 'entity', businessEntityId);
   }
   const where = { AND: [inScope(scope, businessEntityId), repositoryId === undefined ? {} : { id: repositoryId }] };

@@ -4,7 +4,7 @@ import { appendEvent } from './events.ts';
 import { jsonInput } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { readPage, type Page, type PageRequest } from './page.ts';
-import { found, inScope, type Scope } from './scope.ts';
+import { found, inScope, isInScope, type Scope } from './scope.ts';
 
 export type DrPlanRow = DisasterRecoveryPlan;
 
@@ -28,7 +28,7 @@ export interface DrPlanInput {
 /** Code: not_found (entity). */
 export async function createDrPlan(tx: Transaction, scope: Scope, input: DrPlanInput): Promise<DrPlanRow> {
   const { businessEntityId } = input;
-  const isVisible = scope === '*' || scope.includes(businessEntityId);
+  const isVisible = isInScope(scope, businessEntityId);
   found(isVisible ? await tx.businessEntity.findUnique({ where: { id: businessEntityId } }) : null, 'entity', businessEntityId);
   const plan = await tx.disasterRecoveryPlan.create({ data: { businessEntityId, ...columns(input) } });
   await appendPlanEvent(tx, plan, 'created');

@@ -2,7 +2,7 @@ import type { Prisma } from '../generated/client.ts';
 import { advisoryLocks } from './advisory-lock.ts';
 import { isJsonObject, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
-import type { Scope } from './scope.ts';
+import { idsInScope, type Scope } from './scope.ts';
 
 /** Woken whenever events were committed; the payload is empty, since the log itself says what. */
 export const eventsChannel = 'holdfast_events';
@@ -73,7 +73,7 @@ export async function readEvents(
 ): Promise<LoggedEvent[]> {
   const where: Prisma.EventWhereInput = {
     sequence: { gt: query.after },
-    ...(query.entityIds === '*' ? {} : { businessEntityId: { in: [...query.entityIds] } }),
+    ...eventsIn(query.entityIds),
     ...(query.subjectId === undefined ? {} : { subjectId: query.subjectId }),
   };
   const take = Math.min(query.limit ?? 100, maxEventsPerRead);
@@ -85,4 +85,11 @@ export async function readEvents(
 export async function latestSequence(rows: Transaction): Promise<bigint> {
   const newest = await rows.event.findFirst({ orderBy: { sequence: 'desc' }, select: { sequence: true } });
   return newest?.sequence ?? 0n;
+}
+
+/** What concerns the whole service is for readers of all tenants too. */
+function eventsIn(scope: Scope): Prisma.EventWhereInput {
+  const businessEntityId = idsInScope(scope);
+  if (businessEntityId === undefined) return {};
+  return scope === 'tenants' ? { OR: [{ businessEntityId: null }, { businessEntityId }] } : { businessEntityId };
 }

@@ -1,14 +1,31 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
-/** The entities that a token may touch: their ids, or all. What lies outside does not exist for it. */
-export type Scope = readonly string[] | '*';
+/** The id of the entity that stands for Holdfast itself: what it backs up is the service's own database, with every tenant's rows and the master key. */
+export const systemEntityId = 'system';
+
+/**
+ * The entities that a token may touch: their ids; all; or all but the system's own, which only admins of all entities may touch. What lies
+ * outside does not exist for it.
+ */
+export type Scope = readonly string[] | '*' | 'tenants';
+
+/** Whether an entity lies in a scope. */
+export function isInScope(scope: Scope, businessEntityId: string): boolean {
+  if (scope === 'tenants') return businessEntityId !== systemEntityId;
+  return scope === '*' || scope.includes(businessEntityId);
+}
+
+/** The ids of a scope as Prisma's condition; undefined for all. */
+export function idsInScope(scope: Scope): { in: string[] } | { not: string } | undefined {
+  if (scope === '*') return undefined;
+  return scope === 'tenants' ? { not: systemEntityId } : { in: [...scope] };
+}
 
 /** The `where` of a scope, narrowed to one entity when given. An entity outside the scope finds nothing. */
-export function inScope(scope: Scope, businessEntityId?: string): { businessEntityId?: string | { in: string[] } } {
-  if (businessEntityId !== undefined) {
-    return scope === '*' || scope.includes(businessEntityId) ? { businessEntityId } : { businessEntityId: { in: [] } };
-  }
-  return scope === '*' ? {} : { businessEntityId: { in: [...scope] } };
+export function inScope(scope: Scope, businessEntityId?: string): { businessEntityId?: string | { in: string[] } | { not: string } } {
+  if (businessEntityId !== undefined) return { businessEntityId: isInScope(scope, businessEntityId) ? businessEntityId : { in: [] } };
+  const ids = idsInScope(scope);
+  return ids === undefined ? {} : { businessEntityId: ids };
 }
 
 /** The row, or `not_found` naming what was looked for: also what a row outside the scope answers. */

@@ -1,6 +1,6 @@
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
-import { found, type Scope } from './scope.ts';
+import { found, isInScope, type Scope } from './scope.ts';
 import { seal, unseal, type MasterKey } from './sealed-secret.ts';
 
 /** Places that are tried before they are used. A row carries the question to a worker and the answer back, and is removed then. */
@@ -17,7 +17,7 @@ export interface StorageTestInput {
 /** Returns the row's id. Code: not_found (entity). */
 export async function createStorageTest(tx: Transaction, scope: Scope, input: StorageTestInput, masterKey: MasterKey): Promise<string> {
   const { businessEntityId, repositoryId, credentialsPlace, credentials } = input;
-  const isVisible = scope === '*' || scope.includes(businessEntityId);
+  const isVisible = isInScope(scope, businessEntityId);
   found(isVisible ? await tx.businessEntity.findUnique({ where: { id: businessEntityId } }) : null, 'entity', businessEntityId);
   const isSealed = credentials !== undefined && credentialsPlace !== undefined;
   const { id } = await tx.storageTest.create({

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { createEntity, findEntity, listEntities, type EntityRow } from '@holdfast/database/entities';
+import { createEntity, ensureSystemEntity, findEntity, listEntities, type EntityRow } from '@holdfast/database/entities';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { idParamsSchema, listQuerySchema, nameMaxChars, pageSchema, textSchema } from '../schemas/primitives.ts';
@@ -35,6 +35,20 @@ export function addEntityRoutes(routes: Routes, { database }: ServerDeps): void 
       const row = await inTransaction(database, (tx) => createEntity(tx, request.body));
       return reply.code(201).send(entityView(row));
     },
+  );
+
+  routes.post(
+    '/entities/system',
+    {
+      config: { access: 'all_entities_admin' },
+      schema: {
+        ...common,
+        summary: 'The entity that stands for Holdfast itself, made when it is not there',
+        description: 'Its configs may back up the database of the service (source own_database). Only admins of all entities see it.',
+        response: { 200: entitySchema, ...problemResponses('conflict') },
+      },
+    },
+    async () => entityView(await inTransaction(database, (tx) => ensureSystemEntity(tx))),
   );
 
   routes.get(

@@ -93,6 +93,6 @@ function workerView(worker: WorkerRow, scope: Scope) {
     heartbeatAt: worker.heartbeatAt.toISOString(),
     runningCount: running.length,
     // Ids of other entities' runs are nobody else's business.
-    running: scope === '*' ? running.map((run) => ({ kind: run.kind, id: run.id })) : [],
+    running: typeof scope === 'string' ? running.map((run) => ({ kind: run.kind, id: run.id })) : [],
   };
 }

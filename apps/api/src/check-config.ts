@@ -33,7 +33,12 @@ const sourceTypeByBackupType = {
   configuration: 'configuration',
   logs: 'logs',
 } as const satisfies Record<BackupType, string>;
-export const builtBackupTypes: readonly string[] = backupTypes.filter((type) => builtSourceTypes.includes(sourceTypeByBackupType[type]));
+/** The database of the service is an application's data too, as a source of its own. */
+const otherSourceTypes: { readonly [T in BackupType]?: readonly string[] } = { application_data: ['own_database'] };
+const sourceTypesOf = (type: BackupType): readonly string[] => [sourceTypeByBackupType[type], ...(otherSourceTypes[type] ?? [])];
+export const builtBackupTypes: readonly string[] = backupTypes.filter((type) =>
+  sourceTypesOf(type).some((sourceType) => builtSourceTypes.includes(sourceType)),
+);
 
 /** Refuses, before anything else is looked at, what has a name but is not built. Code: type_not_supported. */
 export function refuseUnbuilt(body: unknown, field: string, known: readonly string[], built: readonly string[]): void {
@@ -67,9 +72,9 @@ export function checkConfig(
   { readsSource = true }: { readonly readsSource?: boolean } = {},
 ): void {
   const mismatches: FieldError[] = [];
-  const sourceType = sourceTypeByBackupType[config.backupType];
-  if (config.source.type !== sourceType) {
-    mismatches.push({ field: 'source.type', message: `must be ${sourceType}, as backupType says` });
+  const fitting = sourceTypesOf(config.backupType);
+  if (!fitting.includes(config.source.type)) {
+    mismatches.push({ field: 'source.type', message: `must be ${fitting.join(' or ')}, as backupType says` });
   }
   mismatches.push(...placeMismatches(config));
   const withoutPassword = whyNoPassword(config.source);

@@ -1,5 +1,6 @@
 import type { SourceOptions, SourceOptionsOf, SourceType } from '@holdfast/sources/source-options';
 import { fileSystemCheck } from './source-checks/file-system.ts';
+import { ownDatabaseCheck } from './source-checks/own-database.ts';
 import { postgresqlCheck } from './source-checks/postgresql.ts';
 import { postgresqlWalCheck } from './source-checks/postgresql-wal.ts';
 import type { ReachSettings, SourceCheck } from './source-checks/source-check.ts';
@@ -8,6 +9,7 @@ const sourceChecks: { readonly [T in SourceType]: SourceCheck<SourceOptionsOf<T>
   file_system: fileSystemCheck,
   postgresql: postgresqlCheck,
   postgresql_wal: postgresqlWalCheck,
+  own_database: ownDatabaseCheck,
 };
 
 function checkOf({ type }: SourceOptions): SourceCheck<SourceOptions> {

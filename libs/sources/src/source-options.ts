@@ -1,6 +1,7 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
 import { fileSystemSourceOptionsSchema } from './source-options/file-system.ts';
+import { ownDatabaseSourceOptionsSchema } from './source-options/own-database.ts';
 import { postgresqlSourceOptionsSchema } from './source-options/postgresql.ts';
 import { postgresqlWalSourceOptionsSchema } from './source-options/postgresql-wal.ts';
 
@@ -13,8 +14,9 @@ export const sourceOptionsSchema = z.discriminatedUnion('type', [
   fileSystemSourceOptionsSchema,
   postgresqlSourceOptionsSchema,
   postgresqlWalSourceOptionsSchema,
+  ownDatabaseSourceOptionsSchema,
 ]);
-export const sourceTypes = ['file_system', 'postgresql', 'postgresql_wal'] as const satisfies readonly SourceType[];
+export const sourceTypes = ['file_system', 'postgresql', 'postgresql_wal', 'own_database'] as const satisfies readonly SourceType[];
 
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
 export type SourceType = SourceOptions['type'];

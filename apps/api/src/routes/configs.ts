@@ -17,6 +17,7 @@ import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refu
 import { passwordPlace } from '../check-source.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
+import { checkOwnDatabase } from '../source-checks/own-database.ts';
 import { givenFields } from '../schemas/given-fields.ts';
 import { placeFields, scheduleFields } from '../schemas/place-fields.ts';
 import {
@@ -196,6 +197,7 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
     async (request, reply) => {
       const { body } = request;
       checkConfig({ ...body, encryptionKey: body.encryptionKey, sourcePassword: body.sourcePassword }, settings);
+      checkOwnDatabase(body, body.businessEntityId, { needsKey: true });
       const sourcePassword = passwordFor(body.source, body.sourcePassword ?? null);
       const input = { ...body, sourcePassword, ...storagePlace(body.storageOptions, body.storageCredentials, settings) };
       const { scope } = callerOrThrow(request);
@@ -238,6 +240,8 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         const input = merged(before, body);
         // What an adoption found elsewhere can be kept in order without being backed up from here.
         checkConfig(input, settings, { readsSource: body.source !== undefined || input.isActive });
+        const needsKey = body.source !== undefined || body.storageOptions !== undefined || body.encryptionEnabled !== undefined;
+        checkOwnDatabase(input, before.businessEntityId, { needsKey });
         const sourcePassword = keptPassword(sourceOptionsSchema.parse(before.source), input.source, input.sourcePassword);
         const changed = { ...input, sourcePassword, ...storagePlace(input.storageOptions, body.storageCredentials, settings) };
         await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });

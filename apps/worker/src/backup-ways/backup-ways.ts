@@ -2,12 +2,14 @@ import type { SourceOptions, SourceOptionsOf, SourceType } from '@holdfast/sourc
 import { backUpIncrement } from '../postgresql/incremental-backup.ts';
 import type { BackupWay } from './backup-way.ts';
 import { fileSystemWay } from './file-system.ts';
+import { ownDatabaseWay } from './own-database.ts';
 import { postgresqlWay } from './postgresql.ts';
 
 const backupWays: { readonly [T in SourceType]: BackupWay<SourceOptionsOf<T>> } = {
   file_system: fileSystemWay,
   postgresql: postgresqlWay,
   postgresql_wal: { backUp: backUpIncrement },
+  own_database: ownDatabaseWay,
 };
 
 export function backupWayOf({ type }: SourceOptions): BackupWay<SourceOptions> {

@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os';
+import { resolve } from 'node:path';
 import { openDatabase } from '@holdfast/database/open-database';
 import { migrate } from '@holdfast/database/migrate';
 import { repositoryPassword } from '@holdfast/database/repositories';
@@ -11,6 +12,8 @@ import { readCliConfig } from './config.ts';
 import { findApiUrl, findDatabaseUrl, findJwtSecret, findMasterKey } from './operator-access.ts';
 import { parseDurationSeconds } from './parse-duration.ts';
 import { runService } from './run-service.ts';
+import { parseMoved, type Moved } from './rescue/moved-repositories.ts';
+import { runRescue } from './rescue/run-rescue.ts';
 import { runUp } from './run-up.ts';
 import { serviceFolders } from './service-environment.ts';
 import { startTour } from './start-tour.ts';
@@ -46,6 +49,7 @@ export function buildProgram(environment: Readonly<Record<string, string | undef
       if (applied.length === 0) tell('the database is up to date');
     });
   addToken(program, context);
+  addRescue(program, environment, context, exit);
   program
     .command('repository-password')
     .argument('<id>', 'id of the repository')
@@ -131,6 +135,46 @@ function addToken(program: Command, context: Context): void {
       );
       process.stdout.write(`${token}\n`);
     });
+}
+
+function addRescue(
+  program: Command,
+  environment: Readonly<Record<string, string | undefined>>,
+  context: Context,
+  exit: (code: number) => void,
+): void {
+  program
+    .command('rescue')
+    .description("rebuild the service in an empty folder from a repository with backups of Holdfast's own database")
+    .requiredOption('--repository <place>', 'folder of the repository, or a JSON file with storageOptions and storageCredentials')
+    .requiredOption('--password-file <file>', 'file with the password of the repository; - for standard input')
+    .option('--snapshot <id>', 'which backup: latest, or the first letters of its id', 'latest')
+    .option(
+      '--state-dir <folder>',
+      'where the service is built; else HOLDFAST_STATE_DIR. DATABASE_URL names an empty database, if it has one',
+    )
+    .option('--moved <old=new>', 'a folder of repositories that lies elsewhere now; may be given several times', collectMoved, [])
+    .option('--paused', 'let no worker take a job before POST /service/start')
+    .action(
+      async (options: { repository: string; passwordFile: string; snapshot: string; stateDir?: string; moved: Moved[]; paused?: true }) => {
+        const { config, checkout } = context();
+        const code = await runRescue({
+          config,
+          environment,
+          repository: options.repository,
+          passwordFile: options.passwordFile,
+          snapshot: options.snapshot,
+          stateFolder: options.stateDir === undefined ? checkout.stateFolder : resolve(options.stateDir),
+          moves: options.moved,
+          paused: options.paused ?? false,
+        });
+        exit(code);
+      },
+    );
+}
+
+function collectMoved(text: string, before: readonly Moved[]): Moved[] {
+  return [...before, parseMoved(text)];
 }
 
 function wholeNumber(least: number, most: number): (text: string) => number {

@@ -6,6 +6,7 @@ import type { CliConfig } from './config.ts';
 import { choosePort, usualPort } from './free-port.ts';
 import { formatDuration } from './format-amount.ts';
 import type { ProcessIdentity } from './process-identity.ts';
+import { refuseUnfinishedRescue } from './rescue/rescue-note.ts';
 import { loadSecrets, makeStateFolder } from './secrets.ts';
 import { makeServiceFolders, serviceEnvironment, serviceFolders } from './service-environment.ts';
 import { startStack, type Stack } from './stack.ts';
@@ -47,6 +48,7 @@ export async function runUp(options: UpOptions): Promise<number> {
   makeStateFolder(options.checkout.stateFolder);
   const lock = await acquireUpLock(options.checkout.stateFolder, say);
   try {
+    refuseUnfinishedRescue(options.checkout.stateFolder);
     await using resources = new AsyncDisposableStack();
     const started = await startAll(options, lock, resources, stop.signal, (value) => {
       stack = value;

@@ -43,6 +43,15 @@ export function loadSecrets(folder: string): LocalSecrets {
   };
 }
 
+/**
+ * Puts a secret that is known in its place, where there is none yet. Codes: conflict, when there is another one; target_not_writable.
+ */
+export function placeMasterKey(folder: string, masterKey: string): void {
+  const path = join(folder, 'master-key');
+  if (loadSecret(path, () => masterKey) === masterKey) return;
+  throw new HoldfastError('conflict', `${path} holds another key`, { hint: 'name another folder' });
+}
+
 /** The secret of a file that exists, or undefined: for commands that must not make one. */
 export function readSecret(path: string): string | undefined {
   let text: string;

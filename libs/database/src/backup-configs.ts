@@ -1,5 +1,5 @@
 import type { BackupConfig, BackupType, Prisma, StorageLocation } from '../generated/client.ts';
-import { assertEntity } from './adoption-jobs.ts';
+import { findEntity } from './entities.ts';
 import { appendEvent } from './events.ts';
 import { jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
@@ -58,7 +58,7 @@ export async function createBackupConfig(
   masterKey: MasterKey,
 ): Promise<BackupConfigRow> {
   const { businessEntityId } = input;
-  await assertEntity(tx, scope, businessEntityId);
+  await findEntity(tx, scope, businessEntityId);
   const data = { businessEntityId, ...(await columns(tx, input, masterKey)) };
   const config = await tx.backupConfig.create({ data, omit });
   await appendConfigEvent(tx, config, 'created');

@@ -121,6 +121,11 @@ export async function findRepository(rows: Transaction, scope: Scope, id: string
   return found(await rows.repository.findFirst({ where, omit }), 'repository', id);
 }
 
+/** The one of all entities that has this id in its own config file; null when there is none. */
+export async function findRepositoryByResticId(rows: Transaction, resticId: string): Promise<RepositoryRow | null> {
+  return rows.repository.findFirst({ where: { resticId }, omit });
+}
+
 export async function listRepositories(
   rows: Transaction,
   scope: Scope,
@@ -150,6 +155,30 @@ export async function storageCredentials(rows: Transaction, id: string, place: s
   return sealedStorageCredentials === null
     ? null
     : unseal(masterKey, credentialsContext(businessEntityId, place), sealedStorageCredentials);
+}
+
+/**
+ * Says that a repository lies elsewhere now: the same one, moved by somebody. Its configs take the place, and its password is sealed for it.
+ * Gives false when it lay there already. Codes: not_found, secret_unreadable, conflict (another one of the entity has that place).
+ */
+export async function moveRepository(
+  tx: Transaction,
+  id: string,
+  to: Pick<RepositoryInput, 'storageOptions' | 'locationKey'>,
+  masterKey: MasterKey,
+): Promise<boolean> {
+  const before = found(await tx.repository.findUnique({ where: { id } }), 'repository', id);
+  const { locationKey } = to;
+  if (before.locationKey === locationKey) return false;
+  const { businessEntityId, encryptionEnabled } = before;
+  const taken = await tx.repository.findFirst({ where: { businessEntityId, encryptionEnabled, locationKey }, select: { id: true } });
+  if (taken !== null) throw new HoldfastError('conflict', `repository ${taken.id} has the place ${locationKey} already`);
+  const password = unseal(masterKey, passwordContext(before), before.sealedPassword);
+  const sealedPassword = seal(masterKey, passwordContext({ ...before, locationKey }), password);
+  const storageOptions = jsonInput(to.storageOptions);
+  await tx.repository.update({ where: { id }, data: { storageOptions, locationKey, sealedPassword } });
+  await tx.backupConfig.updateMany({ where: { repositoryId: id }, data: { storageOptions } });
+  return true;
 }
 
 /** What a worker last saw of a repository; only the given fields change. */

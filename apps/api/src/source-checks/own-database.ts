@@ -27,7 +27,6 @@ export function checkOwnDatabase(
   { needsKey }: { readonly needsKey: boolean },
 ): void {
   if (source.type !== 'own_database') return;
-  const refusal = (field: string, message: string) => fieldError('request_invalid', [{ field, message }]);
   if (businessEntityId !== systemEntityId) {
     throw refusal('source.type', `own_database is for configs of the entity ${systemEntityId}; make it with POST /entities/system`);
   }
@@ -35,4 +34,8 @@ export function checkOwnDatabase(
   if (needsKey && encryptionKey === undefined) {
     throw refusal('encryptionKey', 'is missing; send a password that you keep elsewhere: it is all that a rescue has');
   }
+}
+
+function refusal(field: string, message: string) {
+  return fieldError('request_invalid', [{ field, message }]);
 }

@@ -13,10 +13,10 @@ export interface RunningProcess {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-/** Starts `node entry` with `env` and resolves as soon as it runs; readiness is the caller's to wait for. */
-export function startNode(name: string, entry: string, env: Record<string, string>): RunningProcess {
+/** Starts `node entry ...words` with `env` and resolves as soon as it runs; readiness is the caller's to wait for. */
+export function startNode(name: string, entry: string, env: Record<string, string>, words: readonly string[] = []): RunningProcess {
   const { PATH = '', HOME = '' } = process.env;
-  const child = spawn(process.execPath, [entry], { env: { PATH, HOME, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [entry, ...words], { env: { PATH, HOME, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   return watch(name, child);
 }
 

@@ -44,15 +44,18 @@ function filesOf(reading: OwnRowsReading, { masterKey, backupJobId, settings }: 
     tables: facts.tables.map(({ name, columns, rowCount }) => ({ name, columns: [...columns], rowCount })),
     settings: { ...settings },
   };
-  const text = (path: string, content: string): MadeUpFile => ({ path, estimatedBytes: content.length, open: () => textContent(content) });
   return [
-    text(ownDatabasePaths.readme, ownDatabaseReadme),
-    text(ownDatabasePaths.manifest, `${JSON.stringify(manifest, null, 2)}\n`),
-    text(ownDatabasePaths.masterKey, `${Buffer.from(masterKey.bytes).toString('base64')}\n`),
+    textFile(ownDatabasePaths.readme, ownDatabaseReadme),
+    textFile(ownDatabasePaths.manifest, `${JSON.stringify(manifest, null, 2)}\n`),
+    textFile(ownDatabasePaths.masterKey, `${Buffer.from(masterKey.bytes).toString('base64')}\n`),
     ...facts.tables.map(({ name, rowCount }) => ({
       path: ownDatabasePaths.table(name),
       estimatedBytes: rowCount * estimatedRowBytes,
       open: (): FileContent => reading.rows(name),
     })),
   ];
+}
+
+function textFile(path: string, content: string): MadeUpFile {
+  return { path, estimatedBytes: content.length, open: () => textContent(content) };
 }

@@ -181,6 +181,12 @@ export function addConfigRoutes(routes: Routes, deps: ServerDeps): void {
   );
 }
 
+const changeDescription =
+  'Fields that are left out keep their value. The entity cannot change. Other storage, or another encryption choice, means ' +
+  'another repository for backups to come; those that exist stay where they are. A password for the source goes with its server ' +
+  'and user: when they change it has to be sent again. Credentials for a storage go with its server, account and whom it trusts. ' +
+  'Options and credentials are those of the repository: its other configs have them too.';
+
 function addConfigChanges(routes: Routes, { config: settings, database, queues }: ServerDeps): void {
   routes.post(
     '/configs',
@@ -197,7 +203,7 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
     async (request, reply) => {
       const { body } = request;
       checkConfig({ ...body, encryptionKey: body.encryptionKey, sourcePassword: body.sourcePassword }, settings);
-      checkOwnDatabase(body, body.businessEntityId, { needsKey: true });
+      checkOwnDatabase(body, body.businessEntityId, body);
       const sourcePassword = passwordFor(body.source, body.sourcePassword ?? null);
       const input = { ...body, sourcePassword, ...storagePlace(body.storageOptions, body.storageCredentials, settings) };
       const { scope } = callerOrThrow(request);
@@ -221,11 +227,7 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       schema: {
         ...common,
         summary: 'Change a config',
-        description:
-          'Fields that are left out keep their value. The entity cannot change. Other storage, or another encryption choice, means ' +
-          'another repository for backups to come; those that exist stay where they are. A password for the source goes with its server ' +
-          'and user: when they change it has to be sent again. Credentials for a storage go with its server, account and whom it trusts. ' +
-          'Options and credentials are those of the repository: its other configs have them too.',
+        description: changeDescription,
         params: idParamsSchema,
         body: updateSchema,
         response: { 200: configSchema, ...problemResponses(...bodyProblems) },
@@ -240,8 +242,7 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         const input = merged(before, body);
         // What an adoption found elsewhere can be kept in order without being backed up from here.
         checkConfig(input, settings, { readsSource: body.source !== undefined || input.isActive });
-        const needsKey = body.source !== undefined || body.storageOptions !== undefined || body.encryptionEnabled !== undefined;
-        checkOwnDatabase(input, before.businessEntityId, { needsKey });
+        checkOwnDatabase(input, before.businessEntityId, body);
         const sourcePassword = keptPassword(sourceOptionsSchema.parse(before.source), input.source, input.sourcePassword);
         const changed = { ...input, sourcePassword, ...storagePlace(input.storageOptions, body.storageCredentials, settings) };
         await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });

@@ -18,20 +18,21 @@ export interface OwnDatabaseConfig {
 
 /**
  * What a config of the service's own database must be: one of the entity `system`, since the backup holds every tenant's rows and the master
- * key; encrypted for the same reason; and, where its repository is new (`needsKey`), with a password that somebody knows, since one that was made up is
- * lost together with the service. Code: request_invalid.
+ * key; encrypted for the same reason; and, where what is `given` may lead to another repository, with a password that somebody knows, since
+ * one that was made up is lost together with the service. Code: request_invalid.
  */
 export function checkOwnDatabase(
   { source, encryptionEnabled, encryptionKey }: OwnDatabaseConfig,
   businessEntityId: string,
-  { needsKey }: { readonly needsKey: boolean },
+  given: Partial<Record<'source' | 'storageOptions' | 'encryptionEnabled', unknown>>,
 ): void {
   if (source.type !== 'own_database') return;
   if (businessEntityId !== systemEntityId) {
     throw refusal('source.type', `own_database is for configs of the entity ${systemEntityId}; make it with POST /entities/system`);
   }
   if (!encryptionEnabled) throw refusal('encryptionEnabled', 'must be true: the backup holds the master key of the service');
-  if (needsKey && encryptionKey === undefined) {
+  const mayBeNew = given.source !== undefined || given.storageOptions !== undefined || given.encryptionEnabled !== undefined;
+  if (mayBeNew && encryptionKey === undefined) {
     throw refusal('encryptionKey', 'is missing; send a password that you keep elsewhere: it is all that a rescue has');
   }
 }

@@ -4,6 +4,7 @@
 //   node scripts/run.mjs bench:engine       scripts/bench-engine/main.ts
 //   node scripts/run.mjs bench:postgres     scripts/bench-postgres/main.ts
 //   node scripts/run.mjs bench:storage      scripts/bench-storage/main.ts
+//   node scripts/run.mjs bench:types        scripts/bench-types/main.ts
 //   node scripts/run.mjs <tool> <words>     a tool from node_modules/.bin
 // This file keeps to syntax that an old Node can read, so that its complaint is a sentence and not a stack trace.
 

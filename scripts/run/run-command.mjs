@@ -17,10 +17,11 @@ export function resolveWord(root, word) {
   if (word === 'bench:engine') return [workspaceNode(root), [join(root, 'scripts', 'bench-engine', 'main.ts')]];
   if (word === 'bench:postgres') return [workspaceNode(root), [join(root, 'scripts', 'bench-postgres', 'main.ts')]];
   if (word === 'bench:storage') return [workspaceNode(root), [join(root, 'scripts', 'bench-storage', 'main.ts')]];
+  if (word === 'bench:types') return [workspaceNode(root), [join(root, 'scripts', 'bench-types', 'main.ts')]];
   const tool = join(root, 'node_modules', '.bin', word);
   if (/^[\w.-]+$/.test(word) && existsSync(tool)) return [tool, []];
   throw new Error(
-    `there is no command ${word}: say holdfast, check, bench:engine, bench:postgres, bench:storage, or a tool of node_modules/.bin`,
+    `there is no command ${word}: say holdfast, check, bench:engine, bench:postgres, bench:storage, bench:types, or a tool of node_modules/.bin`,
   );
 }
 

@@ -24,15 +24,26 @@ export class CurrentIndex {
 
   /** Has `work` done with the index, and again with the newer one when something was not where the first one says. Errors: those of `work` and of loadIndex. */
   async use<T>(signal: AbortSignal, work: (index: BlobIndex) => Promise<T>): Promise<T> {
-    const seen = await untilAborted(this.#get(), signal);
+    const seen = await this.get(signal);
     try {
       return await work(seen.index);
     } catch (error) {
       if (!isDamage(error)) throw error;
-      const newer = await untilAborted(this.#look(seen), signal);
-      if (newer === seen) throw error;
+      const newer = await this.newerThan(seen, signal);
+      if (newer === null) throw error;
       return await work(newer.index);
     }
+  }
+
+  /** The index by itself, for whoever looks for a newer one by `newerThan`. */
+  async get(signal: AbortSignal): Promise<SeenIndex> {
+    return await untilAborted(this.#get(), signal);
+  }
+
+  /** After something was not where `seen` says; null when there is no newer one. */
+  async newerThan(seen: SeenIndex, signal: AbortSignal): Promise<SeenIndex | null> {
+    const newer = await untilAborted(this.#look(seen), signal);
+    return newer === seen ? null : newer;
   }
 
   #get(): Promise<SeenIndex> {
@@ -74,7 +85,8 @@ export class CurrentIndex {
   }
 }
 
-interface SeenIndex {
+/** The index, as it was at a time. */
+export interface SeenIndex {
   readonly index: BlobIndex;
   /** Of the files that it was read from, in order. */
   readonly fileIds: readonly ObjectId[];

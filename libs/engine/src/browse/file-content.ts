@@ -13,6 +13,8 @@ export interface ByteRange {
 /** A blob of a file, and what is wanted of it. */
 export interface ContentBlob {
   readonly id: ObjectId;
+  /** In the index. */
+  readonly entry: number;
   readonly place: BlobPlace;
   readonly plainBytes: number;
   /** Of its plaintext, `from` up to `to`. */
@@ -20,8 +22,13 @@ export interface ContentBlob {
   readonly to: number;
 }
 
+export interface FileContent {
+  readonly content: readonly ObjectId[];
+  readonly sizeBytes: number;
+}
+
 /** The content of a file. Errors: path_not_found for what is no file. */
-export function contentOf(found: FoundPath): { readonly content: readonly ObjectId[]; readonly sizeBytes: number } {
+export function contentOf(found: FoundPath): FileContent {
   const node = found.listed?.node;
   if (node?.type === 'file') return { content: node.content ?? [], sizeBytes: node.sizeBytes ?? 0 };
   throw new HoldfastError('path_not_found', `${found.path} is no file`, {
@@ -46,7 +53,7 @@ export function assertRange({ offsetBytes, lengthBytes }: ByteRange, sizeBytes: 
  */
 export function blobsOfRange(
   index: BlobIndex,
-  { content, sizeBytes }: { readonly content: readonly ObjectId[]; readonly sizeBytes: number },
+  { content, sizeBytes }: FileContent,
   { offsetBytes, lengthBytes }: ByteRange,
 ): ContentBlob[] {
   const blobs: ContentBlob[] = [];
@@ -59,7 +66,7 @@ export function blobsOfRange(
     const plainBytes = place.plainLength === 0 ? place.length - overheadBytes : place.plainLength;
     const from = Math.max(offsetBytes - startBytes, 0);
     const to = Math.min(endBytes - startBytes, plainBytes);
-    if (from < to) blobs.push({ id, place, plainBytes, from, to });
+    if (from < to) blobs.push({ id, entry, place, plainBytes, from, to });
     startBytes += plainBytes;
   }
   if (startBytes === sizeBytes) return blobs;

@@ -1,64 +1,75 @@
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { BlobIndex } from '../blob-index.ts';
-import { createBlobLoader, type BlobLoader } from '../blob-loader.ts';
+import { createBlobLoader } from '../blob-loader.ts';
+import { isDamage } from '../damage.ts';
 import type { Repository } from '../repository.ts';
 import type { CurrentIndex } from './current-index.ts';
-import { assertRange, blobsOfRange, contentOf, type ByteRange } from './file-content.ts';
+import { assertRange, blobsOfRange, contentOf, type ByteRange, type ContentBlob, type FileContent } from './file-content.ts';
 import type { ReadLease } from './read-lease.ts';
+import { readPieces } from './read-plan.ts';
+import type { ReadThreads } from './read-threads.ts';
 import type { SnapshotTrees } from './snapshot-trees.ts';
 
-/** Blobs on their way ahead of the one that is given: hides the storage's latency, at a few MiB a file. */
-const blobsAhead = 2;
+/** Less is unpacked in the calling thread, in some 5 ms: threads would have to be called for it. */
+const minThreadedBytes = 2 * 1024 * 1024;
 
+export interface FileReaderOptions {
+  readonly repository: Repository;
+  readonly index: CurrentIndex;
+  readonly snapshots: SnapshotTrees;
+  readonly lease: ReadLease;
+  readonly threads: ReadThreads;
+}
+
+/** Reads files of snapshots. */
 export class FileReader {
-  readonly #repository: Repository;
-  readonly #index: CurrentIndex;
-  readonly #snapshots: SnapshotTrees;
-  readonly #lease: ReadLease;
+  readonly #options: FileReaderOptions;
 
-  constructor({
-    repository,
-    index,
-    snapshots,
-    lease,
-  }: {
-    repository: Repository;
-    index: CurrentIndex;
-    snapshots: SnapshotTrees;
-    lease: ReadLease;
-  }) {
-    this.#repository = repository;
-    this.#index = index;
-    this.#snapshots = snapshots;
-    this.#lease = lease;
+  constructor(options: FileReaderOptions) {
+    this.#options = options;
   }
 
+  /** See SnapshotBrowser.read. */
   async *read(snapshotId: ObjectId, path: string, range: ByteRange, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-    using part = await this.#lease.acquire(signal);
-    const file = await this.#snapshots.withTop(snapshotId, part.signal, async (topId) =>
-      contentOf(await this.#snapshots.find(topId, path, part.signal)),
+    const { index, snapshots, lease } = this.#options;
+    using part = await lease.acquire(signal);
+    const file = await snapshots.withTop(snapshotId, part.signal, async (topId) =>
+      contentOf(await snapshots.find(topId, path, part.signal)),
     );
     assertRange(range, file.sizeBytes);
-    const { blobs, loader } = await this.#index.use(part.signal, async (index) => ({
-      blobs: blobsOfRange(index, file, range),
-      loader: this.#loaderOf(index),
-    }));
-    const ahead: Promise<Uint8Array>[] = [];
-    let next = 0;
-    for (const [given, { from, to }] of blobs.entries()) {
-      for (; next < blobs.length && next <= given + blobsAhead; next++) {
-        const loading = loader.load('data', blobs[next]?.id ?? '', part.signal);
-        // Heard of when its turn comes; if it does not come, nobody needs it.
-        loading.catch(() => undefined);
-        ahead.push(loading);
+    let seen = await index.get(part.signal);
+    let { offsetBytes, lengthBytes } = range;
+    for (let hasNewer = false; ;) {
+      try {
+        for await (const bytes of this.#pieces(seen.index, file, { offsetBytes, lengthBytes }, part.signal)) {
+          offsetBytes += bytes.length;
+          lengthBytes -= bytes.length;
+          yield bytes;
+        }
+        return;
+      } catch (error) {
+        // A cleanup before the lock may have moved it; under the lock none can.
+        const newer = isDamage(error) && !hasNewer ? await index.newerThan(seen, part.signal) : null;
+        if (newer === null) throw error;
+        seen = newer;
+        hasNewer = true;
       }
-      const bytes = await ahead.shift();
-      part.signal.throwIfAborted();
-      if (bytes !== undefined) yield bytes.subarray(from, to);
     }
   }
 
-  #loaderOf(index: BlobIndex): BlobLoader {
-    return createBlobLoader(this.#repository, index);
+  #pieces(index: BlobIndex, file: FileContent, range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const blobs = blobsOfRange(index, file, range);
+    const plainBytes = blobs.reduce((sum, blob) => sum + blob.plainBytes, 0);
+    if (plainBytes < minThreadedBytes) return this.#fewBlobs(index, blobs, signal);
+    return this.#options.threads.read(readPieces(index, blobs), signal);
+  }
+
+  async *#fewBlobs(index: BlobIndex, blobs: readonly ContentBlob[], signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+    const loader = createBlobLoader(this.#options.repository, index);
+    for (const { id, from, to } of blobs) {
+      const bytes = await loader.load('data', id, signal);
+      signal.throwIfAborted();
+      yield bytes.subarray(from, to);
+    }
   }
 }

@@ -2,6 +2,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { LockOptions } from '../lock.ts';
 import type { Repository } from '../repository.ts';
+import { borrowPool, type BorrowedPool, type ThreadOptions } from '../threads/borrowed-pool.ts';
 import type { BrowsedEntry } from './browsed-entry.ts';
 import { CurrentIndex } from './current-index.ts';
 import type { ByteRange } from './file-content.ts';
@@ -9,6 +10,7 @@ import { FileReader } from './file-reader.ts';
 import { folderPage, type FolderPage, type PageRequest } from './folder-page.ts';
 import { NameIndex } from './name-index.ts';
 import { ReadLease } from './read-lease.ts';
+import { ReadThreads } from './read-threads.ts';
 import type { SearchQuery } from './search-query.ts';
 import { SnapshotDiffs, type DiffOptions, type SnapshotDiff } from './snapshot-diff.ts';
 import { searchHistory, searchSnapshot, type FoundEntry, type HistoryPage, type SearchPage } from './snapshot-search.ts';
@@ -67,7 +69,7 @@ export const defaultBrowserLimits: BrowserLimits = {
   searchPageMs: 10_000,
 };
 
-export interface BrowserOptions extends Omit<LockOptions, 'signal'> {
+export interface BrowserOptions extends Omit<LockOptions, 'signal'>, ThreadOptions {
   /** Stays the caller's to close, after the browser. */
   readonly repository: Repository;
   readonly limits?: Partial<BrowserLimits>;
@@ -86,8 +88,11 @@ class Browser implements SnapshotBrowser {
   readonly #diffs: SnapshotDiffs;
   readonly #reader: FileReader;
   readonly #limits: BrowserLimits;
+  readonly #pool: BorrowedPool;
+  readonly #threads: ReadThreads;
 
-  constructor({ repository, limits = {}, ...lockOptions }: BrowserOptions) {
+  constructor(options: BrowserOptions) {
+    const { repository, limits = {} } = options;
     this.#limits = { ...defaultBrowserLimits, ...limits };
     const { maxTreeBytes, maxWindowBytes, maxNameBytes } = this.#limits;
     const closed = this.#closed.signal;
@@ -96,8 +101,10 @@ class Browser implements SnapshotBrowser {
     this.#snapshots = new SnapshotTrees(new SnapshotTops(repository, closed), trees);
     this.#names = new NameIndex(trees, maxNameBytes);
     this.#diffs = new SnapshotDiffs(this.#snapshots);
-    this.#lease = new ReadLease(repository, lockOptions, closed);
-    this.#reader = new FileReader({ repository, index, snapshots: this.#snapshots, lease: this.#lease });
+    this.#lease = new ReadLease(repository, options, closed);
+    this.#pool = borrowPool(options);
+    this.#threads = new ReadThreads({ repository, pool: this.#pool.pool, closed });
+    this.#reader = new FileReader({ repository, index, snapshots: this.#snapshots, lease: this.#lease, threads: this.#threads });
   }
 
   async folder(snapshotId: ObjectId, path: string, page: PageRequest, signal: AbortSignal): Promise<FolderPage> {
@@ -131,6 +138,8 @@ class Browser implements SnapshotBrowser {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort(new HoldfastError('internal', 'the browser of this repository was closed'));
+    await this.#threads[Symbol.asyncDispose]();
+    await this.#pool[Symbol.asyncDispose]();
     await this.#lease[Symbol.asyncDispose]();
   }
 

@@ -4,6 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
 import type { Database } from '@holdfast/database/open-database';
 import type { Queues } from '@holdfast/jobs/queues';
+import type { Workers } from './browse/ask-workers.ts';
 import type { ApiConfig } from './config.ts';
 import type { EventFeed } from './event-feed.ts';
 
@@ -17,6 +18,11 @@ export interface ServerDeps {
   readonly logger: Logger;
   /** How long a request waits for a worker to try a storage; long enough when not given. For tests without a worker. */
   readonly storageTestLimitMs?: number;
+}
+
+/** For routes that look into backups. */
+export interface BrowseDeps extends ServerDeps {
+  readonly workers: Workers;
 }
 
 /** What route files add their routes to: the schemas give the types of bodies, queries and answers. */

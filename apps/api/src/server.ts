@@ -8,6 +8,8 @@ import { addProblems, sendProblem } from './plugins/problems.ts';
 import { addRateLimit } from './plugins/rate-limit.ts';
 import { addSecurityHeaders } from './plugins/security-headers.ts';
 import { compileValidator } from './request-validation.ts';
+import { createWorkers } from './browse/ask-workers.ts';
+import { createDownloadSlots } from './browse/download-slots.ts';
 import type { Routes, ServerDeps } from './server-deps.ts';
 import { addAdoptionRoutes } from './routes/adoptions.ts';
 import { addConfigRoutes } from './routes/configs.ts';
@@ -15,6 +17,11 @@ import { addCopyConfigRoutes } from './routes/copy-configs.ts';
 import { addCopyRoutes } from './routes/copies.ts';
 import { addEntityRoutes } from './routes/entities.ts';
 import { addEventRoutes } from './routes/events.ts';
+import { addFileSearchRoute } from './routes/file-search.ts';
+import { addJobArchiveRoute } from './routes/job-archive.ts';
+import { addJobContentRoute } from './routes/job-content.ts';
+import { addJobDiffRoute } from './routes/job-diff.ts';
+import { addJobFileRoutes } from './routes/job-files.ts';
 import { addHealthRoutes } from './routes/health.ts';
 import { addJobRoutes } from './routes/jobs.ts';
 import { addMaintenanceRoutes } from './routes/maintenance.ts';
@@ -81,6 +88,7 @@ function addApiRoutes(routes: Routes, deps: ServerDeps): void {
   addEntityRoutes(routes, deps);
   addConfigRoutes(routes, deps);
   addJobRoutes(routes, deps);
+  addBrowseRoutes(routes, deps);
   addVerificationRoutes(routes, deps);
   addRecoveryRoutes(routes, deps);
   addRecoveryWindowRoute(routes, deps);
@@ -98,6 +106,17 @@ function addApiRoutes(routes: Routes, deps: ServerDeps): void {
   addStatusRoutes(routes, deps);
   addServiceRoutes(routes, deps);
   addHealthRoutes(routes, deps);
+}
+
+/** What is in backups, which workers tell. */
+function addBrowseRoutes(routes: Routes, deps: ServerDeps): void {
+  const browse = { ...deps, workers: createWorkers(deps) };
+  const downloading = { ...browse, downloads: createDownloadSlots() };
+  addJobFileRoutes(routes, browse);
+  addJobContentRoute(routes, downloading);
+  addJobArchiveRoute(routes, downloading);
+  addJobDiffRoute(routes, browse);
+  addFileSearchRoute(routes, browse);
 }
 
 /** Clients that send `content-type: application/json` and nothing else mean an empty body; other content types are refused. */

@@ -93,6 +93,10 @@ const idFields: Record<string, keyof Tenant> = {
   '/repositories/:id/test': 'repositoryId',
   '/repositories/:id/copies': 'repositoryId',
   '/jobs/:id/copies': 'jobId',
+  '/jobs/:id/files': 'jobId',
+  '/jobs/:id/files/content': 'jobId',
+  '/jobs/:id/archive': 'jobId',
+  '/jobs/:id/diff/:otherId': 'jobId',
   '/copies/:id': 'copyId',
   '/copies/:id/execute': 'copyId',
   '/copies/:id/cancel': 'copyId',
@@ -105,10 +109,15 @@ const idFields: Record<string, keyof Tenant> = {
   '/replication-slots/:id': 'slotId',
 };
 
+/** Where a query has to be given. */
+const queries: Record<string, string> = { '/jobs/:id/files/content': '?path=/srv/x', '/jobs/:id/archive': '?paths=/srv' };
+/** What is read is the tenant's own data: for operators, as a recovery is. */
+const readsContent = new Set(['GET /jobs/:id/files/content', 'GET /jobs/:id/archive']);
+
 const nameOf = ({ method, path }: SweptRoute) => `${method} ${path}`;
 const urlOf = ({ path }: SweptRoute, tenant: Tenant) => {
   const field = idFields[path];
-  return field === undefined ? path : path.replace(':id', tenant[field]);
+  return field === undefined ? path : path.replace(':id', tenant[field]).replace(':otherId', tenant[field]) + (queries[path] ?? '');
 };
 const bodyOf = (route: SweptRoute, tenant: Tenant) => bodies[nameOf(route)]?.(tenant);
 /** The stream does not end by itself; its own test follows it. */
@@ -172,9 +181,10 @@ describe('every route', () => {
     expect(refused).toEqual(expected.map(nameOf));
   });
 
-  test('lets viewers read and nothing else; entities and the service are for admins of all', () => {
+  test('lets viewers read and nothing else, and no content of backups; entities and the service are for admins of all', () => {
     for (const route of routes) {
-      if (route.method === 'GET') expect(['viewer', 'public'], nameOf(route)).toContain(route.access);
+      if (readsContent.has(nameOf(route))) expect(route.access, nameOf(route)).toBe('operator');
+      else if (route.method === 'GET') expect(['viewer', 'public'], nameOf(route)).toContain(route.access);
       else expect(['operator', 'all_entities_admin'], nameOf(route)).toContain(route.access);
     }
     expect(

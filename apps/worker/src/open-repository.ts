@@ -110,6 +110,14 @@ export async function openRepositoryOf(run: RunThatOpens, row: RepositoryRow, op
   }
 }
 
+/**
+ * Opens a row's repository to look into it, with what this process knows of it from before. Nothing is noted on the row: a worker that cannot
+ * see it says nothing of the repository. Codes: as openRepositoryOf.
+ */
+export async function openRepositoryToBrowse(context: WorkerContext, row: RepositoryRow, signal: AbortSignal): Promise<Repository> {
+  return await open({ context, signal, onFailure: () => undefined }, row, { create: false, warm: true });
+}
+
 /** What an error that came of opening says of the repository; nothing when it says something of us. */
 export function stateFor(code: string): 'unreachable' | 'damaged' | undefined {
   if (code === 'repository_damaged') return 'damaged';

@@ -18,6 +18,8 @@ import type { Logger } from 'pino';
 import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
 import { heartbeat, workerIdentity } from './heartbeat.ts';
+import { openBrowserPool, type BrowserPool } from './browse/browser-pool.ts';
+import { browseRoutes } from './browse/browse-routes.ts';
 import { openBrowseServer, type BrowseServer } from './browse/browse-server.ts';
 import { openMetricsServer, type MetricsServer } from './metrics/metrics-server.ts';
 import { metricsText } from './metrics/metrics-text.ts';
@@ -91,7 +93,7 @@ export async function startWorkers(
   };
   const metricsServer = await serveMetrics(context);
   if (metricsServer !== null) opened.use(metricsServer);
-  const browseServer = await serveBrowse(context);
+  const browseServer = await serveBrowse(context, opened.use(openBrowserPool(context)));
   if (browseServer !== null) opened.use(browseServer);
   const browseUrl = browseServer?.url;
   await registerWorker(database.client, workerIdentity(context, browseUrl));
@@ -119,10 +121,10 @@ function openStorageCache({ storageCacheDir: folder, storageCacheBytes: maxBytes
   return openDiskCache({ folder, maxBytes, onTrouble });
 }
 
-async function serveBrowse(context: WorkerContext): Promise<BrowseServer | null> {
+async function serveBrowse(context: WorkerContext, pool: BrowserPool): Promise<BrowseServer | null> {
   const { browseHost: host, browsePort: port, browseUrl: url } = context.config;
   const key = deriveBrowseKey(context.masterKey.bytes);
-  const routes = { json: {}, bytes: {} };
+  const routes = browseRoutes(context, pool);
   return await openBrowseServer({ host, port, url, key, routes, now: () => new Date(), logger: context.logger });
 }
 

@@ -109,6 +109,41 @@ export async function configLabelOf(tx: Transaction, backupConfigId: string): Pr
   return config?.workerLabel ?? null;
 }
 
+/** A backup whose snapshot can be looked into. */
+export interface BrowsedBackup {
+  readonly id: string;
+  readonly snapshotId: string;
+  readonly time: Date;
+}
+
+/** The backups of a repository, or of one config in it, whose snapshots are there, oldest first; made in `from` (inclusive) to `to` (exclusive). */
+export async function listBrowsedBackups(
+  rows: Transaction,
+  repositoryId: string,
+  filter: { readonly backupConfigId?: string | undefined; readonly from?: Date | undefined; readonly to?: Date | undefined },
+  limit: number,
+): Promise<BrowsedBackup[]> {
+  const { backupConfigId, from, to } = filter;
+  const startTime = { ...(from === undefined ? {} : { gte: from }), ...(to === undefined ? {} : { lt: to }) };
+  const jobs = await rows.backupJob.findMany({
+    where: {
+      repositoryId,
+      snapshotId: { not: null },
+      status: { in: ['completed', 'completed_with_warnings'] },
+      ...(backupConfigId === undefined ? {} : { backupConfigId }),
+      ...(from === undefined && to === undefined ? {} : { startTime }),
+    },
+    select: { id: true, snapshotId: true, startTime: true, createdAt: true },
+    orderBy: [{ startTime: 'asc' }, { id: 'asc' }],
+    take: limit,
+  });
+  return jobs.map(({ id, snapshotId, startTime: started, createdAt }) => ({
+    id,
+    snapshotId: snapshotId ?? '',
+    time: started ?? createdAt,
+  }));
+}
+
 /** A job with what a worker needs for it. */
 export type BackupWork = BackupJobRow & { readonly backupConfig: BackupConfigRow; readonly repository: RepositoryRow };
 
@@ -157,13 +192,18 @@ export async function markBackupsExpired(
  */
 export async function findUsableBackup(tx: Transaction, scope: Scope, id: string, fromRepositoryId?: string): Promise<BackupJobRow> {
   await tx.$executeRaw`SELECT 1 FROM "backup_jobs" WHERE "id" = ${id} FOR SHARE`;
-  const job = await findBackupJob(tx, scope, id);
+  return findBackupSnapshot(tx, scope, id, fromRepositoryId);
+}
+
+/** As findUsableBackup, for whoever only looks into it: the snapshot may expire at any time. */
+export async function findBackupSnapshot(rows: Transaction, scope: Scope, id: string, fromRepositoryId?: string): Promise<BackupJobRow> {
+  const job = await findBackupJob(rows, scope, id);
   const context = { id, status: job.status };
   if (job.status === 'pending' || job.status === 'queued' || job.status === 'running') {
     throw new HoldfastError('run_not_finished', `backup job ${id} is ${job.status}`, { context });
   }
   if (fromRepositoryId !== undefined && fromRepositoryId !== job.repositoryId) {
-    const snapshotId = (await copiesInRepository(tx, fromRepositoryId, [id])).get(id);
+    const snapshotId = (await copiesInRepository(rows, fromRepositoryId, [id])).get(id);
     if (snapshotId !== undefined) return { ...job, repositoryId: fromRepositoryId, snapshotId };
     throw new HoldfastError('backup_not_usable', `repository ${fromRepositoryId} holds no copy of backup job ${id}`, { context });
   }

@@ -21,6 +21,7 @@ export async function addOpenApi(server: FastifyInstance): Promise<void> {
         { name: 'entities', description: 'Tenants' },
         { name: 'configs', description: 'What is backed up, where to, when, and how long it is kept' },
         { name: 'jobs', description: 'Executions of a config' },
+        { name: 'files', description: 'What is in backups, without restoring them' },
         { name: 'verifications', description: 'Checks of a backup' },
         { name: 'recovery', description: 'Restores of a backup' },
         { name: 'copies', description: 'Copies of snapshots in a second repository' },

@@ -1,6 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { ErrorCode } from '@holdfast/errors/error-codes';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { problemMediaType, statusByCode, toHoldfastError, toProblem } from '../problem.ts';
+
+/** When it is worth coming again: a worker that died is started anew within seconds, and lists make room sooner than downloads. */
+const retryAfterSeconds: Partial<Record<ErrorCode, number>> = { worker_unreachable: 10, worker_busy: 5 };
 
 /** Every error, unknown path and wrong method as application/problem+json. Call it before the first route is added. */
 export function addProblems(server: FastifyInstance): void {
@@ -27,6 +31,8 @@ export function sendProblem(thrown: unknown, request: FastifyRequest, reply: Fas
   const status = statusByCode[error.code];
   if (status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, 'request failed');
   else request.log.info({ code: error.code, status }, 'request refused');
+  const retryAfter = retryAfterSeconds[error.code];
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter);
   if (status === 401) reply.header('www-authenticate', 'Bearer realm="holdfast"');
   return reply.code(status).type(problemMediaType).serializer(JSON.stringify).send(toProblem(error, request.id));
 }

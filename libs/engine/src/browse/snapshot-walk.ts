@@ -1,3 +1,4 @@
+import { permissionBitsOf } from '@holdfast/restic-format/file-mode';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { joinPath } from '../source-node.ts';
@@ -11,6 +12,8 @@ export interface WalkSelection {
 
 export interface WalkedEntry {
   readonly path: string;
+  /** The low twelve bits of stat(2). */
+  readonly mode: number;
   /** Name, type, mode (Go's: see restic-format/file-mode.ts), times, owner, link target, size, content. */
   readonly node: TreeNode;
   /** See BrowsedEntry: such an entry is told of, and nothing below it is. An archive must not have it. */
@@ -42,7 +45,7 @@ export async function* walkSnapshot(
       continue;
     }
     const { node, isUnsafe } = listed;
-    yield { path, node, isUnsafe };
+    yield { path, node, mode: permissionBitsOf(node.mode), isUnsafe };
     if (node.type === 'dir' && node.subtree !== undefined) yield* walkBelow(snapshots, path, node.subtree, signal);
   }
 }
@@ -63,7 +66,7 @@ async function* walkBelow(
     await breather.pause(signal);
     const { node, isUnsafe } = folder.listing.at(folder.place++);
     const path = joinPath(folder.path, node.name);
-    yield { path, node, isUnsafe };
+    yield { path, node, mode: permissionBitsOf(node.mode), isUnsafe };
     if (node.type !== 'dir' || node.subtree === undefined || isUnsafe) continue;
     folders.push({ path, listing: await snapshots.trees.listing(node.subtree, signal), place: 0 });
   }

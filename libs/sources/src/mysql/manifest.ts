@@ -25,6 +25,7 @@ const manifestSchema = z.object({
 });
 
 export type MysqlManifest = z.infer<typeof manifestSchema>;
+export type DatabaseManifest = z.infer<typeof databaseSchema>;
 
 export const manifestPath = '/manifest.json';
 /** NAME_MAX of Linux is 255 bytes. */

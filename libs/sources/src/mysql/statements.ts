@@ -34,6 +34,11 @@ export function quoteName(name: string): string {
   return `\`${name.replaceAll('`', '``')}\``;
 }
 
+/** As a text, whatever the sql_mode and the character set. */
+export function quoteText(text: string): string {
+  return `CONVERT(x'${Buffer.from(text).toString('hex')}' USING utf8mb4)`;
+}
+
 /** As the client writes a field with --batch. */
 function unescapeField(field: string): string {
   return field.replaceAll(/\\([nt0\\])/gu, (_, character: string) => ({ n: '\n', t: '\t', '0': '\0' })[character] ?? character);

@@ -1,4 +1,5 @@
 import type { SourceOptions, SourceOptionsOf, SourceType } from '@holdfast/sources/source-options';
+import { configurationCheck } from './source-checks/configuration.ts';
 import { fileSystemCheck } from './source-checks/file-system.ts';
 import { ownDatabaseCheck } from './source-checks/own-database.ts';
 import { postgresqlCheck } from './source-checks/postgresql.ts';
@@ -10,6 +11,7 @@ const sourceChecks: { readonly [T in SourceType]: SourceCheck<SourceOptionsOf<T>
   postgresql: postgresqlCheck,
   postgresql_wal: postgresqlWalCheck,
   own_database: ownDatabaseCheck,
+  configuration: configurationCheck,
 };
 
 function checkOf({ type }: SourceOptions): SourceCheck<SourceOptions> {

@@ -13,6 +13,8 @@ export interface BackupStoring {
   readonly options: Omit<ArchiveStreamOptions, 'paths' | 'receive' | 'parent' | 'onProgress' | 'expected'>;
   /** The config's last snapshot of the same paths. */
   readonly parentOf: (paths: readonly string[]) => Snapshot | undefined;
+  /** The config's newest snapshot that this run has not made, whatever its paths. */
+  readonly previous: Snapshot | undefined;
 }
 
 /** The tags of a run's snapshot, by which it and the config's last one are found. */
@@ -49,6 +51,7 @@ export function backupStoring(
       // Only the holder of the run may leave a snapshot, and not after somebody has cancelled it.
       commit: (write) => commitUnderFence(context.database, claim, () => write()),
     },
+    previous: snapshots.findLast((each) => each.tags?.includes(tags.config) === true && !each.tags.includes(tags.job)),
     // Whichever worker made it: workers of one config see the same files.
     parentOf: (paths) => {
       const last = findSnapshotByTag(snapshots, tags.config);

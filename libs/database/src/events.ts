@@ -18,6 +18,7 @@ export type SubjectKind =
   | 'copy'
   | 'adopt'
   | 'config'
+  | 'configuration'
   | 'copy_config'
   | 'entity'
   | 'plan'

@@ -1,6 +1,6 @@
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { Prisma } from '../generated/client.ts';
-import { appendEvent } from './events.ts';
+import { appendEvent, type NewEvent } from './events.ts';
 import { inTransaction, runTransaction } from './in-transaction.ts';
 import type { JsonObject } from './json-object.ts';
 import type { Database, Transaction } from './open-database.ts';
@@ -24,7 +24,12 @@ export interface Claim<K extends RunKind = RunKind> {
 }
 
 export type RunOutcome<K extends RunKind> =
-  | { readonly status: 'completed' | 'completed_with_warnings'; readonly result: RunResults[K] }
+  | {
+      readonly status: 'completed' | 'completed_with_warnings';
+      readonly result: RunResults[K];
+      /** What else happened, told together with the end and just as surely. */
+      readonly events?: readonly NewEvent[];
+    }
   | { readonly status: 'failed'; readonly error: RunError; readonly result?: Partial<RunResults[K]> | undefined }
   | { readonly status: 'cancelled'; readonly result?: Partial<RunResults[K]> | undefined };
 
@@ -137,6 +142,7 @@ export async function finishRunIn<K extends RunKind>(
   if (isMine && row.status === outcome.status) return;
   if (!isMine) throw superseded(claim);
   if (outcome.result !== undefined) await writeResult(tx, claim.kind, claim.id, outcome.result);
+  if ('events' in outcome) for (const event of outcome.events ?? []) await appendEvent(tx, event);
   const error = outcome.status === 'failed' ? outcome.error : null;
   // A verification that came to a verdict says when, also when the verdict is damage.
   const isVerdict = claim.kind === 'verify' && outcome.result !== undefined && outcome.status !== 'cancelled';

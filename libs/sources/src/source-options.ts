@@ -1,5 +1,6 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
+import { configurationSourceOptionsSchema } from './source-options/configuration.ts';
 import { fileSystemSourceOptionsSchema } from './source-options/file-system.ts';
 import { ownDatabaseSourceOptionsSchema } from './source-options/own-database.ts';
 import { postgresqlSourceOptionsSchema } from './source-options/postgresql.ts';
@@ -15,8 +16,15 @@ export const sourceOptionsSchema = z.discriminatedUnion('type', [
   postgresqlSourceOptionsSchema,
   postgresqlWalSourceOptionsSchema,
   ownDatabaseSourceOptionsSchema,
+  configurationSourceOptionsSchema,
 ]);
-export const sourceTypes = ['file_system', 'postgresql', 'postgresql_wal', 'own_database'] as const satisfies readonly SourceType[];
+export const sourceTypes = [
+  'file_system',
+  'postgresql',
+  'postgresql_wal',
+  'own_database',
+  'configuration',
+] as const satisfies readonly SourceType[];
 
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;
 export type SourceType = SourceOptions['type'];

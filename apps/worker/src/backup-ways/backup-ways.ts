@@ -1,6 +1,7 @@
 import type { SourceOptions, SourceOptionsOf, SourceType } from '@holdfast/sources/source-options';
 import { backUpIncrement } from '../postgresql/incremental-backup.ts';
 import type { BackupWay } from './backup-way.ts';
+import { configurationWay } from './configuration.ts';
 import { fileSystemWay } from './file-system.ts';
 import { ownDatabaseWay } from './own-database.ts';
 import { postgresqlWay } from './postgresql.ts';
@@ -10,6 +11,7 @@ const backupWays: { readonly [T in SourceType]: BackupWay<SourceOptionsOf<T>> } 
   postgresql: postgresqlWay,
   postgresql_wal: { backUp: backUpIncrement },
   own_database: ownDatabaseWay,
+  configuration: configurationWay,
 };
 
 export function backupWayOf({ type }: SourceOptions): BackupWay<SourceOptions> {

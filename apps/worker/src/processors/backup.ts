@@ -29,13 +29,13 @@ export async function processBackup(run: RunInHand<'backup'>): Promise<RunOutcom
   // A damaged snapshot must not keep new ones from being made: that is when they are needed most.
   const onUnreadable = (id: string, error: Error): void => context.logger.warn({ err: error, id }, 'a snapshot cannot be read; left aside');
   const snapshots = await listSnapshots(repository, { signal, onUnreadable });
-  const adopted = findSnapshotByTag(snapshots, tagsOf(work).job);
-  if (adopted !== undefined) return await adopt(run, repository, adopted);
-
   const adoptedId = await newestAdopted(context.database.client, work.backupConfigId);
   const storing = backupStoring(run, work, { repository, snapshots, adoptedId });
   const source = parseSourceOptions(work.backupConfig.source);
-  return await backupWayOf(source).backUp(run, work, source, storing);
+  const way = backupWayOf(source);
+  const adopted = findSnapshotByTag(snapshots, tagsOf(work).job);
+  const outcome = adopted === undefined ? await way.backUp(run, work, source, storing) : await adopt(run, repository, adopted);
+  return way.complete === undefined ? outcome : await way.complete(run, work, outcome, storing);
 }
 
 async function adopt(run: RunInHand<'backup'>, repository: Repository, snapshot: Snapshot): Promise<RunOutcome<'backup'>> {

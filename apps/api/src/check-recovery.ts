@@ -6,12 +6,13 @@ import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { planJobRecovery, recoveryTargetOf, type PointInTime } from '@holdfast/policy/recovery-request';
 import { fieldError } from './problem.ts';
+import { z } from 'zod';
 
 /** The fields of a recovery that have to fit the backup. */
 export interface CheckedRecovery {
   readonly fromRepositoryId?: string | undefined;
   readonly recoveryType: 'full' | 'point_in_time' | 'selective';
-  readonly targetDatabase?: unknown;
+  readonly targetDatabase?: { readonly part?: string | undefined } | undefined;
   readonly pointInTime?: PointInTime | undefined;
   readonly start: boolean;
   readonly tablespaces?: Readonly<Record<string, string>> | undefined;
@@ -55,14 +56,33 @@ async function usableBackup(tx: Transaction, scope: Scope, backupJobId: string, 
   }
 }
 
-function checkOrdinary({ backupType }: BackupJobRow, recovery: CheckedRecovery): void {
+function checkOrdinary({ backupType, metadata }: BackupJobRow, recovery: CheckedRecovery): void {
   if (recovery.recoveryType === 'point_in_time') {
     throw refusal('recoveryType', 'must not be point_in_time: only physical backups of PostgreSQL can be recovered to a point in time');
   }
   checkNothingPhysical(recovery, 'is for physical backups of PostgreSQL; leave it out');
-  if (recovery.targetDatabase !== undefined && backupType !== 'database_full') {
+  const { targetDatabase } = recovery;
+  if (targetDatabase === undefined) return;
+  if (backupType === 'application_data') return checkPart(targetDatabase.part, partsOf(metadata));
+  if (backupType !== 'database_full') {
     throw refusal('targetDatabase', `is for backups of databases; this one is of type ${backupType}`);
   }
+  if (targetDatabase.part !== undefined) throw refusal('targetDatabase.part', 'is for backups of an application; leave it out');
+}
+
+/** The names of the parts of an application's backup that are PostgreSQL servers, as its row has them. */
+function partsOf(metadata: unknown): string[] {
+  const parsed = storedPartsSchema.safeParse(metadata);
+  return parsed.success ? parsed.data.parts.flatMap(({ name, kind }) => (kind === 'postgresql' ? [name] : [])) : [];
+}
+
+const storedPartsSchema = z.object({ parts: z.array(z.object({ name: z.string(), kind: z.string() })) });
+
+function checkPart(part: string | undefined, known: readonly string[]): void {
+  if (known.length === 0) throw refusal('targetDatabase', 'is for backups of databases; no part of this one is a PostgreSQL server');
+  const names = known.join(', ');
+  if (part === undefined) throw refusal('targetDatabase.part', `is missing; name the part to recover: ${names}`);
+  if (!known.includes(part)) throw refusal('targetDatabase.part', `is no PostgreSQL part of this backup; there is: ${names}`);
 }
 
 function checkNothingPhysical({ pointInTime, start, tablespaces }: CheckedRecovery, message: string): void {

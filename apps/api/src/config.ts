@@ -60,6 +60,7 @@ export const apiSettingsSchema = z.object({
   HOLDFAST_TARGET_ROOTS: roots,
   HOLDFAST_DATABASE_HOSTS: allowedHosts,
   HOLDFAST_STORAGE_HOSTS: allowedHosts,
+  HOLDFAST_HOOK_HOSTS: allowedHosts,
   HOLDFAST_STORAGE_AMBIENT_CREDENTIALS: ambientCredentialsSetting,
   HOLDFAST_SHUTDOWN_GRACE_SECONDS: graceSecondsSetting,
   HOLDFAST_RATE_LIMIT_PER_MINUTE: z.coerce.number().int().min(1).max(rateLimitMaxPerMinute).default(600),
@@ -83,6 +84,8 @@ export interface ApiConfig {
   readonly databaseHosts: readonly HostPattern[];
   /** Servers at which repositories may be made. */
   readonly storageHosts: readonly HostPattern[];
+  /** Hosts that may be asked to freeze and thaw applications. */
+  readonly hookHosts: readonly HostPattern[];
   /** Whether a config may name a worker's own rights (environment, instance role) as its credentials. */
   readonly allowAmbientCredentials: boolean;
   readonly shutdownGraceMs: number;
@@ -108,6 +111,7 @@ export function readApiConfig(environment: Environment): ApiConfig {
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
     databaseHosts: settings.HOLDFAST_DATABASE_HOSTS,
     storageHosts: settings.HOLDFAST_STORAGE_HOSTS,
+    hookHosts: settings.HOLDFAST_HOOK_HOSTS,
     allowAmbientCredentials: settings.HOLDFAST_STORAGE_AMBIENT_CREDENTIALS,
     shutdownGraceMs: settings.HOLDFAST_SHUTDOWN_GRACE_SECONDS * 1000,
     rateLimitPerMinute: settings.HOLDFAST_RATE_LIMIT_PER_MINUTE,

@@ -40,6 +40,10 @@ export interface WorkerConfig {
   readonly allowAmbientCredentials: boolean;
   /** Folders of pg_dump, pg_dumpall and psql; none to look for them. */
   readonly postgresqlBinFolders: readonly string[];
+  /** Programs that freeze and thaw applications; undefined for none. */
+  readonly hooksDir: string | undefined;
+  /** Hosts that may be asked to freeze and thaw. */
+  readonly hookHosts: readonly HostPattern[];
   /** Restore tests are made here and removed again. */
   readonly scratchDir: string;
   /** What is read again and again from storages at servers is kept here. */
@@ -94,6 +98,8 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_STORAGE_HOSTS: allowedHosts,
   HOLDFAST_STORAGE_AMBIENT_CREDENTIALS: ambientCredentialsSetting,
   HOLDFAST_POSTGRESQL_BIN: roots,
+  HOLDFAST_HOOKS_DIR: absoluteFolderSetting,
+  HOLDFAST_HOOK_HOSTS: allowedHosts,
   HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
   HOLDFAST_STORAGE_CACHE_DIR: absoluteFolderSetting,
   HOLDFAST_STORAGE_CACHE_BYTES: z.coerce.number().int().min(0).default(defaultStorageCacheBytes),
@@ -133,6 +139,8 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     storageHosts: settings.HOLDFAST_STORAGE_HOSTS,
     allowAmbientCredentials: settings.HOLDFAST_STORAGE_AMBIENT_CREDENTIALS,
     postgresqlBinFolders: settings.HOLDFAST_POSTGRESQL_BIN,
+    hooksDir: settings.HOLDFAST_HOOKS_DIR,
+    hookHosts: settings.HOLDFAST_HOOK_HOSTS,
     scratchDir,
     storageCacheDir: settings.HOLDFAST_STORAGE_CACHE_DIR ?? join(scratchDir, 'storage-cache'),
     storageCacheBytes: settings.HOLDFAST_STORAGE_CACHE_BYTES,

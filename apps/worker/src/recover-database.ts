@@ -9,6 +9,7 @@ import type { DatabaseTarget } from '@holdfast/sources/recovery-options';
 import { z } from 'zod';
 import { lockOptionsOf } from './lock-options.ts';
 import { openRepositoryOf } from './open-repository.ts';
+import { filesOfPart } from './application-data/files-of-part.ts';
 import type { RunInHand } from './run-with-claim.ts';
 
 export interface DatabaseRecovery {
@@ -41,7 +42,7 @@ export async function recoverDatabase(run: RunInHand<'recovery'>, recovery: Data
   await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false, cached: true });
   const restored = await withSnapshotFiles({ ...lockOptionsOf(run), repository, snapshotId }, async (files, signal) => {
     const common = {
-      files,
+      files: target.part === undefined ? files : filesOfPart(files, target.part),
       connection: { ...connection, password, applicationName: 'holdfast recovery' },
       database: target.database,
       sourceDatabase: target.sourceDatabase,

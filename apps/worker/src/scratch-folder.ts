@@ -6,8 +6,8 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import type { Logger } from 'pino';
 
 /**
- * Folders of restore tests: `<scratch dir>/<verification id>-<fencing number>`. They hold other people's data in the clear, so only
- * the worker's user may enter, and they go in every case: at the end of the test, and by the sweep when a worker died in it.
+ * Folders of restore tests, and of copies that backups make: `<scratch dir>/<id of the run>-<fencing number>`. They hold other people's data in
+ * the clear, so only the worker's user may enter, and they go in every case: at the end of the run, and by the sweep when a worker died in it.
  */
 export interface ScratchFolder extends AsyncDisposable {
   readonly path: string;
@@ -35,25 +35,26 @@ export async function makeScratchFolder(scratchDir: string, claim: Claim, logger
       try {
         await removeFolder(path);
       } catch (error) {
-        // The result of the test stands; the sweep tries again.
+        // The result of the run stands; the sweep tries again.
         logger.warn({ err: error, path }, 'a scratch folder could not be removed');
       }
     },
   };
 }
 
-/** Removes the folders of tests that nobody works on any more; returns how many. */
+/** Removes the folders of runs that nobody works on any more; returns how many. */
 export async function sweepScratchFolders(scratchDir: string, database: Database): Promise<number> {
   const found = (await namesIn(scratchDir)).flatMap((name) => {
     const groups = folderPattern.exec(name)?.groups;
     return groups?.['id'] === undefined ? [] : [{ name, id: groups['id'], fence: groups['fence'] }];
   });
   if (found.length === 0) return 0;
-  const running = await database.client.backupVerification.findMany({
+  const query = {
     where: { id: { in: found.map((folder) => folder.id) }, status: 'running' },
     select: { id: true, fencingNumber: true },
-  });
-  const used = new Set(running.map((row) => `${row.id}-${row.fencingNumber}`));
+  } as const;
+  const running = [await database.client.backupVerification.findMany(query), await database.client.backupJob.findMany(query)];
+  const used = new Set(running.flat().map((row) => `${row.id}-${row.fencingNumber}`));
   const left = found.filter((folder) => !used.has(folder.name));
   for (const folder of left) await removeFolder(join(scratchDir, folder.name));
   return left.length;

@@ -15,6 +15,7 @@ import { nextTick } from '@holdfast/policy/schedule';
 import { endOrphanServers } from '@holdfast/sources/postgresql/recovery/server-folder';
 import { openDiskCache, type DiskCache } from '@holdfast/storage/cache/disk-cache';
 import type { Logger } from 'pino';
+import { thawOverdue } from './application-data/thaw-overdue.ts';
 import { startCancelListener } from './cancel-listener.ts';
 import type { WorkerConfig } from './config.ts';
 import { heartbeat, workerIdentity } from './heartbeat.ts';
@@ -145,6 +146,7 @@ function startDuties(context: WorkerContext, browseUrl: string | undefined): Per
     duty('slots', timing.slotsMs, (stopping) =>
       withAdvisoryLock(database, 'watchSlots', (lost) => watchSlots(context, AbortSignal.any([stopping, lost]))),
     ),
+    duty('thaw', timing.reconcileMs, (stopping) => thawOverdue(context, stopping)),
     duty('sweep', timing.sweepMs, async () => {
       await sweepScratchFolders(config.scratchDir, database);
       await endOrphanServers(config.scratchDir);

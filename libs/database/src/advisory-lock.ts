@@ -14,6 +14,8 @@ export const advisoryLocks = {
   watchSlots: 72_707_374,
   /** With the hash of a repository's id: copies are written into it. */
   writeCopies: 72_707_375,
+  /** With the hash of a backup job's id: the application that it has frozen is thawed. */
+  thawApplication: 72_707_376,
 } as const;
 
 /**

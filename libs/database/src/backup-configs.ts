@@ -1,7 +1,7 @@
 import type { BackupConfig, BackupType, Prisma, StorageLocation } from '../generated/client.ts';
 import { findEntity } from './entities.ts';
 import { appendEvent } from './events.ts';
-import { jsonInput, type JsonObject } from './json-object.ts';
+import { isJsonObject, jsonInput, type JsonObject } from './json-object.ts';
 import type { Transaction } from './open-database.ts';
 import { createdBetween, readPage, type Page, type PageRequest } from './page.ts';
 import { findOrCreateRepository } from './repositories.ts';
@@ -9,7 +9,7 @@ import { found, inScope, type Scope } from './scope.ts';
 import { seal, unseal, type MasterKey } from './sealed-secret.ts';
 
 /** A config as it may be shown: without its secrets. */
-export type BackupConfigRow = Omit<BackupConfig, 'encryptionKey' | 'sealedSourcePassword'>;
+export type BackupConfigRow = Omit<BackupConfig, 'encryptionKey' | 'sealedSourcePassword' | 'sealedPartPasswords'>;
 
 /** Values are validated by the caller: cron, zone, source, storage and backup options, and that their types fit. */
 export interface BackupConfigInput {
@@ -19,6 +19,8 @@ export interface BackupConfigInput {
   readonly source: JsonObject;
   /** The password for the source's server, null for none; as it was when absent. */
   readonly sourcePassword?: SourcePassword | null | undefined;
+  /** The passwords of the source's parts, all of them; as they were when absent. */
+  readonly partPasswords?: PartPasswords | undefined;
   readonly schedule?: string | null | undefined;
   readonly timeZone?: string | undefined;
   /** Null keeps everything. */
@@ -47,7 +49,10 @@ export interface SourcePassword {
   readonly password: string;
 }
 
-export const secretConfigColumns = { encryptionKey: true, sealedSourcePassword: true } as const;
+/** By the name of the part. `keep` is the one that is sealed already, which has to be for the same place. */
+export type PartPasswords = Readonly<Record<string, SourcePassword | 'keep'>>;
+
+export const secretConfigColumns = { encryptionKey: true, sealedSourcePassword: true, sealedPartPasswords: true } as const;
 const omit = secretConfigColumns;
 
 /** Makes a config and, when it is the first at its place, the repository's row. Codes: not_found (entity), conflict (password), credentials_missing. */
@@ -74,7 +79,8 @@ export async function updateBackupConfig(
   masterKey: MasterKey,
 ): Promise<BackupConfigRow> {
   const { businessEntityId } = await lockLiveConfig(tx, scope, id);
-  const data = await columns(tx, { ...input, businessEntityId }, masterKey);
+  const { sealedPartPasswords } = await tx.backupConfig.findUniqueOrThrow({ where: { id }, select: { sealedPartPasswords: true } });
+  const data = await columns(tx, { ...input, businessEntityId }, masterKey, sealedParts(sealedPartPasswords));
   const config = await tx.backupConfig.update({ where: { id }, data, omit });
   await appendConfigEvent(tx, config, 'updated');
   return config;
@@ -88,6 +94,28 @@ export async function sourcePassword(rows: Transaction, id: string, place: strin
   const query = { where: { id }, select: { businessEntityId: true, sealedSourcePassword: true } } as const;
   const { businessEntityId, sealedSourcePassword } = found(await rows.backupConfig.findUnique(query), 'backup config', id);
   return sealedSourcePassword === null ? null : unseal(masterKey, sourceSecretContext(businessEntityId, place), sealedSourcePassword);
+}
+
+/** As sourcePassword, of one part of the source. */
+export async function partPassword(
+  rows: Transaction,
+  id: string,
+  part: { readonly name: string; readonly place: string },
+  masterKey: MasterKey,
+): Promise<string | null> {
+  const query = { where: { id }, select: { businessEntityId: true, sealedPartPasswords: true } } as const;
+  const { businessEntityId, sealedPartPasswords } = found(await rows.backupConfig.findUnique(query), 'backup config', id);
+  const sealed = sealedParts(sealedPartPasswords)[part.name];
+  return sealed === undefined ? null : unseal(masterKey, partSecretContext(businessEntityId, part.name, part.place), sealed);
+}
+
+function partSecretContext(businessEntityId: string, name: string, place: string): string {
+  return `backup_configs.sealedPartPasswords:${businessEntityId}:${name}:${place}`;
+}
+
+function sealedParts(column: Prisma.JsonValue): Record<string, string> {
+  const entries = isJsonObject(column) ? Object.entries(column) : [];
+  return Object.fromEntries(entries.flatMap(([name, sealed]) => (typeof sealed === 'string' ? [[name, sealed]] : [])));
 }
 
 function sourceSecretContext(businessEntityId: string, place: string): string {
@@ -155,6 +183,7 @@ async function columns(
   tx: Transaction,
   input: BackupConfigInput,
   masterKey: MasterKey,
+  sealedBefore: Readonly<Record<string, string>> = {},
 ): Promise<Omit<Prisma.BackupConfigUncheckedCreateInput, 'businessEntityId'>> {
   const encryptionEnabled = input.encryptionEnabled ?? true;
   const { businessEntityId, storageLocation, storageOptions, locationKey, encryptionKey, credentialsPlace, credentials } = input;
@@ -166,6 +195,7 @@ async function columns(
     backupType: input.backupType,
     source: jsonInput(input.source),
     ...sealedSourceColumns(input, masterKey),
+    ...sealedPartColumns(input, masterKey, sealedBefore),
     schedule: input.schedule ?? null,
     timeZone: input.timeZone ?? 'UTC',
     retentionDays: input.retentionDays,
@@ -186,6 +216,19 @@ function sealedSourceColumns(input: BackupConfigInput, masterKey: MasterKey): { 
   if (given === undefined) return {};
   if (given === null) return { sealedSourcePassword: null };
   return { sealedSourcePassword: seal(masterKey, sourceSecretContext(businessEntityId, given.place), given.password) };
+}
+
+function sealedPartColumns(
+  { businessEntityId, partPasswords }: BackupConfigInput,
+  masterKey: MasterKey,
+  before: Readonly<Record<string, string>>,
+): { sealedPartPasswords?: Record<string, string> } {
+  if (partPasswords === undefined) return {};
+  const sealed = Object.entries(partPasswords).flatMap(([name, given]) => {
+    if (given !== 'keep') return [[name, seal(masterKey, partSecretContext(businessEntityId, name, given.place), given.password)]];
+    return before[name] === undefined ? [] : [[name, before[name]]];
+  });
+  return { sealedPartPasswords: Object.fromEntries(sealed) };
 }
 
 async function appendConfigEvent(tx: Transaction, config: BackupConfigRow, change: 'created' | 'updated' | 'deleted'): Promise<void> {

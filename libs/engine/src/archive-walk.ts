@@ -252,12 +252,18 @@ class ArchiveWalk {
     } catch (error) {
       if (!isUnlistable(error)) throw error;
       this.#options.onSkipped({ path, reason: error.message });
+      this.#options.source.onFolderStored?.(path);
       above.recorded?.spoil(place);
       return null;
     }
     above.recorded?.keep(place, listed.recorded);
     const { treeId } = await this.#walkFolder(path, listed);
-    return { node: this.#track(treeId.then(onStored)) };
+    const { source } = this.#options;
+    const stored = treeId.then((subtree) => {
+      source.onFolderStored?.(path);
+      return onStored(subtree);
+    });
+    return { node: this.#track(stored) };
   }
 
   async #saveTree(nodes: readonly PendingNode[], { parent, recorded, kept }: ListedFolder): Promise<ObjectId> {

@@ -9,6 +9,7 @@ import { recordKeyOf } from './file-cutter.ts';
 import { createFileStorer, type FileStorer } from './file-storer.ts';
 import { createPacker, type PackerOptions } from './packer.ts';
 import type { CachedParent } from './stat-cache/cached-parent.ts';
+import { createSplitStorer } from './split-storer.ts';
 import { storeWith, type OpenedSink, type StoredTree } from './stored-tree.ts';
 
 interface StoreContext {
@@ -87,20 +88,26 @@ async function openStorer(options: ArchiveOptions, { isLittle, ...rest }: Storer
     const borrowed = borrowPool(options);
     const close = async (): Promise<void> => borrowed[Symbol.asyncDispose]();
     const threads = new ArchiveThreads({ repository, source, pool: borrowed.pool, holdsRecords: source.holdsRecords, ...rest });
-    if (isThreaded(options)) return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close };
+    if (isThreaded(options) && source.streams === undefined) {
+      return { sink: threads, storer: threads, concurrentFiles: filesForThreads, close };
+    }
     const { StreamedFiles } = await import('./archive-threads/streamed-files.ts');
-    const concurrentFiles = source.concurrentFiles ?? filesWithoutThreads;
-    return {
-      sink: threads,
-      storer: new StreamedFiles(source, threads.chunkStreamOptions, recordKeyOf(repository.chunkerPolynomial)),
-      concurrentFiles,
-      close,
-    };
+    const streamed = new StreamedFiles(source, threads.chunkStreamOptions, recordKeyOf(repository.chunkerPolynomial));
+    if (isThreaded(options)) {
+      const storer = createSplitStorer({ threads, streamed }, (folder) => source.streams?.(folder) === true);
+      return { sink: threads, storer, concurrentFiles: filesForThreads, close };
+    }
+    return { sink: threads, storer: streamed, concurrentFiles: source.concurrentFiles ?? filesWithoutThreads, close };
   }
   const sink = createPacker({ repository, ...rest });
   const others = createFileStorer({ source, sink, polynomial: repository.chunkerPolynomial });
   if (!isThreaded(options)) {
     return { sink, storer: others, concurrentFiles: source.concurrentFiles ?? filesWithoutThreads, close: closeNothing };
   }
-  return { sink, storer: createBlockingStorer({ sink, others }), concurrentFiles: filesWithoutThreads, close: closeNothing };
+  const blocking = createBlockingStorer({ sink, others });
+  if (source.streams !== undefined) {
+    const storer = createSplitStorer({ threads: blocking, streamed: others }, (folder) => source.streams?.(folder) === true);
+    return { sink, storer, concurrentFiles: source.concurrentFiles ?? filesWithoutThreads, close: closeNothing };
+  }
+  return { sink, storer: blocking, concurrentFiles: filesWithoutThreads, close: closeNothing };
 }

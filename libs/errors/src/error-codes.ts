@@ -96,6 +96,32 @@ export const errorCodes = {
   redis_stream_damaged: entry('environment', 'later', 'what arrived was not what was sent; check the network and what lies between'),
   redis_failed: entry('operator', 'never', 'see what the server said, and mend its cause'),
 
+  // SQLite databases of a worker's machine
+  sqlite_busy: entry(
+    'environment',
+    'later',
+    'others write without a pause: let the application use WAL, freeze it with hooks, or set blocksWriters',
+  ),
+  sqlite_disk_full: entry(
+    'operator',
+    'later',
+    'free space where the copy is made: HOLDFAST_SCRATCH_DIR for a backup, the target for a recovery',
+  ),
+  sqlite_damaged: entry('operator', 'never', 'check the path; if it is a database, recover it from an earlier backup'),
+  sqlite_unfinished: entry('operator', 'later', 'start the application once: a process died in a transaction, which it has to roll back'),
+  sqlite_denied: entry('operator', 'never', 'give the worker the right that the message names'),
+  sqlite_failed: entry('operator', 'never', 'see what SQLite said, and mend its cause'),
+
+  // hooks around a backup
+  hook_host_not_allowed: entry('input', 'never', 'name an allowed host, or let the operator add it to HOLDFAST_HOOK_HOSTS'),
+  hook_not_found: entry(
+    'operator',
+    'never',
+    'put an executable of that name into HOLDFAST_HOOKS_DIR of the worker, which only its owner may change',
+  ),
+  hook_failed: entry('operator', 'later', 'see what the hook said; the application was thawed'),
+  frozen_too_long: entry('operator', 'later', 'allow more seconds in hooks.maxFrozenSeconds, or thaw after_moment'),
+
   // storage
   storage_test_unanswered: entry('environment', 'later', 'see whether a worker runs and takes work, then try again'),
   storage_host_not_allowed: entry('input', 'never', 'name an allowed server, or let the operator add it to HOLDFAST_STORAGE_HOSTS'),

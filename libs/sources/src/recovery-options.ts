@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { connectionSchema, postgresqlNameSchema } from './postgresql/connection-options.ts';
+import { partNameSchema } from './source-options/part-name.ts';
 import { absolutePathSchema } from './source-options/path-fields.ts';
 import { connectionCountSchema, lockTimeoutSchema, tableNameSchema } from './source-options/postgresql.ts';
 
@@ -12,6 +13,7 @@ const maxSchemaCount = 256;
 
 /** Where a logical backup of a PostgreSQL server is recovered to; the password is sent apart. */
 export const databaseTargetSchema = z.strictObject({
+  part: partNameSchema.optional().describe('For a backup of an application: the part of kind postgresql that is recovered'),
   connection: connectionSchema.describe(
     'The server; its password is sent apart, as targetPassword. `database` is the one that is asked first',
   ),

@@ -1,6 +1,7 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { z } from 'zod';
 import { configurationSourceOptionsSchema } from './source-options/configuration.ts';
+import { applicationDataSourceOptionsSchema } from './source-options/application-data.ts';
 import { fileSystemSourceOptionsSchema } from './source-options/file-system.ts';
 import { ownDatabaseSourceOptionsSchema } from './source-options/own-database.ts';
 import { postgresqlSourceOptionsSchema } from './source-options/postgresql.ts';
@@ -17,6 +18,7 @@ export const sourceOptionsSchema = z.discriminatedUnion('type', [
   postgresqlWalSourceOptionsSchema,
   ownDatabaseSourceOptionsSchema,
   configurationSourceOptionsSchema,
+  applicationDataSourceOptionsSchema,
 ]);
 export const sourceTypes = [
   'file_system',
@@ -24,6 +26,7 @@ export const sourceTypes = [
   'postgresql_wal',
   'own_database',
   'configuration',
+  'application_data',
 ] as const satisfies readonly SourceType[];
 
 export type SourceOptions = z.infer<typeof sourceOptionsSchema>;

@@ -16,6 +16,15 @@ export interface Source {
   /** Present where any thread can open the files at once, with openThreadFolder; else only `openFile` does. */
   readonly threadOptions?: ThreadSourceOptions;
 
+  /**
+   * Beside threadOptions, where only some of the files are on a disk: whether those of this folder are not, so that only `openFile` opens
+   * them. It may let a reader wait, and is asked for up to a thousand files at once.
+   */
+  streams?(folder: string): boolean;
+
+  /** Hears of each folder when it and all below it has been read and stored, or was left out. */
+  onFolderStored?(path: string): void;
+
   /** Files that can be read at once with a gain, where that is the source's to say: a connection each. */
   readonly concurrentFiles?: number;
 

@@ -11,10 +11,11 @@ import { inTransaction } from '@holdfast/database/in-transaction';
 import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
 import { databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
 import { sourceOptionsSchema, type SourceOptions } from '@holdfast/sources/source-options';
+import { partPasswordsSchema, type GivenPartPasswords } from '@holdfast/sources/source-options/application-data';
 import { storageOptionsSchema } from '@holdfast/storage/storage-options';
 import { lockBase, refuseDeletionOfBase, refuseLossOfBase, refuseOtherRepository } from '../base-config.ts';
 import { backupTypes, builtBackupTypes, builtStorageLocations, checkConfig, refuseUnbuilt, storageLocations } from '../check-config.ts';
-import { passwordPlace } from '../check-source.ts';
+import { partPasswordsFor, passwordPlace } from '../check-source.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { checkOwnDatabase } from '../source-checks/own-database.ts';
@@ -46,6 +47,9 @@ const fields = {
   sourcePassword: databasePasswordSchema
     .nullable()
     .describe('Password for the server that is backed up; null for none. It is sealed on arrival and never returned'),
+  sourcePasswords: partPasswordsSchema.describe(
+    'Passwords of the parts of an application_data source, by the name of the part; `hooks` is a bearer token for HTTP hooks. Sealed on arrival and never returned',
+  ),
   schedule: scheduleFields.schedule.nullable().describe('Cron expression of five or six fields; null to run on request only'),
   timeZone: scheduleFields.timeZone,
   retentionDays: z.number().int().min(1).max(retentionMaxDays).describe('How long a backup is kept'),
@@ -59,6 +63,7 @@ const createSchema = z.strictObject({
   businessEntityId: idSchema,
   ...fields,
   sourcePassword: fields.sourcePassword.optional(),
+  sourcePasswords: fields.sourcePasswords.optional(),
   schedule: fields.schedule.default(null),
   timeZone: fields.timeZone.default('UTC'),
   compressionEnabled: fields.compressionEnabled.default(true),
@@ -128,6 +133,7 @@ const bodyProblems = [
   'type_not_supported',
   'path_outside_roots',
   'postgresql_host_not_allowed',
+  'hook_host_not_allowed',
   'storage_host_not_allowed',
   'credentials_missing',
   'request_too_large',
@@ -140,6 +146,7 @@ function refuseUnbuiltKinds(body: unknown): void {
 }
 
 export function addConfigRoutes(routes: Routes, deps: ServerDeps): void {
+  addConfigCreation(routes, deps);
   addConfigChanges(routes, deps);
   addConfigDeletion(routes, deps);
   const { database } = deps;
@@ -187,7 +194,7 @@ const changeDescription =
   'and user: when they change it has to be sent again. Credentials for a storage go with its server, account and whom it trusts. ' +
   'Options and credentials are those of the repository: its other configs have them too.';
 
-function addConfigChanges(routes: Routes, { config: settings, database, queues }: ServerDeps): void {
+function addConfigCreation(routes: Routes, { config: settings, database, queues }: ServerDeps): void {
   routes.post(
     '/configs',
     {
@@ -205,7 +212,8 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       checkConfig({ ...body, encryptionKey: body.encryptionKey, sourcePassword: body.sourcePassword }, settings);
       checkOwnDatabase(body, body.businessEntityId, body);
       const sourcePassword = passwordFor(body.source, body.sourcePassword ?? null);
-      const input = { ...body, sourcePassword, ...storagePlace(body.storageOptions, body.storageCredentials, settings) };
+      const partPasswords = partPasswordsFor(null, body.source, body.sourcePasswords);
+      const input = { ...body, sourcePassword, partPasswords, ...storagePlace(body.storageOptions, body.storageCredentials, settings) };
       const { scope } = callerOrThrow(request);
       const row = await inTransaction(database, async (tx) => {
         await refusePlace(tx, input);
@@ -218,7 +226,9 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       return reply.code(201).send(configView(row));
     },
   );
+}
 
+function addConfigChanges(routes: Routes, { config: settings, database, queues }: ServerDeps): void {
   routes.put(
     '/configs/:id',
     {
@@ -243,8 +253,8 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         // What an adoption found elsewhere can be kept in order without being backed up from here.
         checkConfig(input, settings, { readsSource: body.source !== undefined || input.isActive });
         checkOwnDatabase(input, before.businessEntityId, body);
-        const sourcePassword = keptPassword(sourceOptionsSchema.parse(before.source), input.source, input.sourcePassword);
-        const changed = { ...input, sourcePassword, ...storagePlace(input.storageOptions, body.storageCredentials, settings) };
+        const passwords = keptPasswords(sourceOptionsSchema.parse(before.source), input);
+        const changed = { ...input, ...passwords, ...storagePlace(input.storageOptions, body.storageCredentials, settings) };
         await refusePlace(tx, { ...changed, businessEntityId: before.businessEntityId });
         const base = await lockBase(tx, before.businessEntityId, input.source);
         const updated = await namingCredentials(() => updateBackupConfig(tx, scope, id, changed, settings.masterKey));
@@ -290,6 +300,18 @@ function passwordFor(source: SourceOptions, password: string | null) {
   return place !== null && password !== null ? { place, password } : null;
 }
 
+/** What is to be sealed for the source, and what stays. Code: request_invalid. */
+function keptPasswords(before: SourceOptions, after: GivenPasswords) {
+  const sourcePassword = keptPassword(before, after.source, after.sourcePassword);
+  return { sourcePassword, partPasswords: partPasswordsFor(before, after.source, after.sourcePasswords) };
+}
+
+interface GivenPasswords {
+  readonly source: SourceOptions;
+  readonly sourcePassword?: string | null | undefined;
+  readonly sourcePasswords?: GivenPartPasswords | undefined;
+}
+
 /** Undefined keeps the one that is sealed. One that was given for a server is not sent to another because somebody changed its name. */
 function keptPassword(before: SourceOptions, after: SourceOptions, given: string | null | undefined) {
   const place = passwordPlace(after);
@@ -322,6 +344,7 @@ function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.out
     options: backupOptionsSchema.parse(before.options),
     encryptionKey: changes.encryptionKey,
     sourcePassword: changes.sourcePassword,
+    sourcePasswords: changes.sourcePasswords,
     ...givenFields(changes),
   };
 }

@@ -67,6 +67,7 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
     HOLDFAST_TARGET_ROOTS: '/srv/restored',
     HOLDFAST_DATABASE_HOSTS: 'db.internal,*.db.internal',
     HOLDFAST_STORAGE_HOSTS: 'sftp.internal:22,*.storage.internal',
+    HOLDFAST_HOOK_HOSTS: 'app.internal',
     HOLDFAST_RATE_LIMIT_PER_MINUTE: String(options.rateLimitPerMinute ?? 100_000),
     HOLDFAST_TRUSTED_PROXIES: options.trustedProxies ?? '',
     LOG_LEVEL: 'debug',

@@ -1,5 +1,6 @@
 import type { SourceOptions, SourceOptionsOf, SourceType } from '@holdfast/sources/source-options';
 import { backUpIncrement } from '../postgresql/incremental-backup.ts';
+import { applicationDataWay } from './application-data.ts';
 import type { BackupWay } from './backup-way.ts';
 import { configurationWay } from './configuration.ts';
 import { fileSystemWay } from './file-system.ts';
@@ -12,6 +13,7 @@ const backupWays: { readonly [T in SourceType]: BackupWay<SourceOptionsOf<T>> } 
   postgresql_wal: { backUp: backUpIncrement },
   own_database: ownDatabaseWay,
   configuration: configurationWay,
+  application_data: applicationDataWay,
 };
 
 export function backupWayOf({ type }: SourceOptions): BackupWay<SourceOptions> {

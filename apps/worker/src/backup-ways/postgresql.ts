@@ -37,7 +37,8 @@ async function openLogical(
   return { source, excludes: options.excludeTables ?? [] };
 }
 
-function logicalOptions(options: LogicalSourceOptions, password: string | null) {
+/** What a logical source takes, as a config has it. */
+export function logicalOptions(options: Omit<LogicalSourceOptions, 'type' | 'method'>, password: string | null) {
   const { connection, databases, schemas, excludeTables, connections = defaultConnectionCount } = options;
   const { statementTimeoutSeconds = 0, lockTimeoutSeconds = defaultLockTimeoutSeconds } = options;
   return {

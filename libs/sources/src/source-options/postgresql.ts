@@ -25,9 +25,8 @@ export const tableNameSchema = z
 export const connectionCountSchema = z.int().min(1).max(maxConnectionCount);
 export const lockTimeoutSchema = z.int().min(1).max(maxLockTimeoutSeconds);
 
-const logicalSourceOptionsSchema = z.strictObject({
-  type: z.literal('postgresql'),
-  method: z.literal('logical').describe('Schema and rows as SQL, all of a database of one moment'),
+/** What a logical backup takes, and how. */
+export const logicalFields = {
   connection: connectionSchema.describe('The server; its password is sent apart, as sourcePassword'),
   databases: z
     .array(postgresqlNameSchema)
@@ -50,6 +49,12 @@ const logicalSourceOptionsSchema = z.strictObject({
     .optional()
     .describe('The longest that reading one table may take; 0, the default, for no limit'),
   lockTimeoutSeconds: lockTimeoutSchema.optional().describe('How long it waits for a table that somebody alters. Default 60'),
+};
+
+const logicalSourceOptionsSchema = z.strictObject({
+  type: z.literal('postgresql'),
+  method: z.literal('logical').describe('Schema and rows as SQL, all of a database of one moment'),
+  ...logicalFields,
 });
 
 /** BASE_BACKUP's own limits, in KiB a second. */

@@ -29,6 +29,24 @@ export interface LogicalSourceOptions {
   readonly signal: AbortSignal;
 }
 
+/** A server as files, of moments that can be taken before anything is read. */
+export interface ServerSource extends Source {
+  readonly server: ServerFacts;
+  readonly databaseCount: number;
+  /**
+   * Takes the moment of every database at once, which their files then are of. Each holds one connection, and up to connectionCount more, until
+   * its files are read. Codes: those of openDatabaseSnapshot.
+   */
+  takeMoments(): Promise<readonly DatabaseMoment[]>;
+}
+
+export interface DatabaseMoment {
+  readonly database: string;
+  /** By the server's clock, ISO 8601. */
+  readonly takenAt: string;
+  readonly sizeBytes: number;
+}
+
 export interface ServerFacts {
   readonly place: string;
   readonly version: string;
@@ -40,7 +58,7 @@ export interface ServerFacts {
  * which its folder was listed. A file is read once and in order. Codes: those of openSession, postgresql_version_unsupported,
  * postgresql_tool_missing, postgresql_not_found (a database that is not there); later postgresql_denied, _busy, _changed, _failed.
  */
-export async function openLogicalSource(options: LogicalSourceOptions): Promise<Source> {
+export async function openLogicalSource(options: LogicalSourceOptions): Promise<ServerSource> {
   const { connection, signal, toolPlaces } = options;
   await using session = await openSession(connection, signal);
   const { major, text } = await serverVersion(session);
@@ -82,7 +100,7 @@ interface OpenDump {
   filesLeft: number;
 }
 
-class LogicalSource implements Source {
+class LogicalSource implements ServerSource {
   readonly paths = ['/databases', '/globals.sql'];
   readonly concurrentFiles: number;
   readonly holdsRecords = true;
@@ -102,6 +120,24 @@ class LogicalSource implements Source {
     this.#settled.promise.catch(() => undefined);
     options.signal.addEventListener('abort', () => this.#settled.reject(options.signal.reason), { once: true });
     if (parts.databases.length === 0) this.#settled.resolve();
+  }
+
+  get server(): ServerFacts {
+    return this.#parts.server;
+  }
+
+  get databaseCount(): number {
+    return this.#parts.databases.length;
+  }
+
+  async takeMoments(): Promise<DatabaseMoment[]> {
+    this.#globals ??= this.#beginGlobals();
+    return await Promise.all(
+      this.#parts.databases.map(async (facts) => {
+        const { dump } = await this.#dumpOf(facts);
+        return { database: facts.name, takenAt: dump.takenAt, sizeBytes: facts.sizeBytes };
+      }),
+    );
   }
 
   /** The moment of the first database; those of others are taken when they are listed. */

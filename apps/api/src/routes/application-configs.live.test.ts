@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { partPassword } from '@holdfast/database/backup-configs';
+import { configBody, startTestApi, type TestApi } from '../testing/test-api.ts';
+
+let api: TestApi;
+let entityId: string;
+beforeAll(async () => {
+  api = await startTestApi();
+  entityId = await api.addEntity('applications');
+});
+afterAll(() => api[Symbol.asyncDispose]());
+
+const files = { name: 'uploads', kind: 'paths', paths: ['/srv/data/uploads'] };
+const sqlite = { name: 'db', kind: 'sqlite', path: '/srv/data/app.db' };
+const pg = { name: 'pg', kind: 'postgresql', connection: { host: 'db.internal', user: 'reader', tls: { mode: 'disable' } } };
+const program = (name: string) => ({ kind: 'program', name });
+const hooks = { freeze: program('freeze-app'), thaw: program('thaw-app') };
+const http = (url: string) => ({ kind: 'http', url });
+const httpHooks = { freeze: http('https://app.internal/freeze'), thaw: http('https://app.internal/thaw') };
+const body = (source: object, more: object = {}) =>
+  configBody(entityId, { backupType: 'application_data', source: { type: 'application_data', ...source }, ...more });
+const post = (source: object, more: object = {}) => api.send('POST', '/configs', body(source, more));
+const idOf = async (source: object, more: object = {}): Promise<string> => {
+  const created = await post(source, more);
+  expect(created.statusCode, created.body).toBe(201);
+  return created.json<{ id: string }>().id;
+};
+const sealed = (id: string, name: string, place: string) => partPassword(api.database.client, id, { name, place }, api.config.masterKey);
+
+describe('the config of an application', () => {
+  test('is made with defaults, and shows no password', async () => {
+    const created = await post({ parts: [files, sqlite, pg], hooks }, { sourcePasswords: { pg: 'se cret' } });
+    expect(created.statusCode, created.body).toBe(201);
+    expect(created.json()).toMatchObject({
+      source: {
+        parts: [files, { ...sqlite, blocksWriters: false, patienceSeconds: 300, check: 'quick' }, { name: 'pg' }],
+        hooks: { freeze: { name: 'freeze-app', timeoutSeconds: 30 }, maxFrozenSeconds: 60, thawWhen: 'paths_read' },
+      },
+    });
+    const { id } = created.json<{ id: string }>();
+    for (const url of ['/configs', `/configs/${id}`]) expect((await api.send('GET', url)).body).not.toMatch(/se cret|sealed/u);
+    expect(created.body).not.toMatch(/se cret|sealed/u);
+    expect(await sealed(id, 'pg', 'reader@db.internal:5432')).toBe('se cret');
+  });
+
+  test('keeps a password only for the server and user that it was given for', async () => {
+    const id = await idOf({ parts: [pg, sqlite] }, { sourcePasswords: { pg: 'first' } });
+    const put = (source: object, more: object = {}) =>
+      api.send('PUT', `/configs/${id}`, { source: { type: 'application_data', ...source }, ...more });
+    expect((await put({ parts: [pg] })).statusCode).toBe(200);
+    expect(await sealed(id, 'pg', 'reader@db.internal:5432')).toBe('first');
+    const moved = { ...pg, connection: { ...pg.connection, host: 'other.db.internal' } };
+    expect((await put({ parts: [moved] })).json()).toMatchObject({ status: 400, errors: [{ field: 'sourcePasswords.pg' }] });
+    expect((await put({ parts: [moved] }, { sourcePasswords: { pg: 'second' } })).statusCode).toBe(200);
+    expect(await sealed(id, 'pg', 'reader@other.db.internal:5432')).toBe('second');
+    await expect(sealed(id, 'pg', 'reader@db.internal:5432')).rejects.toMatchObject({ code: 'secret_unreadable' });
+    expect((await put({ parts: [moved] }, { sourcePasswords: { pg: null } })).statusCode).toBe(200);
+    expect(await sealed(id, 'pg', 'reader@other.db.internal:5432')).toBeNull();
+  });
+
+  test('seals the token of its hooks for their hosts', async () => {
+    const id = await idOf({ parts: [files], hooks: httpHooks }, { sourcePasswords: { hooks: 'token' } });
+    expect(await sealed(id, 'hooks', 'https://app.internal')).toBe('token');
+  });
+
+  test.each([
+    ['two parts of one name', { parts: [files, { ...sqlite, name: 'uploads' }] }, 'source.parts.1.name'],
+    ['a path in two parts', { parts: [files, { ...files, name: 'more', paths: ['/srv/data'] }] }, 'source.parts.0.paths.0'],
+    ['a name that leads elsewhere', { parts: [{ ...files, name: '../x' }] }, 'source.parts.0.name'],
+    ['the name of the hooks', { parts: [{ ...files, name: 'hooks' }] }, 'source.parts.0.name'],
+    ['no part at all', { parts: [] }, 'source.parts'],
+    ['a command line', { parts: [files], hooks: { ...hooks, freeze: program('sh -c reboot') } }, 'source.hooks.freeze.name'],
+    ['a path of a program', { parts: [files], hooks: { ...hooks, thaw: program('../thaw') } }, 'source.hooks.thaw.name'],
+    ['arguments', { parts: [files], hooks: { ...hooks, thaw: { ...program('thaw'), args: ['-r'] } } }, 'source.hooks.thaw'],
+    ['freezing without thawing', { parts: [files], hooks: { freeze: hooks.freeze } }, 'source.hooks.thaw'],
+    ['a password in a URL', { parts: [files], hooks: { ...httpHooks, thaw: http('https://u:p@app.internal/') } }, 'source.hooks.thaw.url'],
+    ['a file URL', { parts: [files], hooks: { ...httpHooks, thaw: http('file:///etc/passwd') } }, 'source.hooks.thaw.url'],
+    ['the whole machine', { parts: [{ ...files, paths: ['/'] }] }, 'source.parts.0.paths.0'],
+  ])('is refused with %s', async (_, source, field) => {
+    const answer = await post(source);
+    expect([400, 422], answer.body).toContain(answer.statusCode);
+    expect(answer.json<{ errors: { field: string }[] }>().errors[0]?.field).toContain(field);
+  });
+
+  test.each([
+    ['a path outside of the roots', { parts: [{ ...sqlite, path: '/etc/app.db' }] }, 'path_outside_roots', 'source.parts.0.path'],
+    [
+      'a database server that is not allowed',
+      { parts: [{ ...pg, connection: { ...pg.connection, host: 'elsewhere' } }] },
+      'postgresql_host_not_allowed',
+      'source.parts.0.connection.host',
+    ],
+    [
+      'a host of a hook that is not allowed',
+      { parts: [files], hooks: { ...httpHooks, thaw: http('http://169.254.169.254/latest/meta-data') } },
+      'hook_host_not_allowed',
+      'source.hooks.thaw.url',
+    ],
+  ])('is refused with %s', async (_, source, code, field) => {
+    expect((await post(source)).json()).toMatchObject({ status: 422, code, errors: [{ field }] });
+  });
+
+  test('takes passwords only for parts that have one', async () => {
+    const answer = await post({ parts: [sqlite] }, { sourcePasswords: { db: 'x' } });
+    expect(answer.json()).toMatchObject({ status: 400, errors: [{ field: 'sourcePasswords.db' }] });
+    expect((await post({ parts: [sqlite] }, { sourcePassword: 'x' })).json()).toMatchObject({ errors: [{ field: 'sourcePassword' }] });
+  });
+});

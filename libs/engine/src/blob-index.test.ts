@@ -63,6 +63,15 @@ describe('blob index', () => {
     }
   });
 
+  it('tells where the last blob of a pack ends, in whatever order they are listed, also when more come', () => {
+    const index = createBlobIndex();
+    const blobAt = (offset: number) => ({ id: id(`at ${offset}`), type: 'tree' as const, offset, length: 50 });
+    index.add({ id: id('pack'), blobs: [blobAt(100), blobAt(300), blobAt(0)] });
+    expect(index.packEndBytes(0)).toBe(350);
+    index.add({ id: id('pack'), blobs: [blobAt(400), blobAt(350)] });
+    expect(index.packEndBytes(0)).toBe(450);
+  });
+
   it('grows, and keeps which blobs are compressed', () => {
     const index = createBlobIndex();
     const count = 50_000;

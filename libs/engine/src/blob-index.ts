@@ -97,6 +97,8 @@ class ColumnIndex implements BlobIndex {
   readonly #packNumbers = new Map<ObjectId, number>();
   /** For each pack the runs of its entries: first and count in turn. One run, unless index files disagree. */
   readonly #packRuns: number[][] = [];
+  /** Of packs that were asked for: the runs that they had then, and where the last blob of these ends. */
+  readonly #packEnds = new Map<number, { readonly runCount: number; readonly endBytes: number }>();
 
   has(type: BlobType, id: ObjectId): boolean {
     return this.find(type, id) !== -1;
@@ -227,14 +229,20 @@ class ColumnIndex implements BlobIndex {
   }
 
   packEndBytes(entry: number): number {
-    const runs = this.#packRuns[this.#packs[entry] ?? 0] ?? [];
-    let end = 0;
+    const packNumber = this.#packs[entry] ?? 0;
+    const runs = this.#packRuns[packNumber] ?? [];
+    const known = this.#packEnds.get(packNumber);
+    if (known?.runCount === runs.length) return known.endBytes;
+    let endBytes = 0;
     for (let at = 0; at < runs.length; at += 2) {
-      // Blobs of a pack stand in their order, so the last of a run ends last.
-      const last = (runs[at] ?? 0) + (runs[at + 1] ?? 0) - 1;
-      end = Math.max(end, (this.#offsets[last] ?? 0) + (this.#lengths[last] ?? 0));
+      // All of them: some versions of restic list the blobs of a pack in any order.
+      const first = runs[at] ?? 0;
+      for (let nth = first; nth < first + (runs[at + 1] ?? 0); nth++) {
+        endBytes = Math.max(endBytes, (this.#offsets[nth] ?? 0) + (this.#lengths[nth] ?? 0));
+      }
     }
-    return end;
+    this.#packEnds.set(packNumber, { runCount: runs.length, endBytes });
+    return endBytes;
   }
 
   get heldBytes(): number {

@@ -50,6 +50,7 @@ export class ReadThreads implements AsyncDisposable {
     const ahead: Promise<Uint8Array>[] = [];
     try {
       for (;;) {
+        signal.throwIfAborted();
         while (ahead.length < maxAhead) {
           const next = queue.next();
           if (next.done === true) break;

@@ -6,17 +6,17 @@ import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { planJobRecovery, recoveryTargetOf, type PointInTime } from '@holdfast/policy/recovery-request';
 import { fieldError } from './problem.ts';
+import { fileField, type FileAim } from './recovery-aim.ts';
 import { z } from 'zod';
 
 /** The fields of a recovery that have to fit the backup. */
-export interface CheckedRecovery {
+export interface CheckedRecovery extends FileAim {
   readonly fromRepositoryId?: string | undefined;
   readonly recoveryType: 'full' | 'point_in_time' | 'selective';
   readonly targetDatabase?: { readonly part?: string | undefined } | undefined;
   readonly pointInTime?: PointInTime | undefined;
   readonly start: boolean;
   readonly tablespaces?: Readonly<Record<string, string>> | undefined;
-  readonly overwrite: boolean;
 }
 
 /**
@@ -34,8 +34,13 @@ export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJo
       'is for logical backups: tables and single databases cannot be taken out of a physical one; send targetLocation',
     );
   }
+  if (recovery.toOriginal) throw refusal('toOriginal', 'is for files that came from a folder; send targetLocation');
   if (recovery.recoveryType === 'selective') return checkNothingPhysical(recovery, 'is for full and point_in_time; leave it out');
-  if (recovery.overwrite) throw refusal('overwrite', 'must be false: a cluster is never recovered over another one');
+  const field = fileField(recovery);
+  if (field !== undefined && field !== 'overwrite') {
+    throw refusal(field, 'is for files: a physical backup becomes a data folder as a whole; leave it out, or ask for selective');
+  }
+  if (recovery.overwrite !== false) throw refusal('overwrite', 'must be false: a cluster is never recovered over another one');
   const target = recovery.pointInTime === undefined ? null : recoveryTargetOf(recovery.pointInTime);
   const backups = await listChainBackups(tx, await findBaseConfigId(tx, scope, job.backupConfigId), fromRepositoryId);
   const facts = backups.flatMap(({ jobId, metadata }) => {
@@ -61,6 +66,9 @@ function checkOrdinary({ backupType, metadata }: BackupJobRow, recovery: Checked
     throw refusal('recoveryType', 'must not be point_in_time: only physical backups of PostgreSQL can be recovered to a point in time');
   }
   checkNothingPhysical(recovery, 'is for physical backups of PostgreSQL; leave it out');
+  if (recovery.toOriginal && backupType.startsWith('database')) {
+    throw refusal('toOriginal', `is for files that came from a folder; this backup is of type ${backupType}: send targetLocation`);
+  }
   const { targetDatabase } = recovery;
   if (targetDatabase === undefined) return;
   if (backupType === 'application_data') return checkPart(targetDatabase.part, partsOf(metadata));

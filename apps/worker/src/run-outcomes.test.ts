@@ -47,6 +47,7 @@ const checked = {
 };
 const damage = { kind: 'pack_missing', severity: 'damage', message: 'pack x is gone', affected: [], affectedCount: 0 } as const;
 const skippedEntry = { path: '/x', reason: 'denied' };
+const facts = { path: '/to', resumed: false, countsKept: false, dryRun: false };
 const failedEntry = { ...skippedEntry, code: 'repository_damaged' } as const;
 
 describe('a backup', () => {
@@ -98,19 +99,17 @@ describe('a verification', () => {
 
 describe('a recovery', () => {
   test('counts everything that it brought back', () => {
-    expect(recoveryOutcome(restored, { resumed: false })).toMatchObject({ status: 'completed', result: { recoveredRecords: 7n } });
-    const goneOn = recoveryOutcome({ ...restored, keptCount: 5 }, { resumed: true });
+    expect(recoveryOutcome(restored, facts)).toMatchObject({ status: 'completed', result: { recoveredRecords: 7n } });
+    const goneOn = recoveryOutcome({ ...restored, keptCount: 5 }, { ...facts, resumed: true, countsKept: true });
     expect(goneOn).toMatchObject({ result: { recoveredRecords: 12n } });
   });
 
   test('with what could not be set has warnings', () => {
-    expect(recoveryOutcome({ ...restored, warnings: [skippedEntry], warningCount: 1 }, { resumed: false }).status).toBe(
-      'completed_with_warnings',
-    );
+    expect(recoveryOutcome({ ...restored, warnings: [skippedEntry], warningCount: 1 }, facts).status).toBe('completed_with_warnings');
   });
 
   test('with damaged files fails, and says what it brought back all the same', () => {
-    expect(recoveryOutcome({ ...restored, failed: [failedEntry], failedCount: 1 }, { resumed: false })).toMatchObject({
+    expect(recoveryOutcome({ ...restored, failed: [failedEntry], failedCount: 1 }, facts)).toMatchObject({
       status: 'failed',
       error: { code: 'repository_damaged' },
       result: { recoveredRecords: 7n, metadata: { failedCount: 1 } },

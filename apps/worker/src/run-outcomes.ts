@@ -4,6 +4,7 @@ import type { CheckResult } from '@holdfast/engine/checker';
 import type { CopyResult } from '@holdfast/engine/copy';
 import type { RestoreResult } from '@holdfast/engine/restorer';
 import type { VerifyRestoredResult } from '@holdfast/engine/verify-restored';
+import { recoverySummary } from './recovery-summary.ts';
 import type { JsonObject } from '@holdfast/database/json-object';
 
 /**
@@ -57,15 +58,29 @@ export function restoreTestOutcome(restored: RestoreResult, compared: VerifyRest
   return damageCount > 0 ? damaged(details, damageCount, first) : { status: 'completed', result: { details } };
 }
 
-/** Files that are damaged in the repository fail the recovery, though all others are there. */
-export function recoveryOutcome(result: RestoreResult, more: JsonObject & { readonly resumed: boolean }): RunOutcome<'recovery'> {
-  // What is kept in a run that goes on was recovered by its former attempt.
-  const before = more.resumed ? result.keptCount : 0;
+export interface RecoveryFacts {
+  readonly path: string;
+  readonly resumed: boolean;
+  /** What is kept was recovered by a former attempt of the run. */
+  readonly countsKept: boolean;
+  readonly dryRun: boolean;
+}
+
+/** Files that are damaged in the repository, or refused by the target, fail the recovery, though all others are there. */
+export function recoveryOutcome(result: RestoreResult, { countsKept, ...facts }: RecoveryFacts): RunOutcome<'recovery'> {
+  const { failed, failedCount } = result;
+  const before = countsKept ? result.keptCount : 0;
   const recovered = result.filesRestored + result.directoriesRestored + result.otherRestored + result.hardLinksRestored + before;
-  const columns = { recoveredRecords: BigInt(recovered), metadata: { ...more, ...recoveryCounts(result) } };
-  if (result.failedCount === 0) return { status: result.warningCount > 0 ? 'completed_with_warnings' : 'completed', result: columns };
-  const message = `${result.failedCount} files are damaged in the repository: ${result.failed[0]?.path ?? ''}; all others are recovered`;
-  return { status: 'failed', error: { code: 'repository_damaged', message }, result: columns };
+  const metadata = { ...facts, ...recoveryCounts(result), summary: recoverySummary(result) };
+  const columns = { recoveredRecords: BigInt(facts.dryRun ? 0 : recovered), metadata };
+  // That something is not possible is what a dry run is to find out.
+  const isPerfect = result.warningCount === 0 && result.notPossibleCount === 0;
+  if (failedCount === 0 || facts.dryRun) return { status: isPerfect ? 'completed' : 'completed_with_warnings', result: columns };
+  const first = failed.find(({ code }) => code === 'repository_damaged') ?? failed[0];
+  const isDamage = first?.code === 'repository_damaged';
+  const what = isDamage ? 'are damaged in the repository, or refused by the target' : 'were refused by the target';
+  const message = `${failedCount} entries ${what}: ${first?.path ?? ''}: ${first?.reason ?? ''}; all others are recovered`;
+  return { status: 'failed', error: { code: first?.code ?? 'internal', message }, result: columns };
 }
 
 /**
@@ -108,5 +123,6 @@ export function damaged(details: JsonObject, damageCount: number, first: string 
 }
 
 function recoveryCounts(result: RestoreResult): JsonObject {
-  return { ...result, warnings: result.warnings.slice(0, maxListed), failed: result.failed.slice(0, maxListed) };
+  const { plan: _plan, notPossible: _notPossible, notPossibleCount: _notPossibleCount, ...counts } = result;
+  return { ...counts, warnings: result.warnings.slice(0, maxListed), failed: result.failed.slice(0, maxListed).map((one) => ({ ...one })) };
 }

@@ -9,6 +9,8 @@ export interface MetricsFilter {
   /** Runs created from here (inclusive) to there (exclusive). */
   readonly from?: Date | undefined;
   readonly to?: Date | undefined;
+  /** Recoveries that only told what they would do are none. */
+  readonly withoutDryRuns?: true | undefined;
 }
 
 export interface RunMetrics {
@@ -58,7 +60,8 @@ export async function backupMetrics(rows: Transaction, scope: Scope, filter: Met
   return { ...metrics, totalSizeBytes: sum?.bytes ?? 0n, lastSuccess };
 }
 
-export async function recoveryMetrics(rows: Transaction, scope: Scope, filter: MetricsFilter): Promise<RecoveryMetrics> {
+export async function recoveryMetrics(rows: Transaction, scope: Scope, given: MetricsFilter): Promise<RecoveryMetrics> {
+  const filter: MetricsFilter = { ...given, withoutDryRuns: true };
   const metrics = await runMetrics(rows, 'recovery', scope, filter);
   const [sum] = await rows.$queryRaw<{ records: bigint; at: Date | null }[]>`
     SELECT COALESCE(sum("recoveredRecords"), 0)::bigint AS records, max("endTime") AS at
@@ -107,8 +110,9 @@ async function countByStatus(rows: Transaction, kind: RunKind, scope: Scope, fil
   return counts;
 }
 
-function where(scope: Scope, { entityId, from, to }: MetricsFilter): Prisma.Sql {
+function where(scope: Scope, { entityId, from, to, withoutDryRuns }: MetricsFilter): Prisma.Sql {
   const conditions = [Prisma.sql`true`];
+  if (withoutDryRuns === true) conditions.push(Prisma.sql`COALESCE("options"->>'dryRun', 'false') <> 'true'`);
   if (scope === 'tenants') conditions.push(Prisma.sql`"businessEntityId" <> ${systemEntityId}`);
   else if (scope !== '*') conditions.push(Prisma.sql`"businessEntityId" = ANY(${[...scope]}::text[])`);
   if (entityId !== undefined) conditions.push(Prisma.sql`"businessEntityId" = ${entityId}`);

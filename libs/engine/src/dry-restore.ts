@@ -16,6 +16,8 @@ export class DryWriter extends TargetWriter {
   /** Folders that would take the place of something else, and those below, with the folder that is there above them. */
   readonly #imagined = new Map<string, string>();
 
+  #displaced = { count: 0, bytes: 0 };
+
   constructor(target: ThreadTargetOptions, dryRun: DryRun) {
     super(target);
     this.#overwrite = target.overwrite;
@@ -27,6 +29,11 @@ export class DryWriter extends TargetWriter {
     if (existing !== undefined && (existing.type === 'dir' || !this.#overwrite)) throw inTheWay(path);
     const replacedBytes = existing === undefined ? undefined : existing.type === 'file' ? existing.sizeBytes : 0;
     this.#dryRun.addWritten(this.#folderOf(path), path, sizeBytes, replacedBytes);
+  }
+  override takeDisplaced(): { readonly count: number; readonly bytes: number } {
+    const displaced = this.#displaced;
+    this.#displaced = { count: 0, bytes: 0 };
+    return displaced;
   }
   override look(path: string): ExistingEntry | undefined {
     return this.#imagined.has(parentOf(path)) ? undefined : super.look(path);
@@ -43,7 +50,10 @@ export class DryWriter extends TargetWriter {
     if (existing !== undefined && !this.#overwrite) throw inTheWay(path);
     const folder = this.#folderOf(path);
     this.#dryRun.addFolder(folder);
-    if (existing !== undefined) this.#dryRun.add('replaced', path, 0);
+    if (existing !== undefined) {
+      this.#dryRun.add('deleted', path, existing.sizeBytes);
+      this.#displaced = { count: 1, bytes: existing.sizeBytes };
+    }
     if (existing !== undefined || this.#imagined.has(parentOf(path))) this.#imagined.set(path, folder);
     return true;
   }

@@ -11,6 +11,8 @@ export interface SelectOptions {
   readonly globs?: readonly string[] | undefined;
   /** Patterns of what is left out, of what was selected too. */
   readonly excludes?: readonly string[] | undefined;
+  /** Absolute paths: nothing that is not one of them, or below one, is selected, whatever else says so. */
+  readonly within?: readonly string[] | undefined;
 }
 
 export interface PathSelection {
@@ -28,27 +30,41 @@ export const everything: PathSelection = { paths: null, hasGlobs: false, isEvery
  * those, and where such a path would lead is not for us to guess. Errors: request_invalid for a pattern that cannot be read.
  */
 export function selectPaths(select: SelectOptions | undefined): PathSelection {
-  const { paths: given, globs = [], excludes = [] } = select ?? {};
-  const paths = given?.map((path) => `/${path.split('/').filter(Boolean).join('/')}`) ?? null;
+  const { paths: given, globs = [], excludes = [], within } = select ?? {};
+  const paths = given?.map(regular) ?? null;
   const takesTop = (paths === null && globs.length === 0) || paths?.includes('/') === true;
-  if (takesTop && excludes.length === 0) return everything;
+  const bounds = within?.map(regular);
+  const isBound = bounds !== undefined && !bounds.includes('/');
+  if (takesTop && excludes.length === 0 && !isBound) return everything;
 
   const wanted = new Set(paths);
   const ways = new Set(paths?.flatMap(foldersAbove));
   const included = globs.length === 0 ? undefined : compileIncludes(globs);
   const excluded = compileExcludes(excludes);
+  const partOf = (path: string): SelectedPart => {
+    if (path === '/') return takesTop ? 'all' : 'through';
+    if (excluded.excludes(path)) return 'none';
+    if (takesTop || isAtOrBelow(path, wanted) || included?.includes(path) === true) return 'all';
+    return ways.has(path) || included?.mayIncludeBelow(path) === true ? 'through' : 'none';
+  };
   return {
     paths: takesTop ? null : paths,
     hasGlobs: included !== undefined && !takesTop,
     isEverything: false,
-    partOf: (path) => {
-      if (path === '/') return takesTop ? 'all' : 'through';
-      if (excluded.excludes(path)) return 'none';
-      if (takesTop || isAtOrBelow(path, wanted) || included?.includes(path) === true) return 'all';
-      return ways.has(path) || included?.mayIncludeBelow(path) === true ? 'through' : 'none';
-    },
+    partOf: isBound ? boundTo(bounds, partOf) : partOf,
   };
 }
+
+function boundTo(bounds: readonly string[], partOf: PathSelection['partOf']): PathSelection['partOf'] {
+  const inside = new Set(bounds);
+  const ways = new Set(['/', ...bounds.flatMap(foldersAbove)]);
+  return (path) => {
+    if (isAtOrBelow(path, inside)) return partOf(path);
+    return ways.has(path) && partOf(path) !== 'none' ? 'through' : 'none';
+  };
+}
+
+const regular = (path: string): string => `/${path.split('/').filter(Boolean).join('/')}`;
 
 function isAtOrBelow(path: string, wanted: ReadonlySet<string>): boolean {
   if (wanted.size === 0) return false;

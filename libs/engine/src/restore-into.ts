@@ -138,7 +138,7 @@ export class RestoreInto {
   }
 
   #makeFolder({ path, node, isOnTheWay }: RestoreStep & { kind: 'folder' }): void {
-    const { writer, overwrite } = this.#options;
+    const { writer, overwrite, tally } = this.#options;
     const isMade = this.#attempt(path, () => {
       if (this.#lostFolders.has(parentOf(path))) throw lostFolder(path);
       if (overwrite !== undefined && overwrite !== 'always') {
@@ -147,6 +147,8 @@ export class RestoreInto {
       }
       return writer.makeDirectory(path, node);
     });
+    const displaced = writer.takeDisplaced();
+    if (displaced.count > 0) tally.onRemoved(displaced.bytes);
     const staysAsItIs = isOnTheWay || overwrite === 'never';
     if (isMade === undefined) this.#lostFolders.add(path);
     else if (!isMade && staysAsItIs) this.#keptFolders.add(path);

@@ -24,6 +24,8 @@ export interface FileSystemTargetOptions {
   readonly roots: readonly string[];
   /** Whether a folder that holds something may be written into, and what is in the way replaced; never a folder by something else. */
   readonly overwrite: boolean;
+  /** The folder is there and others' things are in it: it is not asked whether it is empty, or lets us write, for that is done deeper. */
+  readonly isShared?: boolean;
   /** See ThreadTargetOptions. */
   readonly startsWriteback?: boolean;
 }
@@ -59,8 +61,10 @@ class FileSystemTarget implements Target {
   async open(): Promise<void> {
     const root = await resolveInsideRoots(this.#options.path, this.#options.roots);
     try {
-      if (await this.#isFolderToUse(root)) await access(toSystemPath(root), constants.R_OK | constants.W_OK | constants.X_OK);
-      else await mkdir(toSystemPath(root), { recursive: true, mode: rootMode });
+      const { isShared = false } = this.#options;
+      const isThere = await this.#isFolderToUse(root);
+      if (isThere && !isShared) await access(toSystemPath(root), constants.R_OK | constants.W_OK | constants.X_OK);
+      if (!isThere) await mkdir(toSystemPath(root), { recursive: true, mode: rootMode });
       await using folder = await openVerifiedFolder(root);
       const { overwrite, startsWriteback = false } = this.#options;
       this.#threadOptions = { kind: 'file_system', root: folder.path, overwrite, startsWriteback, ownersWarned: new SharedArrayBuffer(4) };
@@ -121,6 +125,7 @@ class FileSystemTarget implements Target {
   }
 
   async #isFolderToUse(root: string): Promise<boolean> {
+    if (this.#options.isShared === true) return true;
     try {
       // opendir, not readdir: the folder may be one of a million names.
       await using folder = await opendir(toSystemPath(root));

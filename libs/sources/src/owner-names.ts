@@ -46,12 +46,16 @@ async function stampOf(path: string): Promise<string> {
 /** Lines of `name:password:number:…`; the first name of a number counts, as in getpwuid(3). */
 export function parseOwnerNames(text: string): Map<number, string> {
   const names = new Map<number, string>();
+  for (const [name, id] of ownersIn(text)) if (!names.has(id)) names.set(id, name);
+  return names;
+}
+
+function* ownersIn(text: string): Generator<[name: string, id: number]> {
   for (const line of text.split('\n')) {
     const [name, , number] = line.split(':');
     if (name === undefined || name === '' || name.startsWith('#') || number === undefined || !/^\d+$/.test(number)) continue;
-    if (!names.has(Number(number))) names.set(Number(number), name);
+    yield [name, Number(number)];
   }
-  return names;
 }
 
 async function readIfThere(path: string): Promise<string> {
@@ -61,4 +65,22 @@ async function readIfThere(path: string): Promise<string> {
     if (errnoCode(error) === 'ENOENT') return '';
     throw error;
   }
+}
+
+/** The numbers of users and groups by name, as the same files tell them. */
+export interface OwnerIds {
+  readonly users: ReadonlyMap<string, number>;
+  readonly groups: ReadonlyMap<string, number>;
+}
+
+export async function loadOwnerIds(): Promise<OwnerIds> {
+  const [users, groups] = await Promise.all([readIfThere('/etc/passwd'), readIfThere('/etc/group')]);
+  return { users: parseOwnerIds(users), groups: parseOwnerIds(groups) };
+}
+
+/** The first number of a name counts, as in getpwnam(3). */
+function parseOwnerIds(text: string): Map<string, number> {
+  const ids = new Map<string, number>();
+  for (const [name, id] of ownersIn(text)) if (!ids.has(name)) ids.set(name, id);
+  return ids;
 }

@@ -1,11 +1,9 @@
 import { z } from 'zod';
+import { fileRecoveryFields } from './file-recovery-options.ts';
 import { connectionSchema, postgresqlNameSchema } from './postgresql/connection-options.ts';
 import { partNameSchema } from './source-options/part-name.ts';
 import { absolutePathSchema } from './source-options/path-fields.ts';
 import { connectionCountSchema, lockTimeoutSchema, tableNameSchema } from './source-options/postgresql.ts';
-
-/** More is a full recovery with excludes, and every entry of the snapshot is held against each. */
-const maxPathCount = 1000;
 
 /** As many as a backup may leave out. */
 const maxTableCount = 1024;
@@ -77,12 +75,11 @@ export const verificationOptionsSchema = z.strictObject({
 });
 
 /**
- * How a snapshot is recovered: which of its paths (all when absent), whether what is at the target may be replaced,
+ * How a snapshot is recovered: for files what file-recovery-options.ts says (`overwrite` is for databases too, and true or false there),
  * the database when the target is one, and for a physical backup where to stop, whether to start a server, and where tablespaces go.
  */
 export const recoveryOptionsSchema = z.strictObject({
-  paths: z.array(absolutePathSchema).min(1).max(maxPathCount).optional(),
-  overwrite: z.boolean().default(false),
+  ...fileRecoveryFields,
   database: databaseTargetSchema.optional(),
   pointInTime: pointInTimeSchema.optional(),
   start: z.boolean().default(false),

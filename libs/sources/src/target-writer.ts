@@ -58,6 +58,7 @@ export class TargetWriter {
   /** Of files that are open and not in their place yet, by path. */
   readonly #partials = new Map<string, PartialEntry>();
   #replacedCount = 0;
+  #displaced = { count: 0, bytes: 0 };
   /** Undefined where writing back is not to be started, or cannot be. */
   readonly #writebackCalls: Pick<SystemCalls, 'startWriteback'> | undefined;
   /** -1, which nobody has, where there are no users. */
@@ -91,6 +92,13 @@ export class TargetWriter {
     const count = this.#replacedCount;
     this.#replacedCount = 0;
     return count;
+  }
+
+  /** What had to go for a folder since the last time it was asked. */
+  takeDisplaced(): { readonly count: number; readonly bytes: number } {
+    const displaced = this.#displaced;
+    this.#displaced = { count: 0, bytes: 0 };
+    return displaced;
   }
 
   /** What is there under this path already, itself and not what a link leads to; undefined when there is nothing. */
@@ -350,9 +358,11 @@ export class TargetWriter {
     }
     if (lstatSync(place).isDirectory()) return false;
     if (!this.#overwrite) throw inTheWay(path);
+    const { size } = lstatSync(place);
     unlinkSync(place);
     make();
-    this.#replacedCount++;
+    this.#displaced.count++;
+    this.#displaced.bytes += size;
     return true;
   }
 

@@ -19,8 +19,10 @@ import { recoveryTypes } from '../check-config.ts';
 import { checkAgainstBackup } from '../check-recovery.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
+import { checkSelection, fileField, filePlace, type FileAim } from '../recovery-aim.ts';
 import { givenFields } from '../schemas/given-fields.ts';
 import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
+import { recoveryMetadataSchema } from '../schemas/recovery-summary.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
 import { count, runView, runViewShape } from '../schemas/run-view.ts';
@@ -34,20 +36,27 @@ const recoverySchema = z
     fromRepositoryId: z.string().nullable().describe("The repository with the copy that is read; null for the backup's own"),
     recoveryType: z.enum(recoveryTypes),
     targetLocation: z.string().describe('A folder, or postgresql://user@host:port/database'),
-    options: z.unknown().describe('Which paths or tables, and whether what is at the target may be replaced'),
+    options: z.unknown().describe('Which paths or tables, where to, and what becomes of what is at the target'),
     recoveredRecords: z
       .number()
       .nullable()
       .describe('Files, links and folders that were recovered, or rows as the restored database counts them'),
-    metadata: z.unknown(),
+    metadata: recoveryMetadataSchema,
   })
   .meta({ id: 'RecoveryJob' });
 
 function recoveryView(row: RecoveryJobRow) {
   const { backupJobId, fromRepositoryId, recoveryType, targetLocation, options, metadata } = row;
-  const what = { backupJobId, fromRepositoryId, recoveryType, targetLocation, options, metadata };
+  const what = { backupJobId, fromRepositoryId, recoveryType, targetLocation, options, metadata: metadataOf(metadata) };
   return { ...runView(row), ...what, recoveredRecords: count(row.recoveredRecords) };
 }
+
+/** A run that has not ended has none, or a note for its next attempt. */
+function metadataOf(metadata: unknown): z.output<typeof recoveryMetadataSchema> {
+  return recoveryMetadataSchema.parse(metadata);
+}
+
+const { shape } = recoveryOptionsSchema;
 
 const createSchema = z.strictObject({
   backupJobId: idSchema,
@@ -56,12 +65,31 @@ const createSchema = z.strictObject({
     .describe('A repository that holds a copy of the backup, when its own is lost or far away; GET /jobs/:id/copies lists them'),
   recoveryType: z.enum(recoveryTypes),
   targetLocation: absolutePathSchema.optional().describe('Folder inside the target roots, as the worker sees it'),
+  toOriginal: shape.toOriginal.describe('Instead of a folder: where the files came from, as far as that is inside the target roots'),
   targetDatabase: databaseTargetSchema.optional().describe('Instead of a folder, for a logical backup of a PostgreSQL server'),
   targetPassword: databasePasswordSchema
     .optional()
     .describe('Password for the server of targetDatabase. It is sealed on arrival and never returned'),
-  paths: recoveryOptionsSchema.shape.paths.describe('What to recover; for selective only'),
-  overwrite: recoveryOptionsSchema.shape.overwrite.describe('Whether what is at the target may be replaced'),
+  paths: shape.paths.describe('What to recover, with all that is below; for selective only. Paths are those in the snapshot'),
+  globs: shape.globs.describe(
+    'Also what matches one of these patterns, which are as excludes of a config: `*.txt`, `/srv/www/**/conf`; for selective only',
+  ),
+  excludes: shape.excludes.describe('What to leave out of that, or of everything, by patterns; for selective only'),
+  stripPrefix: shape.stripPrefix.describe('A folder of the snapshot: only what is in it is recovered, and without that part of its path'),
+  stripComponents: shape.stripComponents.describe('How many names are taken off the front of each path; two that would meet are refused'),
+  prefix: shape.prefix.describe('A folder below targetLocation that everything is put into, such as `old/www`'),
+  overwrite: shape.overwrite.describe(
+    'What becomes of files that are there: always replaces them, if-changed those that differ in type, size or time, if-newer those older ' +
+      'than the backup, never none. false: the folder must be empty. true: always',
+  ),
+  deletesExtra: shape.deletesExtra.describe(
+    'Deletes what the backup does not have from folders that are recovered as a whole, but for what is excluded; never of a target root',
+  ),
+  owners: shape.owners.describe(
+    'Whose files become: keep the numbers of the backup, none for the worker’s own user, or others, by name or number: ' +
+      '`{ "users": { "ann": "bob", "1001": 2001 } }`',
+  ),
+  dryRun: shape.dryRun.describe('Only tells what would be done, in the summary of metadata, and changes nothing'),
   pointInTime: pointInTimeSchema.optional().describe('Where to stop, in the chain of a physical backup; for point_in_time only'),
   start: z
     .boolean()
@@ -220,28 +248,44 @@ type RecoveryBody = z.output<typeof createSchema>;
 
 /** What the row says of the target. Codes: request_invalid, path_outside_roots, postgresql_host_not_allowed. */
 function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLocation: string; options: JsonObject } {
-  const { recoveryType, targetLocation, targetDatabase, targetPassword, paths, overwrite, pointInTime, start, tablespaces } = body;
+  const { recoveryType, targetLocation, targetDatabase, targetPassword, overwrite, pointInTime, start, tablespaces } = body;
   checkPointInTime(body);
   if (targetDatabase !== undefined) {
     if (targetLocation !== undefined) {
       throw fieldError('request_invalid', [{ field: 'targetLocation', message: 'is given beside targetDatabase; leave one of them out' }]);
     }
-    checkDatabaseTarget(recoveryType, targetDatabase, paths);
+    checkDatabaseTarget(recoveryType, targetDatabase, body);
     checkDatabaseHost('targetDatabase.connection.host', targetDatabase.connection, config);
     const { connection, database } = targetDatabase;
     const location = `postgresql://${connectionPlace(connection)}/${encodeURIComponent(database)}`;
     return { targetLocation: location, options: { overwrite, database: targetDatabase } };
   }
-  if (targetLocation === undefined) {
-    throw fieldError('request_invalid', [{ field: 'targetLocation', message: 'is missing; name a folder, or send targetDatabase' }]);
-  }
   if (targetPassword !== undefined) {
     throw fieldError('request_invalid', [{ field: 'targetPassword', message: 'is for a targetDatabase; leave it out' }]);
   }
-  checkPaths(recoveryType, paths);
-  checkTarget(targetLocation, config);
+  checkSelection(recoveryType, body);
+  const place = filePlace(body, targetLocation, config);
   for (const [oid, path] of Object.entries(tablespaces ?? {})) checkTarget(path, config, `tablespaces.${oid}`);
-  return { targetLocation, options: givenFields({ paths, overwrite, pointInTime, start: start || undefined, tablespaces }) };
+  const options = givenFields({ ...fileOptions(body), pointInTime, start: start || undefined, tablespaces });
+  return { targetLocation: place, options };
+}
+
+/** What was asked for beside what is taken for granted. */
+function fileOptions({ paths, globs, excludes, overwrite, owners, stripPrefix, prefix, ...given }: RecoveryBody) {
+  const { toOriginal, stripComponents, deletesExtra, dryRun } = given;
+  return {
+    paths,
+    globs,
+    excludes,
+    overwrite,
+    stripPrefix,
+    prefix,
+    toOriginal: toOriginal || undefined,
+    stripComponents: stripComponents === 0 ? undefined : stripComponents,
+    deletesExtra: deletesExtra || undefined,
+    owners: owners === 'keep' ? undefined : owners,
+    dryRun: dryRun || undefined,
+  };
 }
 
 /** Codes: request_invalid. */
@@ -269,13 +313,16 @@ function readTarget(pointInTime: NonNullable<RecoveryBody['pointInTime']>): void
   }
 }
 
-function checkDatabaseTarget(
-  recoveryType: string,
-  { schemas, tables, globals }: DatabaseTarget,
-  paths: readonly string[] | undefined,
-): void {
-  if (paths !== undefined) {
-    throw fieldError('request_invalid', [{ field: 'paths', message: 'is for files; name schemas or tables in targetDatabase' }]);
+function checkDatabaseTarget(recoveryType: string, { schemas, tables, globals }: DatabaseTarget, aim: FileAim): void {
+  const ofFiles = (['paths', 'globs', 'excludes'] as const).find((name) => aim[name] !== undefined);
+  if (ofFiles !== undefined) {
+    throw fieldError('request_invalid', [{ field: ofFiles, message: 'is for files; name schemas or tables in targetDatabase' }]);
+  }
+  const other = fileField(aim);
+  if (other !== undefined) {
+    const message =
+      other === 'overwrite' ? 'must be true or false for a targetDatabase: policies are for files' : 'is for files; leave it out';
+    throw fieldError('request_invalid', [{ field: other, message }]);
   }
   const isChosen = schemas !== undefined || tables !== undefined;
   if (recoveryType === 'selective' && !isChosen) {
@@ -287,14 +334,5 @@ function checkDatabaseTarget(
   }
   if (recoveryType === 'selective' && globals) {
     throw fieldError('request_invalid', [{ field: 'targetDatabase.globals', message: 'is for a full recovery; leave it out' }]);
-  }
-}
-
-function checkPaths(recoveryType: string, paths: readonly string[] | undefined): void {
-  if (recoveryType === 'selective' && paths === undefined) {
-    throw fieldError('request_invalid', [{ field: 'paths', message: 'is missing; name what a selective recovery is to recover' }]);
-  }
-  if (recoveryType !== 'selective' && paths !== undefined) {
-    throw fieldError('request_invalid', [{ field: 'paths', message: 'is for a selective recovery; leave it out, or ask for selective' }]);
   }
 }

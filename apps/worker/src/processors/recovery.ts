@@ -1,25 +1,18 @@
 import { findRecoveryWork } from '@holdfast/database/recovery-jobs';
 import type { RunOutcome } from '@holdfast/database/runs';
 import { copiesOfBackup } from '@holdfast/database/snapshot-copies';
-import { restore } from '@holdfast/engine/restorer';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf } from '@holdfast/policy/recovery-facts';
-import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
-import { openFileSystemTarget } from '@holdfast/sources/file-system-target';
 import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
 import { onlyLogical, recoverCluster } from '../postgresql/recover-cluster.ts';
-import { lockOptionsOf } from '../lock-options.ts';
-import { openRepositoryOf } from '../open-repository.ts';
-import { ownedTarget, rememberTarget } from '../owned-target.ts';
 import { recoverDatabase } from '../recover-database.ts';
-import { recoveryOutcome } from '../run-outcomes.ts';
+import { recoverFiles } from '../recover-files.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { usableSnapshot } from '../usable-snapshot.ts';
 
 /**
- * Recovers a backup, or the selected part of it, into a folder inside the allowed target roots. A folder that holds something is
- * refused unless overwriting was asked for, or unless what it holds is of a former attempt of this very run. A backup of databases may
- * also go into a database, and a physical one of a server becomes a data folder.
+ * Recovers a backup, or the selected part of it, as files (see recover-files.ts). A backup of databases may also go into a database, and
+ * a physical one of a server becomes a data folder.
  */
 export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
   try {
@@ -46,11 +39,11 @@ async function namingCopies({ context, claim }: RunInHand<'recovery'>, error: un
 }
 
 async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
-  const { context, claim, onProgress } = run;
+  const { context, claim } = run;
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
   const options = recoveryOptionsSchema.parse(work.options);
-  const { paths, overwrite, database } = options;
+  const { paths, globs, excludes, overwrite, database } = options;
   if (factsOf(work.backupJob.metadata) !== null) {
     if (database !== undefined) throw onlyLogical(work.backupJob.id);
     if (work.recoveryType !== 'selective') return await recoverCluster(run, work, options);
@@ -58,27 +51,10 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
   if (work.recoveryType === 'point_in_time') {
     throw new HoldfastError('request_invalid', `backup job ${work.backupJob.id} is no physical backup: it is of one moment only`);
   }
-  if (database !== undefined) return await recoverDatabase(run, { work, snapshotId, target: database, overwrite });
-  if (work.recoveryType === 'selective' && paths === undefined) {
-    throw new HoldfastError('request_invalid', 'a selective recovery needs paths');
+  if (database !== undefined) return await recoverDatabase(run, { work, snapshotId, target: database, overwrite: overwrite === true });
+  if (work.recoveryType === 'selective' && paths === undefined && globs === undefined && excludes === undefined) {
+    throw new HoldfastError('request_invalid', 'a selective recovery needs paths, globs or excludes');
   }
 
-  const roots = context.config.targetRoots;
-  const path = await resolveInsideRoots(work.targetLocation, roots);
-  const isResumed = await ownedTarget(work.metadata, path);
-  const inner = openFileSystemTarget({ path, roots, overwrite: overwrite || isResumed });
-  const target = rememberTarget(inner, { path, database: context.database, claim });
-
-  await using repository = await openRepositoryOf(run, work.backupJob.repository, { create: false, warm: false, cached: true });
-  const result = await restore({
-    ...lockOptionsOf(run),
-    repository,
-    snapshotId,
-    target,
-    ...(work.recoveryType === 'selective' && paths !== undefined ? { select: { paths } } : {}),
-    // What a former attempt has left whole has its size and time. Where others' files may lie too, all is written again.
-    ...(isResumed && !overwrite ? { overwrite: 'if-changed' as const } : {}),
-    onProgress,
-  });
-  return recoveryOutcome(result, { path, resumed: isResumed });
+  return await recoverFiles(run, { work, snapshotId, options });
 }

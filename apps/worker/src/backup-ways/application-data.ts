@@ -112,6 +112,8 @@ function readmeOf({ files, parts, databasePaths }: OpenedApplication): string {
 }
 
 async function manifestOf(jobId: string, { opened, frozen, moments }: TakenSet): Promise<ApplicationManifest> {
+  // Everything else is read: it is on its way, and its time is to be in here.
+  await frozen?.thaw();
   const { frozenAt = null, thawedAt = null } = frozen?.facts() ?? {};
   const parts: ManifestPart[] = [];
   for (const part of opened.parts) {

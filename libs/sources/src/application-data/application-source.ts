@@ -18,7 +18,7 @@ export interface ApplicationSourceOptions {
   readonly hidden: ReadonlySet<string>;
   readonly parts: readonly Part[];
   readonly readme: string;
-  /** Asked once all parts have been read. */
+  /** Asked once everything else has been read. */
   readonly manifest: () => Promise<string>;
   /** Hears once that all of `files` has been read and stored. */
   readonly onFilesRead: () => void;
@@ -94,7 +94,7 @@ export class ApplicationSource implements Source {
 
   async openFile(path: string, options: OpenFileOptions = {}): Promise<SourceFile> {
     if (path === applicationManifestPath) {
-      await this.#order.partsRead;
+      await this.#order.allRead;
       return await this.#own.openFile('/manifest.json');
     }
     if (posix.dirname(path) === applicationFolder) return await this.#own.openFile(path.slice(applicationFolder.length));

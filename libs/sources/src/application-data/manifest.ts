@@ -8,8 +8,7 @@ import type { PartFacts } from './part.ts';
  *       "parts": [{ "name": "db", "kind": "sqlite", "place": "/application-data/db", "takenAt": "...", "warnings": [], "facts": { ... } },
  *                 { "name": "uploads", "kind": "paths", "paths": ["/srv/app/uploads"] }] }
  *
- * Times are the worker's clock. `frozenAt` and `thawedAt` are null without hooks; `thawedAt` also when the application was thawed only after
- * all was read. No secret is in it.
+ * Times are the worker's clock. `frozenAt` and `thawedAt` are null without hooks; `thawedAt` also when the application could not be thawed. No secret is in it.
  */
 export interface ApplicationManifest {
   readonly format: 'holdfast-application-data';

@@ -13,10 +13,10 @@ export interface ReadingOrderOptions {
 /** Files of a part that are read at once, where it does not say: what it makes comes from one program or one stream. */
 const defaultFilesAtOnce = 2;
 /**
- * Readers and folders of parts that may wait for the files of the machine. A walk has a bounded number of each in hand (1024 and 64), and when
- * all of those wait it does not get to the files: then the parts go first.
+ * Readers and folders of parts that may wait for the files of the machine. A walk has a bounded number of each in hand (64 and more), in which there
+ * has to be room for the manifests, that wait longest: when all were waiting it would not get to the files. Beyond these the parts go first.
  */
-const maxWaitingFiles = 256;
+const maxWaitingFiles = 24;
 const maxWaitingFolders = 16;
 
 /**
@@ -24,8 +24,8 @@ const maxWaitingFolders = 16;
  * the part likes, and the manifest at the end.
  */
 export class ReadingOrder {
-  /** Resolves when everything of all parts has been read and stored; rejects with the reason of `end`. */
-  readonly partsRead: Promise<void>;
+  /** Resolves when all files of the machine and of all parts have been read and stored; rejects with the reason of `end`. */
+  readonly allRead: Promise<void>;
   readonly #read = Promise.withResolvers<void>();
   readonly #gate = Promise.withResolvers<void>();
   readonly #options: ReadingOrderOptions;
@@ -37,14 +37,14 @@ export class ReadingOrder {
 
   constructor(options: ReadingOrderOptions) {
     this.#options = options;
-    this.partsRead = this.#read.promise;
-    this.partsRead.catch(() => undefined);
+    this.allRead = this.#read.promise;
+    this.allRead.catch(() => undefined);
     this.#gate.promise.catch(() => undefined);
     this.#topsLeft = new Set(options.tops);
     this.#partsLeft = new Set(options.parts.map(({ name }) => `${options.folder}/${name}`));
     this.#lines = new Map(options.parts.map((part) => [part, new Line(part.source.concurrentFiles ?? defaultFilesAtOnce)]));
     if (this.#topsLeft.size === 0) this.#gate.resolve();
-    if (this.#partsLeft.size === 0) this.#read.resolve();
+    this.#settle();
   }
 
   folderStored(path: string): void {
@@ -52,7 +52,12 @@ export class ReadingOrder {
       this.#gate.resolve();
       this.#options.onFilesRead();
     }
-    if (this.#partsLeft.delete(path) && this.#partsLeft.size === 0) this.#read.resolve();
+    this.#partsLeft.delete(path);
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#partsLeft.size === 0 && this.#topsLeft.size === 0) this.#read.resolve();
   }
 
   partFolderListed(): void {

@@ -1,5 +1,6 @@
 import { findOrCreateRepository, findRepository, type RepositoryRow } from '@holdfast/database/repositories';
 import type { Transaction } from '@holdfast/database/open-database';
+import { systemEntityId } from '@holdfast/database/scope';
 import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import type { z } from 'zod';
 import { checkPlace } from './check-config.ts';
@@ -61,6 +62,9 @@ async function findInEntity(tx: Transaction, { businessEntityId }: RepositoryRow
 }
 
 function usable(source: RepositoryRow, target: RepositoryRow, field: string): RepositoryRow {
+  if (source.businessEntityId === systemEntityId && !target.encryptionEnabled) {
+    throw unfit('encryptionEnabled', 'must be true: backups of the service hold its master key, and so do their copies');
+  }
   if (target.id === source.id) throw unfit(field, 'is the repository that is copied from; name a second one');
   if (target.state !== 'damaged') return target;
   throw fieldError('conflict', [{ field, message: `names repository ${target.id}, which is damaged; repair it, or choose another place` }]);

@@ -42,6 +42,15 @@ test('its config is one of the system, encrypted, with a password that somebody 
   expect(await change({ ...place('elsewhere'), ...key })).toMatchObject({ source: { type: 'own_database' } });
 });
 
+test('is not copied to a place that everybody reads', async () => {
+  const { id } = (await api.send('POST', '/configs', body('system', { ...key, ...place('copied') }))).json<{ id: string }>();
+  const { repositoryId } = (await api.send('GET', `/configs/${id}`)).json<{ repositoryId: string }>();
+  const copy = { storageLocation: 'local', ...place('copies'), encryptionEnabled: false };
+  const answer = await api.send('POST', `/repositories/${repositoryId}/copies`, copy);
+  expect(answer.json()).toMatchObject({ code: 'request_invalid', errors: [{ field: 'encryptionEnabled' }] });
+  expect((await api.send('POST', `/repositories/${repositoryId}/copies`, { ...copy, encryptionEnabled: true })).statusCode).toBe(202);
+});
+
 test('a config of a tenant cannot become one', async () => {
   const { id } = (await api.send('POST', '/configs', configBody(tenantId, place('files')))).json<{ id: string }>();
   const answer = await api.send('PUT', `/configs/${id}`, { ...ownDatabase, ...key });

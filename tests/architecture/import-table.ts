@@ -58,6 +58,7 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'settings',
       'sources/source-options',
       'sources/source-options/*',
+      'sources/glob-pattern',
       'sources/recovery-options',
       'sources/allowed-roots',
       'sources/postgresql/connection-options',

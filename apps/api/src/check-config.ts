@@ -68,7 +68,7 @@ export interface CheckedConfig {
  */
 export function checkConfig(
   config: CheckedConfig,
-  settings: Pick<ApiConfig, 'sourceRoots' | 'storageRoots' | 'databaseHosts' | 'storageHosts' | 'hookHosts'>,
+  settings: Pick<ApiConfig, 'sourceRoots' | 'logRemovalRoots' | 'storageRoots' | 'databaseHosts' | 'storageHosts' | 'hookHosts'>,
   { readsSource = true }: { readonly readsSource?: boolean } = {},
 ): void {
   const mismatches: FieldError[] = [];

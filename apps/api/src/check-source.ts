@@ -5,6 +5,7 @@ import type { GivenPartPasswords } from '@holdfast/sources/source-options/applic
 import { applicationDataCheck } from './source-checks/application-data.ts';
 import { fileSystemCheck } from './source-checks/file-system.ts';
 import { ownDatabaseCheck } from './source-checks/own-database.ts';
+import { logsCheck } from './source-checks/logs.ts';
 import { postgresqlCheck } from './source-checks/postgresql.ts';
 import { postgresqlWalCheck } from './source-checks/postgresql-wal.ts';
 import { fieldError } from './problem.ts';
@@ -12,6 +13,7 @@ import type { ReachSettings, SourceCheck } from './source-checks/source-check.ts
 
 const sourceChecks: { readonly [T in SourceType]: SourceCheck<SourceOptionsOf<T>> } = {
   file_system: fileSystemCheck,
+  logs: logsCheck,
   postgresql: postgresqlCheck,
   postgresql_wal: postgresqlWalCheck,
   own_database: ownDatabaseCheck,

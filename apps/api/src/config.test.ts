@@ -25,6 +25,7 @@ describe('settings', () => {
       port: 8080,
       redisUrl: undefined,
       sourceRoots: [],
+      logRemovalRoots: [],
       storageRoots: [],
       targetRoots: [],
       rateLimitPerMinute: 600,

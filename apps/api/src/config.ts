@@ -56,6 +56,7 @@ export const apiSettingsSchema = z.object({
   HOLDFAST_API_HOST: z.string().default('127.0.0.1'),
   HOLDFAST_API_PORT: portSetting.default(8080),
   HOLDFAST_SOURCE_ROOTS: roots,
+  HOLDFAST_LOG_REMOVAL_ROOTS: roots,
   HOLDFAST_STORAGE_ROOTS: roots,
   HOLDFAST_TARGET_ROOTS: roots,
   HOLDFAST_DATABASE_HOSTS: allowedHosts,
@@ -78,6 +79,8 @@ export interface ApiConfig {
   /** 0 lets the system choose a free one. */
   readonly port: number;
   readonly sourceRoots: readonly string[];
+  /** Where configs of logs may have files removed that are backed up and verified. */
+  readonly logRemovalRoots: readonly string[];
   readonly storageRoots: readonly string[];
   readonly targetRoots: readonly string[];
   /** Database servers that may be backed up and recovered to. */
@@ -107,6 +110,7 @@ export function readApiConfig(environment: Environment): ApiConfig {
     host: settings.HOLDFAST_API_HOST,
     port: settings.HOLDFAST_API_PORT,
     sourceRoots: settings.HOLDFAST_SOURCE_ROOTS,
+    logRemovalRoots: settings.HOLDFAST_LOG_REMOVAL_ROOTS,
     storageRoots: settings.HOLDFAST_STORAGE_ROOTS,
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
     databaseHosts: settings.HOLDFAST_DATABASE_HOSTS,

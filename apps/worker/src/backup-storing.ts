@@ -11,6 +11,8 @@ import { threadOptionsOf } from './thread-options.ts';
 /** How the snapshot of a run is stored, whatever comes into it. */
 export interface BackupStoring {
   readonly options: Omit<ArchiveStreamOptions, 'paths' | 'receive' | 'parent' | 'onProgress' | 'expected'>;
+  /** The config's last snapshot, whatever its paths. */
+  readonly last: Snapshot | undefined;
   /** The config's last snapshot of the same paths. */
   readonly parentOf: (paths: readonly string[]) => Snapshot | undefined;
   /** The config's newest snapshot that this run has not made, whatever its paths. */
@@ -39,7 +41,9 @@ export function backupStoring(
   const { context, claim } = run;
   const backupOptions = parseBackupOptions(work.backupConfig.options);
   const tags = tagsOf(work);
+  const last = findSnapshotByTag(snapshots, tags.config);
   return {
+    last,
     options: {
       ...lockOptionsOf(run),
       repository,
@@ -54,7 +58,6 @@ export function backupStoring(
     previous: snapshots.findLast((each) => each.tags?.includes(tags.config) === true && !each.tags.includes(tags.job)),
     // Whichever worker made it: workers of one config see the same files.
     parentOf: (paths) => {
-      const last = findSnapshotByTag(snapshots, tags.config);
       if (last !== undefined) return chooseParent(snapshots, { hostname: last.hostname ?? '', paths, tags: [tags.config] });
       const adopted = snapshots.find(({ id }) => id === adoptedId);
       return adopted && chooseParent([adopted], { hostname: adopted.hostname ?? '', paths });

@@ -12,6 +12,7 @@ describe('readWorkerConfig', () => {
     expect(readWorkerConfig(least)).toMatchObject({
       redisUrl: undefined,
       sourceRoots: [],
+      logRemovalRoots: [],
       storageRoots: [],
       targetRoots: [],
       storageCacheDir: join(tmpdir(), 'holdfast-scratch', 'storage-cache'),

@@ -30,6 +30,8 @@ export interface WorkerConfig {
   readonly redisUrl: string | undefined;
   readonly masterKey: MasterKey;
   readonly sourceRoots: readonly string[];
+  /** Where configs of logs may have files removed that are backed up and verified. */
+  readonly logRemovalRoots: readonly string[];
   readonly storageRoots: readonly string[];
   readonly targetRoots: readonly string[];
   /** Database servers that may be backed up and recovered to. */
@@ -92,6 +94,7 @@ export const workerEnvironmentSchema = z.object({
   REDIS_URL: redisUrlSetting,
   HOLDFAST_MASTER_KEY: masterKeySetting.transform(readWith(parseMasterKey, masterKeyMessage)),
   HOLDFAST_SOURCE_ROOTS: roots,
+  HOLDFAST_LOG_REMOVAL_ROOTS: roots,
   HOLDFAST_STORAGE_ROOTS: roots,
   HOLDFAST_TARGET_ROOTS: roots,
   HOLDFAST_DATABASE_HOSTS: allowedHosts,
@@ -133,6 +136,7 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     redisUrl: settings.REDIS_URL,
     masterKey: settings.HOLDFAST_MASTER_KEY,
     sourceRoots: settings.HOLDFAST_SOURCE_ROOTS,
+    logRemovalRoots: settings.HOLDFAST_LOG_REMOVAL_ROOTS,
     storageRoots: settings.HOLDFAST_STORAGE_ROOTS,
     targetRoots: settings.HOLDFAST_TARGET_ROOTS,
     databaseHosts: settings.HOLDFAST_DATABASE_HOSTS,

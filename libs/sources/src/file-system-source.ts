@@ -1,8 +1,6 @@
-import { constants } from 'node:fs';
-import { lstat, open, type FileHandle } from 'node:fs/promises';
+import { lstat, type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from './allowed-roots.ts';
 import { readExcludeFile } from './exclude-file.ts';
@@ -14,8 +12,9 @@ import { loadOwnerNames, type OwnerNames } from './owner-names.ts';
 import { scanFolder } from './folder-scan.ts';
 import { compileSelection, type SelectionOptions, type SourceSelection } from './source-selection.ts';
 import type { ReadDirectoryOptions, Source, SourceEntry, SourceFile, SourceRecords } from './source.ts';
-import { pathToBytes, printablePath, toSystemPath, type SystemPath } from './system-path.ts';
-import { isWithinOneCall, openVerifiedFolder, verifyPath } from './verified-folder.ts';
+import { pathToBytes, printablePath, toSystemPath } from './system-path.ts';
+import { openVerifiedFile } from './verified-file.ts';
+import { openVerifiedFolder } from './verified-folder.ts';
 
 export interface FileSystemSourceOptions extends SelectionOptions {
   /** Absolute; a path inside another one is dropped, a symlink among them stands for what it leads to. */
@@ -65,11 +64,6 @@ function recordsOf(paths: readonly string[], options: SelectionOptions, owners: 
     openComparison: openFolderComparison,
   };
 }
-
-/** O_NOATIME where there is one: reading for a backup is not the access that people look for. */
-const noAccessTime = process.platform === 'linux' ? constants.O_NOATIME : 0;
-/** Without O_NONBLOCK a fifo that has taken a file's place would hold a thread for ever. */
-const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 class FileSystemSource implements Source {
   readonly threadOptions = { kind: 'file_system' } as const;
@@ -221,32 +215,6 @@ class FileSystemFile implements SourceFile {
 
   async close(): Promise<void> {
     await this.#handle.close();
-  }
-}
-
-/** Two calls for a path that one call takes; else through its folder. */
-async function openVerifiedFile(path: string): Promise<FileHandle> {
-  if (!isWithinOneCall(path)) {
-    await using folder = await openVerifiedFolder(posix.dirname(path));
-    return await openForReading(folder.at(posix.basename(path)));
-  }
-  const handle = await openForReading(toSystemPath(path));
-  try {
-    await verifyPath(handle, path);
-    return handle;
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
-}
-
-async function openForReading(path: SystemPath): Promise<FileHandle> {
-  try {
-    return await open(path, readFlags | noAccessTime);
-  } catch (error) {
-    // Only the owner and root may leave the access time alone.
-    if (errnoCode(error) !== 'EPERM' || noAccessTime === 0) throw error;
-    return open(path, readFlags);
   }
 }
 

@@ -43,7 +43,7 @@ describe('source options', () => {
   });
 
   it('says which kinds are there when another one is asked for', () => {
-    expect(() => parseSourceOptions({ type: 'logs' })).toThrow(
+    expect(() => parseSourceOptions({ type: 'tape' })).toThrow(
       expect.objectContaining({ code: 'type_not_supported', message: expect.stringContaining('file_system') }),
     );
   });

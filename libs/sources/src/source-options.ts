@@ -4,6 +4,7 @@ import { configurationSourceOptionsSchema } from './source-options/configuration
 import { applicationDataSourceOptionsSchema } from './source-options/application-data.ts';
 import { fileSystemSourceOptionsSchema } from './source-options/file-system.ts';
 import { ownDatabaseSourceOptionsSchema } from './source-options/own-database.ts';
+import { logsSourceOptionsSchema } from './source-options/logs.ts';
 import { postgresqlSourceOptionsSchema } from './source-options/postgresql.ts';
 import { postgresqlWalSourceOptionsSchema } from './source-options/postgresql-wal.ts';
 
@@ -14,6 +15,7 @@ import { postgresqlWalSourceOptionsSchema } from './source-options/postgresql-wa
 
 export const sourceOptionsSchema = z.discriminatedUnion('type', [
   fileSystemSourceOptionsSchema,
+  logsSourceOptionsSchema,
   postgresqlSourceOptionsSchema,
   postgresqlWalSourceOptionsSchema,
   ownDatabaseSourceOptionsSchema,
@@ -22,6 +24,7 @@ export const sourceOptionsSchema = z.discriminatedUnion('type', [
 ]);
 export const sourceTypes = [
   'file_system',
+  'logs',
   'postgresql',
   'postgresql_wal',
   'own_database',

@@ -14,6 +14,8 @@ const place = (name: string) => ({ storageOptions: { type: 'local', path: `/srv/
 const post = (more: object = {}) => api.send('POST', '/configs', configBody(entityId, more));
 const schedulerOf = async (id: string) => (await listSchedulers(api.queues)).find((scheduler) => scheduler.id === id);
 
+const logs = (more: object) => ({ backupType: 'logs', source: { type: 'logs', globs: ['/srv/data/*.log*'], ...more } });
+
 describe('a config', () => {
   test('is made with defaults, read, listed and changed', async () => {
     const created = await post();
@@ -152,7 +154,7 @@ describe('bad input', () => {
     ['a NUL in the name', { name: 'a\0b' }, 400, 'request_invalid', 'name'],
     ['half a surrogate pair', { name: '\ud800' }, 400, 'request_invalid', 'name'],
     ['an unknown backup type', { backupType: 'everything' }, 400, 'request_invalid', 'backupType'],
-    ['a backup type that is not built', { backupType: 'logs' }, 422, 'type_not_supported', 'backupType'],
+    ['a backup type of another source', { backupType: 'logs' }, 400, 'request_invalid', 'source.type'],
     [
       'a storage without its region',
       { storageLocation: 's3', storageOptions: { type: 's3', bucket: 'bucket' } },
@@ -169,6 +171,11 @@ describe('bad input', () => {
       'request_invalid',
       'source.paths',
     ],
+    ['a glob outside the roots', logs({ globs: ['/srv/data/*.log', '/etc/*'] }), 422, 'path_outside_roots', 'source.globs.1'],
+    ['a glob that climbs out', logs({ globs: ['/srv/data/../../etc/*'] }), 400, 'request_invalid', 'source.globs.0'],
+    ['a window that is none', logs({ since: 'P1M' }), 400, 'request_invalid', 'source.since'],
+    ['a removal of logs where none is allowed', logs({ removeAfterDays: 3 }), 422, 'path_outside_roots', 'source.removeAfterDays'],
+    ['a password for files', { ...logs({}), sourcePassword: 'secret' }, 400, 'request_invalid', 'sourcePassword'],
     ['a relative path', { source: { type: 'file_system', paths: ['srv/data'] } }, 400, 'request_invalid', 'source.paths.0'],
     ['a NUL in a path', { source: { type: 'file_system', paths: ['/srv/data\0/etc'] } }, 400, 'request_invalid', 'source.paths.0'],
     [
@@ -263,7 +270,7 @@ describe('bad input', () => {
     expect(await put({ colour: 1 })).toMatchObject({ status: 400, code: 'request_invalid' });
     expect(await put({ source: { type: 'file_system', paths: ['/etc'] } })).toMatchObject({ status: 422, code: 'path_outside_roots' });
     expect(await put({ schedule: 'x' })).toMatchObject({ status: 400, code: 'schedule_invalid' });
-    expect(await put({ backupType: 'logs' })).toMatchObject({ status: 422, code: 'type_not_supported' });
+    expect(await put({ backupType: 'logs' })).toMatchObject({ status: 400, errors: [{ field: 'source.type' }] });
     expect(await put({ businessEntityId: 'cother' })).toMatchObject({ status: 400, errors: [{ field: 'businessEntityId' }] });
     expect(await put({ encryptionEnabled: false })).toMatchObject({ status: 409, code: 'conflict' });
     expect((await api.send('GET', `/configs/${id}`)).json()).toMatchObject({

@@ -1,7 +1,7 @@
 import type { ApiConfig } from '../config.ts';
 
 /** Where the operator lets a source be. */
-export type ReachSettings = Pick<ApiConfig, 'sourceRoots' | 'databaseHosts' | 'hookHosts'>;
+export type ReachSettings = Pick<ApiConfig, 'sourceRoots' | 'logRemovalRoots' | 'databaseHosts' | 'hookHosts'>;
 
 /** What the API looks at in the source of a config, beside its schema: one of these for each type. */
 export interface SourceCheck<S> {

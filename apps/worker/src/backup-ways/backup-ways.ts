@@ -1,6 +1,7 @@
 import type { SourceOptions, SourceOptionsOf, SourceType } from '@holdfast/sources/source-options';
 import { backUpIncrement } from '../postgresql/incremental-backup.ts';
 import { applicationDataWay } from './application-data.ts';
+import { logsWay } from '../logs/back-up-logs.ts';
 import type { BackupWay } from './backup-way.ts';
 import { configurationWay } from './configuration.ts';
 import { fileSystemWay } from './file-system.ts';
@@ -9,6 +10,7 @@ import { postgresqlWay } from './postgresql.ts';
 
 const backupWays: { readonly [T in SourceType]: BackupWay<SourceOptionsOf<T>> } = {
   file_system: fileSystemWay,
+  logs: logsWay,
   postgresql: postgresqlWay,
   postgresql_wal: { backUp: backUpIncrement },
   own_database: ownDatabaseWay,

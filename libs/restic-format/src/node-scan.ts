@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { nodeTypes, type NodeType } from './node.ts';
 import { TextScan } from './text-scan.ts';
 
@@ -38,7 +39,7 @@ export const idStride = 67;
  * the tree is to be decoded.
  */
 export function scanTreeNodes(json: Uint8Array, onNode: (node: ScannedNode) => void): boolean {
-  return new NodeScan(json).run(onNode);
+  return isUtf8(json) && new NodeScan(json).run(onNode);
 }
 
 class NodeScan {

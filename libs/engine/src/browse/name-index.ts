@@ -5,7 +5,7 @@ import { treeNamesOf, type TreeNames } from './tree-names.ts';
 import type { TreeStore } from './tree-store.ts';
 
 /** Of the memory that a search may hold, what its names may take; the rest is for what trees say of them. */
-const namesShare = 0.5;
+const namesShare = 0.25;
 
 /** The names in trees that were searched, by tree: what a search of many snapshots reads again and again. */
 export class NameIndex {

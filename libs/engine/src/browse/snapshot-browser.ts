@@ -54,7 +54,7 @@ export interface BrowserLimits {
   readonly maxTreeBytes: number;
   /** Of packs, where trees lie side by side. */
   readonly maxWindowBytes: number;
-  /** Names in trees that were searched, 45 bytes an entry and 30 a name: some 2 million entries. */
+  /** Names in trees that were searched, 41 bytes an entry and 30 a name: some 2 million entries. */
   readonly maxNameBytes: number;
   /** A page of a search ends when it has taken so long; what is left is for the next one. Below what clients and proxies wait for. */
   readonly searchPageMs: number;

@@ -6,7 +6,7 @@ import type { NameTable } from './name-table.ts';
 import { openTreeListing } from './tree-listing.ts';
 
 /**
- * What a search needs of a tree, in columns: 45 bytes an entry, where the tree's text takes 350. Entries are in the order of their names.
+ * What a search needs of a tree, in columns: 41 bytes an entry and 36 more a folder, where the tree's text takes 350. Entries are in the order of their names.
  */
 export interface TreeNames {
   readonly count: number;
@@ -45,7 +45,7 @@ export function treeNamesOf(bytes: Uint8Array, table: NameTable): TreeNames {
       name: table.numberOfName(name),
       type: nodeTypes.indexOf(type) | (isUnsafe ? unsafeMark : 0),
       sizeBytes,
-      modifiedNs,
+      ...splitTime(modifiedNs),
       contentId: contentIdOf(content ?? []),
       subtree: isUnsafe || type !== 'dir' ? undefined : subtree,
     });
@@ -57,9 +57,16 @@ interface ColumnEntry {
   readonly name: number;
   readonly type: number;
   readonly sizeBytes: number;
-  readonly modifiedNs: bigint;
+  readonly modifiedSeconds: number;
+  readonly modifiedNs: number;
   readonly contentId: string;
   readonly subtree: ObjectId | undefined;
+}
+
+/** Nanoseconds of all years that a tree can hold do not fit into 64 bits. */
+function splitTime(timeNs: bigint): { readonly modifiedSeconds: number; readonly modifiedNs: number } {
+  const ns = ((timeNs % nsPerSecond) + nsPerSecond) % nsPerSecond;
+  return { modifiedSeconds: Number((timeNs - ns) / nsPerSecond), modifiedNs: Number(ns) };
 }
 
 const firstRoom = 64;
@@ -72,7 +79,8 @@ class ColumnWriter {
   #names = new Uint32Array(firstRoom);
   #types = new Uint8Array(firstRoom);
   #sizes = new Float64Array(firstRoom);
-  #modified = new BigInt64Array(firstRoom);
+  #seconds = new Float64Array(firstRoom);
+  #ns = new Uint32Array(firstRoom);
   #contents = Buffer.alloc(firstRoom * contentIdBytes);
   readonly #folders: number[] = [];
   readonly #subtrees: ObjectId[] = [];
@@ -88,19 +96,21 @@ class ColumnWriter {
       name: table.numberOf(this.#json, nameStart, nameEnd),
       type: nodeTypes.indexOf(type),
       sizeBytes,
-      modifiedNs: BigInt(modifiedSeconds) * nsPerSecond + BigInt(modifiedNs),
+      modifiedSeconds,
+      modifiedNs,
       contentId: this.#contentIdOf(node),
       subtree: subtreeStart === -1 || type !== 'dir' ? undefined : this.#idAt(subtreeStart),
     });
   }
 
-  add({ name, type, sizeBytes, modifiedNs, contentId, subtree }: ColumnEntry): void {
+  add({ name, type, sizeBytes, modifiedSeconds, modifiedNs, contentId, subtree }: ColumnEntry): void {
     if (this.#count === this.#room) this.#grow();
     const place = this.#count++;
     this.#names[place] = name;
     this.#types[place] = type;
     this.#sizes[place] = sizeBytes;
-    this.#modified[place] = modifiedNs;
+    this.#seconds[place] = modifiedSeconds;
+    this.#ns[place] = modifiedNs;
     this.#contents.write(contentId, place * contentIdBytes, 'hex');
     if (subtree === undefined) return;
     this.#folders.push(place);
@@ -113,7 +123,8 @@ class ColumnWriter {
       names: this.#names.slice(0, count),
       types: this.#types.slice(0, count),
       sizes: this.#sizes.slice(0, count),
-      modified: this.#modified.slice(0, count),
+      seconds: this.#seconds.slice(0, count),
+      ns: this.#ns.slice(0, count),
       contents: new Uint8Array(this.#contents.subarray(0, count * contentIdBytes)),
       folders: Uint32Array.from(this.#folders),
       subtrees: new Uint8Array(Buffer.from(this.#subtrees.join(''), 'hex')),
@@ -135,9 +146,8 @@ class ColumnWriter {
     this.#names = grown(new Uint32Array(this.#room), this.#names);
     this.#types = grown(new Uint8Array(this.#room), this.#types);
     this.#sizes = grown(new Float64Array(this.#room), this.#sizes);
-    const modified = new BigInt64Array(this.#room);
-    modified.set(this.#modified);
-    this.#modified = modified;
+    this.#seconds = grown(new Float64Array(this.#room), this.#seconds);
+    this.#ns = grown(new Uint32Array(this.#room), this.#ns);
     this.#contents = grown(Buffer.alloc(this.#room * contentIdBytes), this.#contents);
   }
 }
@@ -153,7 +163,8 @@ interface ColumnArrays {
   readonly names: Uint32Array;
   readonly types: Uint8Array;
   readonly sizes: Float64Array;
-  readonly modified: BigInt64Array;
+  readonly seconds: Float64Array;
+  readonly ns: Uint32Array;
   readonly contents: Uint8Array;
   /** The places of folders, ascending, and the ids of their trees. */
   readonly folders: Uint32Array;
@@ -192,7 +203,8 @@ class Columns implements TreeNames {
   }
 
   modifiedNsAt(place: number): bigint {
-    return this.#columns.modified[place] ?? 0n;
+    const { seconds, ns } = this.#columns;
+    return BigInt(seconds[place] ?? 0) * nsPerSecond + BigInt(ns[place] ?? 0);
   }
 
   contentIdAt(place: number): string {

@@ -12,6 +12,7 @@ import { readApiConfig, type ApiConfig } from './config.ts';
 import { createEventFeed } from './event-feed.ts';
 import { createLogger } from './logger.ts';
 import { buildServer } from './server.ts';
+import { startWaitingDuty } from './waiting-duty.ts';
 
 /** Exit codes: 0 after a clean stop, 1 when it could not start, 2 when the clean stop took too long. */
 const notStartedExitCode = 1;
@@ -30,6 +31,8 @@ async function run(config: ApiConfig, logger: Logger, signal: AbortSignal): Prom
   watches.use(listen(config.databaseUrl, [eventsChannel], () => eventFeed.wake(), { onError: onListenError }));
   const onProgressError = warn('progress of workers is lost for a while');
   watches.use(watchProgress(backend, { onProgress: (event) => eventFeed.progress(event), onError: onProgressError }));
+  const duty = startWaitingDuty(database, logger);
+  watches.defer(() => duty.stop());
   const server = await buildServer({ config, database, queues, eventFeed, logger, now: () => new Date() });
   try {
     const address = await server.listen({ host: config.host, port: config.port, listenTextResolver: () => 'listening' });

@@ -16,6 +16,8 @@ export interface ServerDeps {
   readonly eventFeed: EventFeed;
   readonly now: () => Date;
   readonly logger: Logger;
+  /** How long a run waits for a worker before GET /status tells of it, in milliseconds; libs/policy's when not given. For tests. */
+  readonly waitingAlertMs?: number;
   /** How long a request waits for a worker to try a storage; long enough when not given. For tests without a worker. */
   readonly storageTestLimitMs?: number;
 }

@@ -1,7 +1,9 @@
 import { activeSchedules } from '@holdfast/database/backup-configs';
 import { activeCopySchedules } from '@holdfast/database/copy-configs';
+import { labelsInUse } from '@holdfast/database/labels-in-use';
 import { runsOwed, type OwedRun } from '@holdfast/database/runs';
-import { isServicePaused } from '@holdfast/database/service-state';
+import { isServicePaused, joinServicePause } from '@holdfast/database/service-state';
+import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { runQueueName } from '@holdfast/jobs/queue-names';
 import { cleanupSchedulerId, listSchedulers, removeScheduler, upsertScheduler, type Scheduler } from '@holdfast/jobs/schedulers';
 import { makeUpMissedTicks } from './missed-ticks.ts';
@@ -22,11 +24,39 @@ export async function reconcile(context: WorkerContext): Promise<void> {
  * Queues that know of no pause while the service is paused have lost it with everything else. One that is paused or resumed by
  * itself, on the board, is left as it is.
  */
-async function reconcilePause({ database, queues, logger }: WorkerContext): Promise<void> {
+async function reconcilePause(context: WorkerContext): Promise<void> {
+  const { database, queues, logger } = context;
   if (!(await isServicePaused(database.client))) return;
+  await pauseLabels(context, await labelsInUse(database.client));
   if (Object.values(await queues.paused()).some(Boolean)) return;
   await queues.pauseAll();
   logger.warn('the queues had lost that the service is paused; paused again');
+}
+
+/** Before a worker takes jobs of its labels: they may be new to a service that is paused. */
+export async function keepOwnLabelsPaused(context: WorkerContext): Promise<void> {
+  const { labels } = context.config;
+  if (labels.length === 0) return;
+  try {
+    await pauseLabels(context, labels);
+  } catch (error) {
+    if (!isHoldfastError(error, 'queue_unreachable')) throw error;
+    context.logger.warn({ code: error.code }, 'whether the queues of its labels are paused is seen to by the reconciler');
+  }
+}
+
+/** Pauses the queues of these labels, and of those that were paused before, when the service is; a label of which one is paused stays as it is. */
+async function pauseLabels({ database, queues, logger }: WorkerContext, labels: readonly string[]): Promise<void> {
+  const wanted = await joinServicePause(database.client, labels);
+  if (wanted === null) return;
+  const paused = new Set(await queues.pausedLabels(wanted));
+  const unpaused = wanted.filter((label) => !paused.has(label));
+  if (unpaused.length === 0) return;
+  await queues.pauseLabels(unpaused);
+  // Resumed meanwhile: whoever did that may have been faster than the pausing.
+  if (await isServicePaused(database.client))
+    logger.info({ labels: unpaused }, 'the service is paused, and with it the queues of these labels');
+  else await queues.resumeLabels(unpaused);
 }
 
 /** Runs looked at in one go, a kind and label; the oldest come first and those that follow have their turn ten seconds later. */

@@ -3,7 +3,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { JobWorker } from '@holdfast/jobs/queue-backend';
 import { withDeadline } from '@holdfast/jobs/with-deadline';
 import type { BrowseServer } from './browse/browse-server.ts';
-import type { PeriodicDuty } from './periodic-duty.ts';
+import type { PeriodicDuty } from '@holdfast/jobs/periodic-duty';
 import type { WorkerContext } from './worker-context.ts';
 
 /** An aborted run stops within a second and then tells its row and its queue, either of which may be slow. */

@@ -4,6 +4,7 @@ import { withAdvisoryLock } from '@holdfast/database/advisory-lock';
 import { assertMigrated } from '@holdfast/database/migrate';
 import { openDatabase } from '@holdfast/database/open-database';
 import { sweepStorageTests } from '@holdfast/database/storage-tests';
+import { announceWaiting } from '@holdfast/database/waiting-runs';
 import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
 import { openRepositoryCache, type RepositoryCacheCounts } from '@holdfast/engine/repository-cache';
@@ -26,10 +27,10 @@ import { openMetricsServer, type MetricsServer } from './metrics/metrics-server.
 import { metricsText } from './metrics/metrics-text.ts';
 import { createStorageMetrics } from './metrics/storage-metrics.ts';
 import { openWorkers, runWorks, type RunWorks } from './open-workers.ts';
-import { startPeriodicDuty, type PeriodicDuty, type PeriodicDutyOptions } from './periodic-duty.ts';
+import { startPeriodicDuty, type PeriodicDuty, type PeriodicDutyOptions } from '@holdfast/jobs/periodic-duty';
 import { probeStorages } from './probe-storages.ts';
 import { createErrorLog } from './queue-error-log.ts';
-import { reconcile } from './reconcile.ts';
+import { keepOwnLabelsPaused, reconcile } from './reconcile.ts';
 import { createRunsInHand } from './runs-in-hand.ts';
 import { sweepScratchFolders } from './scratch-folder.ts';
 import { shutDown } from './shutdown.ts';
@@ -99,6 +100,7 @@ export async function startWorkers(
   const browseUrl = browseServer?.url;
   await registerWorker(database.client, workerIdentity(context, browseUrl));
   await warnOfConfiguration(backend, log);
+  await keepOwnLabelsPaused(context);
 
   const workers = openWorkers(context, { ...runWorks, ...options.works }, backend, onError);
   const duties = startDuties(context, browseUrl);
@@ -147,6 +149,9 @@ function startDuties(context: WorkerContext, browseUrl: string | undefined): Per
       withAdvisoryLock(database, 'watchSlots', (lost) => watchSlots(context, AbortSignal.any([stopping, lost]))),
     ),
     duty('thaw', timing.reconcileMs, (stopping) => thawOverdue(context, stopping)),
+    duty('waiting', timing.waitingMs, () =>
+      withAdvisoryLock(database, 'watchWaiting', () => announceWaiting(database, { afterMs: timing.waitingAlertMs })),
+    ),
     duty('sweep', timing.sweepMs, async () => {
       await sweepScratchFolders(config.scratchDir, database);
       await endOrphanServers(config.scratchDir);

@@ -1,3 +1,5 @@
+import { waitingAlertMs } from '@holdfast/policy/routing';
+
 /**
  * When a worker looks after what. Tests shorten these; in production they are as here, for these reasons:
  *
@@ -12,6 +14,9 @@ export interface WorkerTiming {
   readonly probeMs: number;
   readonly slotsMs: number;
   readonly sweepMs: number;
+  /** How often it is looked for runs that wait for a worker that may do them, and how long one has waited when that is told. */
+  readonly waitingMs: number;
+  readonly waitingAlertMs: number;
   readonly lockDurationMs: number;
   readonly lockRenewMs: number;
   readonly stalledIntervalMs: number;
@@ -34,6 +39,8 @@ export const productionTiming: WorkerTiming = {
   probeMs: 30_000,
   slotsMs: 60_000,
   sweepMs: 600_000,
+  waitingMs: 10_000,
+  waitingAlertMs,
   lockDurationMs: 30_000,
   lockRenewMs: 10_000,
   stalledIntervalMs: 10_000,

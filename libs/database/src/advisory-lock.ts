@@ -12,6 +12,7 @@ export const advisoryLocks = {
   probeStorages: 72_707_372,
   placeRepository: 72_707_373,
   watchSlots: 72_707_374,
+  watchWaiting: 72_707_380,
   /** With the hash of a repository's id: copies are written into it. */
   writeCopies: 72_707_375,
   /** With the hash of a backup job's id: the application that it has frozen is thawed. */

@@ -2,7 +2,7 @@ import { Prisma } from '../generated/client.ts';
 import type { Transaction } from './open-database.ts';
 import { runKinds, runTables, type RunKind } from './run-kinds.ts';
 import type { RunStatus } from './run-states.ts';
-import { systemEntityId, type Scope } from './scope.ts';
+import { entityIsInScope, type Scope } from './scope.ts';
 
 export interface MetricsFilter {
   readonly entityId?: string | undefined;
@@ -111,10 +111,8 @@ async function countByStatus(rows: Transaction, kind: RunKind, scope: Scope, fil
 }
 
 function where(scope: Scope, { entityId, from, to, withoutDryRuns }: MetricsFilter): Prisma.Sql {
-  const conditions = [Prisma.sql`true`];
+  const conditions = [entityIsInScope(scope)];
   if (withoutDryRuns === true) conditions.push(Prisma.sql`COALESCE("options"->>'dryRun', 'false') <> 'true'`);
-  if (scope === 'tenants') conditions.push(Prisma.sql`"businessEntityId" <> ${systemEntityId}`);
-  else if (scope !== '*') conditions.push(Prisma.sql`"businessEntityId" = ANY(${[...scope]}::text[])`);
   if (entityId !== undefined) conditions.push(Prisma.sql`"businessEntityId" = ${entityId}`);
   if (from !== undefined) conditions.push(Prisma.sql`"createdAt" >= ${from}::timestamptz`);
   if (to !== undefined) conditions.push(Prisma.sql`"createdAt" < ${to}::timestamptz`);

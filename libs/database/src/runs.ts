@@ -319,11 +319,14 @@ async function apply(
   return changed;
 }
 
+/** What an event says of a run. */
+export type EventfulRun = Pick<RunRow, 'id' | 'businessEntityId' | 'status' | 'attempt' | 'errorCode' | 'errorMessage'>;
+
 /** The event of a run's row as it now is: for the functions that create rows too. */
 export async function appendRunEvent(
   tx: Transaction,
   kind: RunKind,
-  row: Pick<RunRow, 'id' | 'businessEntityId' | 'status' | 'attempt' | 'errorCode' | 'errorMessage'>,
+  row: EventfulRun,
   change: string,
   more: JsonObject = {},
 ): Promise<void> {

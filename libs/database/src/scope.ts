@@ -1,3 +1,4 @@
+import { Prisma } from '../generated/client.ts';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 
 /** The id of the entity that stands for Holdfast itself: what it backs up is the service's own database, with every tenant's rows and the master key. */
@@ -19,6 +20,13 @@ export function isInScope(scope: Scope, businessEntityId: string): boolean {
 export function idsInScope(scope: Scope): { in: string[] } | { not: string } | undefined {
   if (scope === '*') return undefined;
   return scope === 'tenants' ? { not: systemEntityId } : { in: [...scope] };
+}
+
+/** Whether a row's entity lies in a scope, as a condition in SQL. */
+export function entityIsInScope(scope: Scope): Prisma.Sql {
+  if (scope === '*') return Prisma.sql`true`;
+  if (scope === 'tenants') return Prisma.sql`"businessEntityId" <> ${systemEntityId}`;
+  return Prisma.sql`"businessEntityId" = ANY(${[...scope]}::text[])`;
 }
 
 /** The `where` of a scope, narrowed to one entity when given. An entity outside the scope finds nothing. */

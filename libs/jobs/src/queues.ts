@@ -40,9 +40,14 @@ export interface Queues extends AsyncDisposable {
   /** Has a worker try a place; there is one try, for whoever asked waits. Throws queue_unreachable. */
   enqueueStorageTest(id: string): Promise<void>;
 
-  /** Workers take no more runs (schedules go on making rows), those of these labels included. Throws queue_unreachable. */
-  pauseAll(labels?: readonly string[]): Promise<void>;
-  resumeAll(labels?: readonly string[]): Promise<void>;
+  /** Workers take no more runs that name no label (schedules go on making rows). Throws queue_unreachable. */
+  pauseAll(): Promise<void>;
+  resumeAll(): Promise<void>;
+  /** The same for runs that name one of these. */
+  pauseLabels(labels: readonly string[]): Promise<void>;
+  resumeLabels(labels: readonly string[]): Promise<void>;
+  /** Those of these labels of which a queue is paused, whichever. */
+  pausedLabels(labels: readonly string[]): Promise<string[]>;
   /** True for a queue that takes no work now. */
   paused(): Promise<Record<RunKind, boolean>>;
   counts(): Promise<Record<QueueName, QueueCounts>>;
@@ -67,7 +72,7 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
   const byName = recordOf(queueNames, (name) => backend.openQueue(name, options.onError));
   const all = Object.values(byName);
   const labelled = openLabelledQueues(backend, options);
-  const queueOf = (kind: RunKind, workerLabel: string | null): Promise<JobQueue> =>
+  const queueOf: QueueOf = (kind, workerLabel) =>
     workerLabel === null ? Promise.resolve(byName[kind]) : labelled.open({ kind, workerLabel });
 
   let closing: Promise<void> | undefined;
@@ -101,8 +106,7 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
       call(`adding the storage test ${id}`, async () => {
         await byName.storage_test.add('storage_test', { id }, { jobId: id, attempts: 1, removeOnComplete: true });
       }),
-    pauseAll: (labels = []) => call('pausing', () => forEachRunQueue(queueOf, labels, (queue) => queue.pause())),
-    resumeAll: (labels = []) => call('resuming', () => forEachRunQueue(queueOf, labels, (queue) => queue.resume())),
+    ...pausing(queueOf),
     paused: () =>
       call('asking whether queues are paused', async () => {
         const found = new Map(await Promise.all(runKinds.map(async (kind) => [kind, await byName[kind].isPaused()] as const)));
@@ -126,6 +130,29 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
     },
     close,
     [Symbol.asyncDispose]: close,
+  };
+}
+
+type QueueOf = (kind: RunKind, workerLabel: string | null) => Promise<JobQueue>;
+
+function pausing(queueOf: QueueOf): Pick<Queues, 'pauseAll' | 'resumeAll' | 'pauseLabels' | 'resumeLabels' | 'pausedLabels'> {
+  const forEachQueue = async (
+    labels: readonly (string | null)[],
+    act: (queue: JobQueue, label: string | null) => Promise<void>,
+  ): Promise<void> => {
+    await Promise.all(labels.flatMap((label) => runKinds.map(async (kind) => act(await queueOf(kind, label), label))));
+  };
+  return {
+    pauseAll: () => call('pausing', () => forEachQueue([null], (queue) => queue.pause())),
+    resumeAll: () => call('resuming', () => forEachQueue([null], (queue) => queue.resume())),
+    pauseLabels: (labels) => call('pausing', () => forEachQueue(labels, (queue) => queue.pause())),
+    resumeLabels: (labels) => call('resuming', () => forEachQueue(labels, (queue) => queue.resume())),
+    pausedLabels: (labels) =>
+      call('asking whether queues are paused', async () => {
+        const found = new Set<string>();
+        await forEachQueue(labels, async (queue, label) => void ((await queue.isPaused()) && label !== null && found.add(label)));
+        return [...found];
+      }),
   };
 }
 
@@ -158,15 +185,6 @@ async function removeRun(queue: JobQueue, id: string): Promise<boolean> {
 async function liveRuns(queue: JobQueue, ids: readonly string[]): Promise<Set<string>> {
   const states = await Promise.all(ids.map(async (id) => [id, await queue.getJobState(id)] as const));
   return new Set(states.filter(([, state]) => state !== 'completed' && state !== 'failed' && state !== 'unknown').map(([id]) => id));
-}
-
-async function forEachRunQueue(
-  queueOf: (kind: RunKind, workerLabel: string | null) => Promise<JobQueue>,
-  labels: readonly string[],
-  act: (queue: JobQueue) => Promise<void>,
-): Promise<void> {
-  const queues = [null, ...labels].flatMap((label) => runKinds.map((kind) => queueOf(kind, label)));
-  await Promise.all(queues.map(async (queue) => act(await queue)));
 }
 
 async function countsOf(queue: JobQueue): Promise<QueueCounts> {

@@ -65,6 +65,9 @@ export function copyWorkerLabel(sourceLabel: string | null, targetLabel: string 
   return sourceLabel ?? targetLabel;
 }
 
+/** How long a run waits for a worker that may do it before somebody is told: workers are restarted within less. */
+export const waitingAlertMs = 5 * 60_000;
+
 /** A run that is queued. */
 export interface WaitingRun {
   readonly workerLabel: string | null;

@@ -2,8 +2,10 @@ import cookie from '@fastify/cookie';
 import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { queueNames } from '@holdfast/jobs/queue-names';
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify';
+import { labelledQueuesInUse } from '@holdfast/database/labels-in-use';
+import type { Database } from '@holdfast/database/open-database';
+import { queueNames, runQueueName } from '@holdfast/jobs/queue-names';
 import type { Queues } from '@holdfast/jobs/queues';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { statusByCode } from '../problem.ts';
@@ -21,23 +23,31 @@ const sessionMaxSeconds = 8 * 3600;
 const formMaxBytes = 64 * 1024;
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
+interface BoardDeps {
+  readonly queues: Queues;
+  readonly database: Database;
+  readonly now: () => Date;
+  readonly logger: Pick<FastifyBaseLogger, 'warn'>;
+}
+
+/** An open board asks every few seconds, from each browser: the rows are asked no oftener. */
+const labelledQueuesMs = 2_000;
+
 /**
  * Bull Board for admins of all entities. Browsers send no authorization header, so a sign-in page turns a token into a cookie that
  * no script can read and no other site can make the browser send (SameSite=Strict); requests that change something must also come from
  * this very origin, which covers browsers that do not keep to SameSite and pages on sibling hosts.
  */
-export async function addBullBoard(
-  server: FastifyInstance,
-  deps: { readonly queues: Queues; readonly now: () => Date },
-  readToken: ReadToken,
-): Promise<void> {
+export async function addBullBoard(server: FastifyInstance, deps: BoardDeps, readToken: ReadToken): Promise<void> {
   const adapter = new ProblemAdapter();
   adapter.setBasePath(boardPath);
-  createBullBoard({
+  const board = createBullBoard({
     queues: queueNames.map((name) => new BullMQAdapter(deps.queues.byName[name], { description: descriptions[name] })),
     serverAdapter: adapter,
     options: { uiConfig: { boardTitle: 'Holdfast' } },
   });
+
+  const showLabelledQueues = labelledQueuesShower(deps, (queue) => board.addQueue(queue));
 
   await server.register(async (scope) => {
     await scope.register(cookie);
@@ -47,15 +57,16 @@ export async function addBullBoard(
     });
     await scope.register(async (forms) => addSignIn(forms, readToken, deps.now));
     await scope.register(
-      async (board) => {
-        board.addHook('onRequest', async (request, reply) => {
+      async (pages) => {
+        pages.addHook('onRequest', async (request, reply) => {
           if (boardCaller(request, readToken) !== undefined) return;
           const isPage = request.method === 'GET' && (request.headers.accept ?? '').includes('text/html');
           // An answer that is sent in a hook ends the request.
           if (isPage) reply.redirect(signInPath, 303);
           else sendProblem(new HoldfastError('token_missing', 'the board needs a sign-in'), request, reply);
         });
-        await board.register(adapter.registerPlugin());
+        pages.addHook('preHandler', showLabelledQueues);
+        await pages.register(adapter.registerPlugin());
       },
       { prefix: boardPath },
     );
@@ -71,6 +82,27 @@ class ProblemAdapter extends FastifyAdapter {
         : answer(error),
     );
   }
+}
+
+/** Puts queues of labels on the board once the rows have a use for them. A board without one of them is better than no board. */
+function labelledQueuesShower({ queues, database, logger }: BoardDeps, show: (queue: BullMQAdapter) => void): () => Promise<void> {
+  const shown = new Set<string>();
+  let lookedAtMs = Number.NEGATIVE_INFINITY;
+  return async () => {
+    if (performance.now() - lookedAtMs < labelledQueuesMs) return;
+    lookedAtMs = performance.now();
+    try {
+      for (const queue of await labelledQueuesInUse(database.client)) {
+        const name = runQueueName(queue);
+        if (shown.has(name)) continue;
+        const description = `${descriptions[queue.kind]}, by workers with the label ${queue.workerLabel}`;
+        show(new BullMQAdapter(await queues.labelled.open(queue), { description }));
+        shown.add(name);
+      }
+    } catch (error) {
+      logger.warn({ err: error }, 'the board lacks queues of labels; it is tried again');
+    }
+  };
 }
 
 const descriptions = {

@@ -16,6 +16,7 @@ import type { Routes, ServerDeps } from '../server-deps.ts';
 import { namingCredentials, refusePlace, storagePlace } from '../storage-place.ts';
 import { submitJob } from '../submit-job.ts';
 import { repositorySchema, viewRepository } from './repositories.ts';
+import { addWaiting, withWaiting } from '../waiting-for.ts';
 
 /** As long as a config's encryptionKey. */
 const passwordMaxChars = 1024;
@@ -67,7 +68,7 @@ export function addAdoptionRoutes(routes: Routes, deps: ServerDeps): void {
     async (request) => {
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listAdoptionJobs(database.client, callerOrThrow(request).scope, filter, page);
-      return { items: items.map(adoptionView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(adoptionView)), nextCursor };
     },
   );
 
@@ -82,7 +83,8 @@ export function addAdoptionRoutes(routes: Routes, deps: ServerDeps): void {
         response: { 200: adoptionSchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => adoptionView(await findAdoptionJob(database.client, callerOrThrow(request).scope, request.params.id)),
+    async (request) =>
+      withWaiting(database.client, adoptionView(await findAdoptionJob(database.client, callerOrThrow(request).scope, request.params.id))),
   );
 
   routes.post(
@@ -106,7 +108,9 @@ export function addAdoptionRoutes(routes: Routes, deps: ServerDeps): void {
       const { scope } = callerOrThrow(request);
       const run = await findAdoptionJob(database.client, scope, request.params.id);
       const { asked } = await cancelJob(deps, request.log, 'adopt', run);
-      return reply.code(asked ? 202 : 200).send(adoptionView(await findAdoptionJob(database.client, scope, run.id)));
+      return reply
+        .code(asked ? 202 : 200)
+        .send(await withWaiting(database.client, adoptionView(await findAdoptionJob(database.client, scope, run.id))));
     },
   );
 }
@@ -172,7 +176,7 @@ function addAdoptionStarts(routes: Routes, deps: ServerDeps): void {
         find: (tx, id) => findAdoptionJob(tx, scope, id),
       });
       const repository = await viewRepository(deps, scope, row.repositoryId);
-      return reply.code(202).send({ repository, adoption: adoptionView(row) });
+      return reply.code(202).send({ repository, adoption: await withWaiting(deps.database.client, adoptionView(row)) });
     },
   );
 }
@@ -203,7 +207,7 @@ function addAdoptionRefresh(routes: Routes, deps: ServerDeps): void {
         find: (tx, id) => findAdoptionJob(tx, scope, id),
       });
       const repository = await viewRepository(deps, scope, row.repositoryId);
-      return reply.code(202).send({ repository, adoption: adoptionView(row) });
+      return reply.code(202).send({ repository, adoption: await withWaiting(deps.database.client, adoptionView(row)) });
     },
   );
 }

@@ -7,6 +7,7 @@ import {
   updateBackupConfig,
   type BackupConfigRow,
 } from '@holdfast/database/backup-configs';
+import { rerouteRuns } from '@holdfast/database/reroute-runs';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { backupOptionsSchema } from '@holdfast/jobs/backup-options';
 import { databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
@@ -32,8 +33,10 @@ import {
 } from '../schemas/primitives.ts';
 import { noContentSchema, problemResponses } from '../schemas/responses.ts';
 import { iso } from '../schemas/run-view.ts';
+import { workerLabelSchema } from '../schemas/worker-label.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { namingCredentials, refusePlace, storagePlace } from '../storage-place.ts';
+import { moveRuns } from '../move-runs.ts';
 import { syncScheduler } from '../sync-scheduler.ts';
 
 /** A century: longer than any rule of keeping records. */
@@ -54,6 +57,9 @@ const fields = {
   timeZone: scheduleFields.timeZone,
   retentionDays: z.number().int().min(1).max(retentionMaxDays).describe('How long a backup is kept'),
   compressionEnabled: z.boolean().describe('False stores data as it is; how much it is compressed is said in options'),
+  workerLabel: workerLabelSchema
+    .nullable()
+    .describe('The label that a worker has to carry to do the runs of this config, such as site-berlin; null for any worker'),
   options: backupOptionsSchema.describe('How backups and verifications do their work; a change replaces them whole'),
   ...placeFields,
   isActive: z.boolean().describe('Inactive configs take no new jobs'),
@@ -67,6 +73,7 @@ const createSchema = z.strictObject({
   schedule: fields.schedule.default(null),
   timeZone: fields.timeZone.default('UTC'),
   compressionEnabled: fields.compressionEnabled.default(true),
+  workerLabel: fields.workerLabel.default(null),
   options: fields.options.default({}),
   encryptionEnabled: fields.encryptionEnabled.default(true),
   encryptionKey: fields.encryptionKey.optional(),
@@ -88,6 +95,7 @@ const configSchema = z
     timeZone: z.string(),
     retentionDays: z.number().int().nullable().describe('Null keeps every backup: of a config that an adoption made, until it is set'),
     compressionEnabled: z.boolean(),
+    workerLabel: z.string().nullable().describe('The label that a worker has to carry to do its runs; null for any'),
     options: z.unknown().describe('As they were given'),
     encryptionEnabled: z.boolean(),
     storageLocation: z.enum(storageLocations),
@@ -101,7 +109,7 @@ const configSchema = z
 
 function configView(row: BackupConfigRow) {
   const { id, businessEntityId, repositoryId, name, backupType, source, schedule, timeZone, retentionDays } = row;
-  const { compressionEnabled, options, encryptionEnabled, storageLocation, storageOptions, isActive } = row;
+  const { compressionEnabled, workerLabel, options, encryptionEnabled, storageLocation, storageOptions, isActive } = row;
   return {
     id,
     businessEntityId,
@@ -113,6 +121,7 @@ function configView(row: BackupConfigRow) {
     timeZone,
     retentionDays,
     compressionEnabled,
+    workerLabel,
     options,
     encryptionEnabled,
     storageLocation,
@@ -192,7 +201,8 @@ const changeDescription =
   'Fields that are left out keep their value. The entity cannot change. Other storage, or another encryption choice, means ' +
   'another repository for backups to come; those that exist stay where they are. A password for the source goes with its server ' +
   'and user: when they change it has to be sent again. Credentials for a storage go with its server, account and whom it trusts. ' +
-  'Options and credentials are those of the repository: its other configs have them too.';
+  'Options and credentials are those of the repository: its other configs have them too. With another label of workers, runs that ' +
+  'wait move to its queue; what runs goes on where it is.';
 
 function addConfigCreation(routes: Routes, { config: settings, database, queues }: ServerDeps): void {
   routes.post(
@@ -215,13 +225,14 @@ function addConfigCreation(routes: Routes, { config: settings, database, queues 
       const partPasswords = partPasswordsFor(null, body.source, body.sourcePasswords);
       const input = { ...body, sourcePassword, partPasswords, ...storagePlace(body.storageOptions, body.storageCredentials, settings) };
       const { scope } = callerOrThrow(request);
-      const row = await inTransaction(database, async (tx) => {
+      const { row, rerouted } = await inTransaction(database, async (tx) => {
         await refusePlace(tx, input);
         const base = await lockBase(tx, input.businessEntityId, input.source);
         const created = await namingCredentials(() => createBackupConfig(tx, scope, input, settings.masterKey));
         refuseOtherRepository(created, base);
-        return created;
+        return { row: created, rerouted: await rerouteRuns(tx, { backupConfigId: created.id, repositoryIds: [created.repositoryId] }) };
       });
+      await moveRuns(queues, request.log, rerouted);
       await syncScheduler(queues, request.log, row);
       return reply.code(201).send(configView(row));
     },
@@ -247,7 +258,7 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
       const { id } = request.params;
       const { body } = request;
       const { scope } = callerOrThrow(request);
-      const row = await inTransaction(database, async (tx) => {
+      const { row, rerouted } = await inTransaction(database, async (tx) => {
         const before = await findBackupConfig(tx, scope, id);
         const input = merged(before, body);
         // What an adoption found elsewhere can be kept in order without being backed up from here.
@@ -260,8 +271,10 @@ function addConfigChanges(routes: Routes, { config: settings, database, queues }
         const updated = await namingCredentials(() => updateBackupConfig(tx, scope, id, changed, settings.masterKey));
         refuseOtherRepository(updated, base);
         await refuseLossOfBase(tx, before, updated);
-        return updated;
+        const repositoryIds = [before.repositoryId, updated.repositoryId];
+        return { row: updated, rerouted: await rerouteRuns(tx, { backupConfigId: id, repositoryIds }) };
       });
+      await moveRuns(queues, request.log, rerouted);
       await syncScheduler(queues, request.log, row);
       return configView(row);
     },
@@ -285,10 +298,13 @@ function addConfigDeletion(routes: Routes, { database, queues, now }: ServerDeps
       const { id } = request.params;
       const deletedAt = now();
       const { scope } = callerOrThrow(request);
-      await inTransaction(database, async (tx) => {
+      const rerouted = await inTransaction(database, async (tx) => {
+        const { repositoryId } = await findBackupConfig(tx, scope, id);
         await deleteBackupConfig(tx, scope, id, deletedAt);
         await refuseDeletionOfBase(tx, id);
+        return rerouteRuns(tx, { backupConfigId: id, repositoryIds: [repositoryId] });
       });
+      await moveRuns(queues, request.log, rerouted);
       await syncScheduler(queues, request.log, { id, schedule: null, timeZone: 'UTC', isActive: false, deletedAt });
       return reply.code(204).send();
     },
@@ -328,7 +344,18 @@ function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.out
       { field: 'businessEntityId', message: 'cannot change; add a config to the other entity instead' },
     ]);
   }
-  const { name, backupType, schedule, timeZone, retentionDays, compressionEnabled, encryptionEnabled, storageLocation, isActive } = before;
+  const {
+    name,
+    backupType,
+    schedule,
+    timeZone,
+    retentionDays,
+    compressionEnabled,
+    workerLabel,
+    encryptionEnabled,
+    storageLocation,
+    isActive,
+  } = before;
   return {
     name,
     backupType,
@@ -336,6 +363,7 @@ function merged(before: BackupConfigRow, { businessEntityId, ...changes }: z.out
     timeZone,
     retentionDays,
     compressionEnabled,
+    workerLabel,
     encryptionEnabled,
     storageLocation,
     isActive,

@@ -20,6 +20,7 @@ import { iso, runView, runViewShape } from '../schemas/run-view.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { submitJob } from '../submit-job.ts';
 import { syncScheduler } from '../sync-scheduler.ts';
+import { addWaiting, withWaiting } from '../waiting-for.ts';
 
 export const copySchema = z
   .object({
@@ -111,7 +112,7 @@ function addCopyStart(routes: Routes, deps: ServerDeps): void {
         const config = await findCopyConfig(database.client, scope, row.copyConfigId);
         await syncScheduler(queues, request.log, config, { copyConfigId: config.id });
       }
-      return reply.code(execute ? 202 : 201).send(copyView(row));
+      return reply.code(execute ? 202 : 201).send(await withWaiting(deps.database.client, copyView(row)));
     },
   );
 }
@@ -134,7 +135,7 @@ function addCopyLists(routes: Routes, { database }: ServerDeps): void {
     async (request) => {
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listCopyJobs(database.client, callerOrThrow(request).scope, filter, page);
-      return { items: items.map(copyView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(copyView)), nextCursor };
     },
   );
 
@@ -149,7 +150,7 @@ function addCopyLists(routes: Routes, { database }: ServerDeps): void {
       const { id: sourceRepositoryId } = await findRepository(database.client, scope, request.params.id);
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listCopyJobs(database.client, scope, { ...filter, sourceRepositoryId }, page);
-      return { items: items.map(copyView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(copyView)), nextCursor };
     },
   );
 
@@ -191,7 +192,7 @@ function addCopyLists(routes: Routes, { database }: ServerDeps): void {
 }
 
 function addCopyRuns(routes: Routes, deps: ServerDeps): void {
-  const { database } = deps;
+  const { client } = deps.database;
 
   routes.get(
     '/copies/:id',
@@ -204,7 +205,7 @@ function addCopyRuns(routes: Routes, deps: ServerDeps): void {
         response: { 200: copySchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => copyView(await findCopyJob(database.client, callerOrThrow(request).scope, request.params.id)),
+    async (request) => withWaiting(client, copyView(await findCopyJob(client, callerOrThrow(request).scope, request.params.id))),
   );
 
   routes.post(
@@ -234,7 +235,7 @@ function addCopyRuns(routes: Routes, deps: ServerDeps): void {
         },
         find: (tx, id) => findCopyJob(tx, scope, id),
       });
-      return reply.code(202).send(copyView(row));
+      return reply.code(202).send(await withWaiting(client, copyView(row)));
     },
   );
 
@@ -256,9 +257,9 @@ function addCopyRuns(routes: Routes, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { scope } = callerOrThrow(request);
-      const run = await findCopyJob(database.client, scope, request.params.id);
+      const run = await findCopyJob(client, scope, request.params.id);
       const { asked } = await cancelJob(deps, request.log, 'copy', run);
-      return reply.code(asked ? 202 : 200).send(copyView(await findCopyJob(database.client, scope, run.id)));
+      return reply.code(asked ? 202 : 200).send(await withWaiting(client, copyView(await findCopyJob(client, scope, run.id))));
     },
   );
 }

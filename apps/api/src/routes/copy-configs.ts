@@ -14,6 +14,7 @@ import type { Routes, ServerDeps } from '../server-deps.ts';
 import { submitJob } from '../submit-job.ts';
 import { syncScheduler } from '../sync-scheduler.ts';
 import { copySchema, copyView } from './copies.ts';
+import { withWaiting } from '../waiting-for.ts';
 
 const copyConfigSchema = z
   .object({
@@ -75,7 +76,7 @@ export function addCopyConfigRoutes(routes: Routes, deps: ServerDeps): void {
         create: async (tx) => (await createCopyJobOf(tx, scope, { copyConfigId: request.params.id })).row,
         find: (tx, id) => findCopyJob(tx, scope, id),
       });
-      return reply.code(202).send(copyView(row));
+      return reply.code(202).send(await withWaiting(deps.database.client, copyView(row)));
     },
   );
 }

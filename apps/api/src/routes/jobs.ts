@@ -10,6 +10,7 @@ import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
 import { count, iso, runView, runViewShape } from '../schemas/run-view.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { submitJob } from '../submit-job.ts';
+import { addWaiting, withWaiting } from '../waiting-for.ts';
 
 const jobSchema = z
   .object({
@@ -66,7 +67,7 @@ export function addJobRoutes(routes: Routes, deps: ServerDeps): void {
     async (request) => {
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listBackupJobs(database.client, callerOrThrow(request).scope, filter, page);
-      return { items: items.map(jobView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(jobView)), nextCursor };
     },
   );
 
@@ -81,7 +82,8 @@ export function addJobRoutes(routes: Routes, deps: ServerDeps): void {
         response: { 200: jobSchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => jobView(await findBackupJob(database.client, callerOrThrow(request).scope, request.params.id)),
+    async (request) =>
+      withWaiting(database.client, jobView(await findBackupJob(database.client, callerOrThrow(request).scope, request.params.id))),
   );
 
   routes.post(
@@ -104,7 +106,9 @@ export function addJobRoutes(routes: Routes, deps: ServerDeps): void {
       const { scope } = callerOrThrow(request);
       const run = await findBackupJob(database.client, scope, request.params.id);
       const { asked } = await cancelJob(deps, request.log, 'backup', run);
-      return reply.code(asked ? 202 : 200).send(jobView(await findBackupJob(database.client, scope, run.id)));
+      return reply
+        .code(asked ? 202 : 200)
+        .send(await withWaiting(database.client, jobView(await findBackupJob(database.client, scope, run.id))));
     },
   );
 }
@@ -136,7 +140,7 @@ function addJobStarts(routes: Routes, deps: ServerDeps): void {
         create: async (tx) => (await createBackupJob(tx, scope, request.body)).row,
         find: (tx, id) => findBackupJob(tx, scope, id),
       });
-      return reply.code(request.body.execute ? 202 : 201).send(jobView(row));
+      return reply.code(request.body.execute ? 202 : 201).send(await withWaiting(deps.database.client, jobView(row)));
     },
   );
 
@@ -168,7 +172,7 @@ function addJobStarts(routes: Routes, deps: ServerDeps): void {
         },
         find,
       });
-      return reply.code(202).send(jobView(row));
+      return reply.code(202).send(await withWaiting(deps.database.client, jobView(row)));
     },
   );
 }

@@ -8,6 +8,7 @@ import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
 import { iso, runView, runViewShape } from '../schemas/run-view.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { submitJobs } from '../submit-job.ts';
+import { addWaiting, withWaiting } from '../waiting-for.ts';
 
 const cleanupSchema = z
   .object({
@@ -47,7 +48,7 @@ export function addMaintenanceRoutes(routes: Routes, deps: ServerDeps): void {
     async (request) => {
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listCleanupJobs(database.client, callerOrThrow(request).scope, filter, page);
-      return { items: items.map(cleanupView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(cleanupView)), nextCursor };
     },
   );
 
@@ -62,7 +63,8 @@ export function addMaintenanceRoutes(routes: Routes, deps: ServerDeps): void {
         response: { 200: cleanupSchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => cleanupView(await findCleanupJob(database.client, callerOrThrow(request).scope, request.params.id)),
+    async (request) =>
+      withWaiting(database.client, cleanupView(await findCleanupJob(database.client, callerOrThrow(request).scope, request.params.id))),
   );
 
   routes.post(
@@ -85,7 +87,9 @@ export function addMaintenanceRoutes(routes: Routes, deps: ServerDeps): void {
       const { scope } = callerOrThrow(request);
       const run = await findCleanupJob(database.client, scope, request.params.id);
       const { asked } = await cancelJob(deps, request.log, 'cleanup', run);
-      return reply.code(asked ? 202 : 200).send(cleanupView(await findCleanupJob(database.client, scope, run.id)));
+      return reply
+        .code(asked ? 202 : 200)
+        .send(await withWaiting(database.client, cleanupView(await findCleanupJob(database.client, scope, run.id))));
     },
   );
 }
@@ -120,7 +124,7 @@ function addCleanupStart(routes: Routes, deps: ServerDeps): void {
         create: (tx) => createCleanupJobs(tx, scope, request.body),
         find: (tx, id) => findCleanupJob(tx, scope, id),
       });
-      return reply.code(202).send({ items: rows.map(cleanupView) });
+      return reply.code(202).send({ items: await addWaiting(deps.database.client, rows.map(cleanupView)) });
     },
   );
 }

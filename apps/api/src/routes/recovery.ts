@@ -26,8 +26,10 @@ import { recoveryMetadataSchema } from '../schemas/recovery-summary.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
 import { count, runView, runViewShape } from '../schemas/run-view.ts';
+import { workerLabelSchema } from '../schemas/worker-label.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { submitJob } from '../submit-job.ts';
+import { addWaiting, withWaiting } from '../waiting-for.ts';
 
 const recoverySchema = z
   .object({
@@ -98,6 +100,10 @@ const createSchema = z.strictObject({
   tablespaces: tablespacesSchema
     .optional()
     .describe('For a physical backup: where tablespaces go, by OID; below the data folder when left out'),
+  workerLabel: workerLabelSchema
+    .nullable()
+    .optional()
+    .describe("The label that the worker has to carry, for a target at another host; null for any. The config's when left out"),
   execute: z.boolean().default(true).describe('false: the job waits until it is executed'),
 });
 
@@ -122,7 +128,7 @@ export function addRecoveryRoutes(routes: Routes, deps: ServerDeps): void {
     async (request) => {
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listRecoveryJobs(database.client, callerOrThrow(request).scope, filter, page);
-      return { items: items.map(recoveryView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(recoveryView)), nextCursor };
     },
   );
 
@@ -137,7 +143,8 @@ export function addRecoveryRoutes(routes: Routes, deps: ServerDeps): void {
         response: { 200: recoverySchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => recoveryView(await findRecoveryJob(database.client, callerOrThrow(request).scope, request.params.id)),
+    async (request) =>
+      withWaiting(database.client, recoveryView(await findRecoveryJob(database.client, callerOrThrow(request).scope, request.params.id))),
   );
 
   routes.post(
@@ -160,7 +167,9 @@ export function addRecoveryRoutes(routes: Routes, deps: ServerDeps): void {
       const { scope } = callerOrThrow(request);
       const run = await findRecoveryJob(database.client, scope, request.params.id);
       const { asked } = await cancelJob(deps, request.log, 'recovery', run);
-      return reply.code(asked ? 202 : 200).send(recoveryView(await findRecoveryJob(database.client, scope, run.id)));
+      return reply
+        .code(asked ? 202 : 200)
+        .send(await withWaiting(database.client, recoveryView(await findRecoveryJob(database.client, scope, run.id))));
     },
   );
 }
@@ -194,8 +203,8 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
       const { body } = request;
       const target = targetOf(body, deps.config);
       const { scope } = callerOrThrow(request);
-      const { backupJobId, fromRepositoryId, recoveryType, execute } = body;
-      const input = { backupJobId, fromRepositoryId, recoveryType, execute, ...target };
+      const { backupJobId, fromRepositoryId, recoveryType, workerLabel, execute } = body;
+      const input = { backupJobId, fromRepositoryId, recoveryType, workerLabel, execute, ...target };
       const password = body.targetPassword;
       const targetPassword = password === undefined ? undefined : { password, masterKey: deps.config.masterKey };
       const row = await submitJob(deps, request, {
@@ -206,7 +215,7 @@ function addRecoveryStarts(routes: Routes, deps: ServerDeps): void {
         },
         find: (tx, id) => findRecoveryJob(tx, scope, id),
       });
-      return reply.code(body.execute ? 202 : 201).send(recoveryView(row));
+      return reply.code(body.execute ? 202 : 201).send(await withWaiting(deps.database.client, recoveryView(row)));
     },
   );
 }
@@ -239,7 +248,7 @@ function addRecoveryExecution(routes: Routes, deps: ServerDeps): void {
         },
         find: (tx, id) => findRecoveryJob(tx, scope, id),
       });
-      return reply.code(202).send(recoveryView(row));
+      return reply.code(202).send(await withWaiting(deps.database.client, recoveryView(row)));
     },
   );
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { appendEvent } from '@holdfast/database/events';
 import { inTransaction } from '@holdfast/database/in-transaction';
+import { labelsInUse } from '@holdfast/database/labels-in-use';
 import { recordServicePause } from '@holdfast/database/service-state';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { problemResponses } from '../schemas/responses.ts';
@@ -24,9 +25,11 @@ const declaration = (summary: string) => ({
  * that lose everything: the reconciler pauses them again.
  */
 export function addServiceRoutes(routes: Routes, deps: ServerDeps): void {
-  const record = async (change: 'paused' | 'resumed', by: string): Promise<void> => {
-    await inTransaction(deps.database, async (tx) => {
-      await recordServicePause(tx, change === 'paused');
+  const { queues, database } = deps;
+  /** Gives the labels whose queues the change is of: a worker that came meanwhile is among them, or sees the row. */
+  const record = async (change: 'paused' | 'resumed', by: string): Promise<string[]> =>
+    inTransaction(database, async (tx) => {
+      const labels = await recordServicePause(tx, change === 'paused', await labelsInUse(tx));
       await appendEvent(tx, {
         businessEntityId: null,
         type: `service.${change}`,
@@ -34,18 +37,20 @@ export function addServiceRoutes(routes: Routes, deps: ServerDeps): void {
         subjectId: 'service',
         data: { by },
       });
+      return labels;
     });
-  };
 
   routes.post('/service/start', declaration('Let workers take jobs again'), async (request) => {
-    await deps.queues.resumeAll();
-    await record('resumed', callerOrThrow(request).subject);
+    await queues.resumeAll();
+    await queues.resumeLabels(await labelsInUse(database.client));
+    await queues.resumeLabels(await record('resumed', callerOrThrow(request).subject));
     return { state: 'running' as const };
   });
 
   routes.post('/service/stop', declaration('Let workers take no more jobs; what is under way goes on'), async (request) => {
-    await deps.queues.pauseAll();
-    await record('paused', callerOrThrow(request).subject);
+    await queues.pauseAll();
+    await queues.pauseLabels(await labelsInUse(database.client));
+    await queues.pauseLabels(await record('paused', callerOrThrow(request).subject));
     return { state: 'paused' as const };
   });
 }

@@ -13,6 +13,7 @@ import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
 import { iso, runView, runViewShape } from '../schemas/run-view.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { submitJob } from '../submit-job.ts';
+import { addWaiting, withWaiting } from '../waiting-for.ts';
 
 export const verificationTypes = ['checksum', 'integrity', 'restore_test'] as const;
 
@@ -90,7 +91,7 @@ export function addVerificationRoutes(routes: Routes, deps: ServerDeps): void {
         },
         find: (tx, id) => findVerification(tx, scope, id),
       });
-      return reply.code(202).send(verificationView(row));
+      return reply.code(202).send(await withWaiting(deps.database.client, verificationView(row)));
     },
   );
 }
@@ -109,7 +110,11 @@ function addVerificationRuns(routes: Routes, deps: ServerDeps): void {
         response: { 200: verificationSchema, ...problemResponses('not_found') },
       },
     },
-    async (request) => verificationView(await findVerification(database.client, callerOrThrow(request).scope, request.params.id)),
+    async (request) =>
+      withWaiting(
+        database.client,
+        verificationView(await findVerification(database.client, callerOrThrow(request).scope, request.params.id)),
+      ),
   );
 
   routes.post(
@@ -132,7 +137,9 @@ function addVerificationRuns(routes: Routes, deps: ServerDeps): void {
       const { scope } = callerOrThrow(request);
       const run = await findVerification(database.client, scope, request.params.id);
       const { asked } = await cancelJob(deps, request.log, 'verify', run);
-      return reply.code(asked ? 202 : 200).send(verificationView(await findVerification(database.client, scope, run.id)));
+      return reply
+        .code(asked ? 202 : 200)
+        .send(await withWaiting(database.client, verificationView(await findVerification(database.client, scope, run.id))));
     },
   );
 }
@@ -155,7 +162,7 @@ function addVerificationLists(routes: Routes, { database }: ServerDeps): void {
     async (request) => {
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listVerifications(database.client, callerOrThrow(request).scope, filter, page);
-      return { items: items.map(verificationView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(verificationView)), nextCursor };
     },
   );
 
@@ -170,7 +177,7 @@ function addVerificationLists(routes: Routes, { database }: ServerDeps): void {
       const { id: backupJobId } = await findBackupJob(database.client, scope, request.params.id);
       const { filter, page } = filterAndPage(request.query);
       const { items, nextCursor } = await listVerifications(database.client, scope, { ...filter, backupJobId }, page);
-      return { items: items.map(verificationView), nextCursor };
+      return { items: await addWaiting(database.client, items.map(verificationView)), nextCursor };
     },
   );
 }

@@ -18,6 +18,11 @@ export const runViewShape = {
   duration: z.number().nullable().describe('Milliseconds'),
   errorCode: z.string().nullable(),
   errorMessage: z.string().nullable(),
+  workerLabel: z.string().nullable().describe('The label that a worker has to carry to do it; null for any'),
+  waitingFor: z
+    .object({ workerLabel: z.string().nullable(), since: time, message: z.string() })
+    .nullable()
+    .describe('Of a queued run that no worker which is alive may do'),
   createdAt: time,
   updatedAt: time,
 };
@@ -34,6 +39,7 @@ export interface RunColumns {
   readonly duration: bigint | null;
   readonly errorCode: string | null;
   readonly errorMessage: string | null;
+  readonly workerLabel: string | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
@@ -51,6 +57,7 @@ export function runView(row: RunColumns) {
     duration: count(row.duration),
     errorCode: row.errorCode,
     errorMessage: row.errorMessage,
+    workerLabel: row.workerLabel,
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };

@@ -49,6 +49,7 @@ export interface TestApiOptions {
   readonly redisUrl?: string;
   readonly rateLimitPerMinute?: number;
   readonly trustedProxies?: string;
+  readonly waitingAlertMs?: number;
   /** Stands in for the queues: for what happens when they do not answer. */
   readonly wrapQueues?: (queues: Queues) => Queues;
 }
@@ -84,7 +85,17 @@ export async function startTestApi(options: TestApiOptions = {}): Promise<TestAp
   await listener.ready;
   stack.use(watchProgress(backend, { onProgress: (event) => eventFeed.progress(event), onError }));
   const wrapped = options.wrapQueues?.(queues) ?? queues;
-  const server = await buildServer({ config, database, queues: wrapped, eventFeed, logger, now: () => new Date(), storageTestLimitMs });
+  const waiting = options.waitingAlertMs === undefined ? {} : { waitingAlertMs: options.waitingAlertMs };
+  const server = await buildServer({
+    config,
+    database,
+    queues: wrapped,
+    eventFeed,
+    logger,
+    now: () => new Date(),
+    storageTestLimitMs,
+    ...waiting,
+  });
   stack.defer(() => server.close());
 
   const token: TestApi['token'] = (role, entities = '*', subject = `${role} of the tests`) =>

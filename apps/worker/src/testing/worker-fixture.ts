@@ -59,6 +59,7 @@ export const fastTiming: Partial<WorkerTiming> = {
   reconcileMs: 400,
   probeMs: 500,
   slotsMs: 300,
+  waitingMs: 300,
   lockDurationMs: 3_000,
   lockRenewMs: 1_000,
   stalledIntervalMs: 1_000,

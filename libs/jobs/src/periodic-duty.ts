@@ -1,5 +1,7 @@
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
-import type { Logger } from 'pino';
+
+/** What a duty needs of a log; one of pino fits. */
+export type DutyLogger = Readonly<Record<'info' | 'warn' | 'debug', (fields: object, message: string) => void>>;
 
 export interface PeriodicDuty {
   /** Tells the round under way, waits for it, then ends. */
@@ -9,12 +11,12 @@ export interface PeriodicDuty {
 export interface PeriodicDutyOptions {
   readonly name: string;
   readonly intervalMs: number;
-  readonly logger: Logger;
-  /** `stopping` aborts when the worker stops; what ends for that reason has not failed. */
+  readonly logger: DutyLogger;
+  /** `stopping` aborts when the process stops; what ends for that reason has not failed. */
   readonly run: (stopping: AbortSignal) => Promise<unknown>;
 }
 
-/** Share of an interval that is drawn by lot, so that workers that started together do not all ask at once. */
+/** Share of an interval that is drawn by lot, so that processes that started together do not all ask at once. */
 const jitter = 0.2;
 
 /** Does something again and again, the first time at once. A round that fails is logged and the next one comes as ever. */

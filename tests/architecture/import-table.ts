@@ -63,6 +63,8 @@ export const importTable: Readonly<Record<string, ImportRule>> = {
       'sources/allowed-roots',
       'sources/postgresql/connection-options',
       'sources/postgresql/lsn',
+      'sources/mysql/connection-options',
+      'sources/redis/connection-options',
       'storage/storage-options',
     ],
   },

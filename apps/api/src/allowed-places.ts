@@ -5,14 +5,15 @@ import { fieldError, type FieldError } from './problem.ts';
 
 /** Folders and servers that the operator lets requests name, and what is said of others. */
 
-/** Code: postgresql_host_not_allowed. */
+/** `code` is the one of its kind of server. */
 export function checkDatabaseHost(
   field: string,
   connection: { readonly host: string; readonly port: number },
   { databaseHosts }: Pick<ApiConfig, 'databaseHosts'>,
+  code: 'postgresql_host_not_allowed' | 'mysql_host_not_allowed' | 'redis_host_not_allowed' = 'postgresql_host_not_allowed',
 ): void {
   if (isAllowedHost(connection, databaseHosts)) return;
-  throw fieldError('postgresql_host_not_allowed', [{ field, message: hostRemedy(connection, databaseHosts, 'HOLDFAST_DATABASE_HOSTS') }]);
+  throw fieldError(code, [{ field, message: hostRemedy(connection, databaseHosts, 'HOLDFAST_DATABASE_HOSTS') }]);
 }
 
 export function hostRemedy(

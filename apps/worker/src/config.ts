@@ -42,6 +42,8 @@ export interface WorkerConfig {
   readonly allowAmbientCredentials: boolean;
   /** Folders of pg_dump, pg_dumpall and psql; none to look for them. */
   readonly postgresqlBinFolders: readonly string[];
+  /** Folders of mariadb-dump and mariadb, or mysqldump and mysql; none to look for them on the PATH. */
+  readonly mysqlBinFolders: readonly string[];
   /** Programs that freeze and thaw applications; undefined for none. */
   readonly hooksDir: string | undefined;
   /** Hosts that may be asked to freeze and thaw. */
@@ -101,6 +103,7 @@ export const workerEnvironmentSchema = z.object({
   HOLDFAST_STORAGE_HOSTS: allowedHosts,
   HOLDFAST_STORAGE_AMBIENT_CREDENTIALS: ambientCredentialsSetting,
   HOLDFAST_POSTGRESQL_BIN: roots,
+  HOLDFAST_MYSQL_BIN: roots,
   HOLDFAST_HOOKS_DIR: absoluteFolderSetting,
   HOLDFAST_HOOK_HOSTS: allowedHosts,
   HOLDFAST_SCRATCH_DIR: absoluteFolderSetting,
@@ -143,6 +146,7 @@ export function readWorkerConfig(environment: Environment): WorkerConfig {
     storageHosts: settings.HOLDFAST_STORAGE_HOSTS,
     allowAmbientCredentials: settings.HOLDFAST_STORAGE_AMBIENT_CREDENTIALS,
     postgresqlBinFolders: settings.HOLDFAST_POSTGRESQL_BIN,
+    mysqlBinFolders: settings.HOLDFAST_MYSQL_BIN,
     hooksDir: settings.HOLDFAST_HOOKS_DIR,
     hookHosts: settings.HOLDFAST_HOOK_HOSTS,
     scratchDir,

@@ -53,7 +53,8 @@ export async function sweepScratchFolders(scratchDir: string, database: Database
     where: { id: { in: found.map((folder) => folder.id) }, status: 'running' },
     select: { id: true, fencingNumber: true },
   } as const;
-  const running = [await database.client.backupVerification.findMany(query), await database.client.backupJob.findMany(query)];
+  const { backupVerification, backupJob, recoveryJob } = database.client;
+  const running = [await backupVerification.findMany(query), await backupJob.findMany(query), await recoveryJob.findMany(query)];
   const used = new Set(running.flat().map((row) => `${row.id}-${row.fencingNumber}`));
   const left = found.filter((folder) => !used.has(folder.name));
   for (const folder of left) await removeFolder(join(scratchDir, folder.name));

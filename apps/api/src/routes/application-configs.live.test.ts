@@ -14,6 +14,8 @@ const files = { name: 'uploads', kind: 'paths', paths: ['/srv/data/uploads'] };
 const sqlite = { name: 'db', kind: 'sqlite', path: '/srv/data/app.db' };
 const pg = { name: 'pg', kind: 'postgresql', connection: { host: 'db.internal', user: 'reader', tls: { mode: 'disable' } } };
 const program = (name: string) => ({ kind: 'program', name });
+const mysql = { name: 'shop', kind: 'mysql', connection: { host: 'db.internal', user: 'reader' } };
+const redis = { name: 'cache', kind: 'redis', connection: { host: 'db.internal' } };
 const hooks = { freeze: program('freeze-app'), thaw: program('thaw-app') };
 const http = (url: string) => ({ kind: 'http', url });
 const httpHooks = { freeze: http('https://app.internal/freeze'), thaw: http('https://app.internal/thaw') };
@@ -41,6 +43,23 @@ describe('the config of an application', () => {
     for (const url of ['/configs', `/configs/${id}`]) expect((await api.send('GET', url)).body).not.toMatch(/se cret|sealed/u);
     expect(created.body).not.toMatch(/se cret|sealed/u);
     expect(await sealed(id, 'pg', 'reader@db.internal:5432')).toBe('se cret');
+  });
+
+  test('takes servers of MariaDB and Redis, each with its password', async () => {
+    const created = await post({ parts: [mysql, redis] }, { sourcePasswords: { shop: 'se cret', cache: 'an other' } });
+    expect(created.statusCode, created.body).toBe(201);
+    expect(created.body).not.toMatch(/se cret|an other|sealed/u);
+    expect(created.json()).toMatchObject({
+      source: {
+        parts: [
+          { name: 'shop', connection: { port: 3306, tls: { mode: 'verify-full' } }, consistency: 'transaction', users: false },
+          { name: 'cache', connection: { port: 6379, tls: { mode: 'verify-full' } } },
+        ],
+      },
+    });
+    const { id } = created.json<{ id: string }>();
+    expect(await sealed(id, 'shop', 'reader@db.internal:3306')).toBe('se cret');
+    expect(await sealed(id, 'cache', 'default@db.internal:6379')).toBe('an other');
   });
 
   test('keeps a password only for the server and user that it was given for', async () => {
@@ -75,6 +94,13 @@ describe('the config of an application', () => {
     ['freezing without thawing', { parts: [files], hooks: { freeze: hooks.freeze } }, 'source.hooks.thaw'],
     ['a password in a URL', { parts: [files], hooks: { ...httpHooks, thaw: http('https://u:p@app.internal/') } }, 'source.hooks.thaw.url'],
     ['a file URL', { parts: [files], hooks: { ...httpHooks, thaw: http('file:///etc/passwd') } }, 'source.hooks.thaw.url'],
+    [
+      'a socket as the host',
+      { parts: [{ ...mysql, connection: { host: '/run/mysqld.sock', user: 'a' } }] },
+      'source.parts.0.connection.host',
+    ],
+    ['a table without its database', { parts: [{ ...mysql, excludeTables: ['orders'] }] }, 'source.parts.0.excludeTables.0'],
+    ['a password in the options', { parts: [{ ...redis, connection: { host: 'a', password: 'x' } }] }, 'source.parts.0.connection'],
     ['the whole machine', { parts: [{ ...files, paths: ['/'] }] }, 'source.parts.0.paths.0'],
   ])('is refused with %s', async (_, source, field) => {
     const answer = await post(source);
@@ -88,6 +114,18 @@ describe('the config of an application', () => {
       'a database server that is not allowed',
       { parts: [{ ...pg, connection: { ...pg.connection, host: 'elsewhere' } }] },
       'postgresql_host_not_allowed',
+      'source.parts.0.connection.host',
+    ],
+    [
+      'a MariaDB server that is not allowed',
+      { parts: [{ ...mysql, connection: { ...mysql.connection, host: 'elsewhere' } }] },
+      'mysql_host_not_allowed',
+      'source.parts.0.connection.host',
+    ],
+    [
+      'a Redis server that is not allowed',
+      { parts: [{ ...redis, connection: { host: '169.254.169.254' } }] },
+      'redis_host_not_allowed',
       'source.parts.0.connection.host',
     ],
     [

@@ -1,3 +1,5 @@
+import { mysqlPlace } from '@holdfast/sources/mysql/connection-options';
+import { redisPlace } from '@holdfast/sources/redis/connection-options';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
 import {
   type ApplicationDataSourceOptions,
@@ -37,13 +39,23 @@ const partChecks: { readonly [K in ApplicationPartKind]: PartCheck<ApplicationPa
     checkReach: ({ connection }, field, settings) => checkDatabaseHost(`${field}.connection.host`, connection, settings),
     passwordPlace: ({ connection }) => connectionPlace(connection),
   },
+  mysql: {
+    checkReach: ({ connection }, field, settings) =>
+      checkDatabaseHost(`${field}.connection.host`, connection, settings, 'mysql_host_not_allowed'),
+    passwordPlace: ({ connection }) => mysqlPlace(connection),
+  },
+  redis: {
+    checkReach: ({ connection }, field, settings) =>
+      checkDatabaseHost(`${field}.connection.host`, connection, settings, 'redis_host_not_allowed'),
+    passwordPlace: ({ connection }) => redisPlace(connection),
+  },
 };
 
 function checkOf({ kind }: ApplicationPartOptions): PartCheck<ApplicationPartOptions> {
   return partChecks[kind];
 }
 
-/** Codes: request_invalid, path_outside_roots, postgresql_host_not_allowed, hook_host_not_allowed. */
+/** Codes: request_invalid, path_outside_roots, postgresql_, mysql_, redis_ and hook_host_not_allowed. */
 export const applicationDataCheck: SourceCheck<ApplicationDataSourceOptions> = {
   checkReach: ({ parts, hooks }, settings) => {
     parts.forEach((part, index) => checkOf(part).checkReach(part, `source.parts.${index}`, settings));

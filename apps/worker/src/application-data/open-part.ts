@@ -1,10 +1,14 @@
 import { join } from 'node:path';
 import { partPassword } from '@holdfast/database/backup-configs';
 import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
-import type { Part } from '@holdfast/sources/application-data/part';
+import type { Part, ServerPart } from '@holdfast/sources/application-data/part';
 import { openPostgresqlPart } from '@holdfast/sources/application-data/postgresql-part';
 import { connectionPlace } from '@holdfast/sources/postgresql/connection-options';
 import type { ApplicationPartKind, ApplicationPartOptionsOf } from '@holdfast/sources/source-options/application-data';
+import { mysqlPlace } from '@holdfast/sources/mysql/connection-options';
+import { openMysqlPart } from '@holdfast/sources/mysql/mysql-part';
+import { redisPlace } from '@holdfast/sources/redis/connection-options';
+import { openRedisPart } from '@holdfast/sources/redis/redis-part';
 import { openSqlitePart } from '@holdfast/sources/sqlite/sqlite-part';
 import { logicalOptions } from '../backup-ways/postgresql.ts';
 import type { WorkerContext } from '../worker-context.ts';
@@ -29,6 +33,8 @@ interface PartOpener<P> {
 const openers: { readonly [K in OpenedPartKind]: PartOpener<ApplicationPartOptionsOf<K>> } = {
   sqlite: { open: openSqlite },
   postgresql: { open: openPostgresql },
+  mysql: { open: openMysql },
+  redis: { open: openRedis },
 };
 
 /** Opens a part by its kind; the caller closes it. Errors: those of its opener. */
@@ -57,4 +63,47 @@ async function openPostgresql(
     toolPlaces: { binFolders: config.postgresqlBinFolders },
     signal,
   });
+}
+
+async function openMysql(
+  options: ApplicationPartOptionsOf<'mysql'>,
+  { context, configId, scratch, signal }: PartSurroundings,
+): Promise<Part> {
+  const { config, database, masterKey } = context;
+  const { name, connection, databases, excludeTables, consistency, users } = options;
+  assertAllowedHost(connection, config.databaseHosts, 'mysql_host_not_allowed');
+  const password = (await partPassword(database.client, configId, { name, place: mysqlPlace(connection) }, masterKey)) ?? undefined;
+  const programPlaces = { binFolders: config.mysqlBinFolders };
+  const part = openMysqlPart({
+    name,
+    connection: { ...connection, password },
+    databases,
+    excludeTables,
+    consistency,
+    users,
+    programPlaces,
+    scratch,
+    signal,
+  });
+  return await inspected(part);
+}
+
+async function openRedis(
+  { name, connection }: ApplicationPartOptionsOf<'redis'>,
+  { context, configId, signal }: PartSurroundings,
+): Promise<Part> {
+  const { config, database, masterKey } = context;
+  assertAllowedHost(connection, config.databaseHosts, 'redis_host_not_allowed');
+  const password = (await partPassword(database.client, configId, { name, place: redisPlace(connection) }, masterKey)) ?? undefined;
+  return await inspected(openRedisPart({ name, connection: { ...connection, password }, signal }));
+}
+
+async function inspected(part: ServerPart): Promise<Part> {
+  try {
+    await part.inspect();
+    return part;
+  } catch (error) {
+    await part.close();
+    throw error;
+  }
 }

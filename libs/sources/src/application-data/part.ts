@@ -28,6 +28,12 @@ export interface Part {
   close(): Promise<void>;
 }
 
+/** A part that is a server. */
+export interface ServerPart extends Part {
+  /** Logs in and looks at the server, so that what is wrong is found before an application is held. Codes: those of the part. */
+  inspect(): Promise<void>;
+}
+
 export interface PartMoment {
   /** By the clock of the worker, ISO 8601: what was committed before the moment was asked for is in it. */
   readonly takenAt: string;

@@ -29,6 +29,19 @@ const characters = (text: string): boolean => !/[\0\r\n]/u.test(text) && text.is
 /** A database or a table as the server has it: not quoted. Lines end no name that a dump can hold. */
 export const mysqlNameSchema = z.string().min(1).max(maxNameLength).refine(characters, 'holds a character that no name may have');
 
+/** `database.table`; the border is the first dot, so the database's name has none. */
+export const mysqlTableNameSchema = z
+  .string()
+  .max(2 * maxNameLength + 1)
+  .refine((text) => characters(text) && /^[^.]+\../u.test(text), 'must be database.table');
+
+/**
+ * `transaction`: one transaction of which all tables of InnoDB show one moment, while everybody goes on writing. `lock`: nobody writes
+ * anything until all rows are read, and then tables of other engines show that moment too.
+ */
+export const consistencies = ['transaction', 'lock'] as const;
+export type Consistency = (typeof consistencies)[number];
+
 /** The stored part of MysqlConnectionOptions. */
 export const mysqlConnectionSchema = z.strictObject({
   host: hostSchema.describe('Name or address, allowed by HOLDFAST_DATABASE_HOSTS'),

@@ -1,12 +1,7 @@
 import type { DatabaseFacts, ServerFacts } from './catalog.ts';
 import type { ClientPrograms } from './client-programs.ts';
+import type { Consistency } from './connection-options.ts';
 import { optionValue } from './option-file.ts';
-
-/**
- * `transaction`: one transaction of which all tables of InnoDB show one moment, while everybody goes on writing. `lock`: nobody writes
- * anything until all rows are read, and then tables of other engines show that moment too.
- */
-export type Consistency = 'transaction' | 'lock';
 
 /** A row is at most so large at the server; a smaller limit here would end the dump. */
 const maxPacket = '--max-allowed-packet=1G';

@@ -1,4 +1,4 @@
-import type { Part, PartFacts, PartMoment } from '../application-data/part.ts';
+import type { PartFacts, PartMoment, ServerPart } from '../application-data/part.ts';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { MadeUpSource, type MadeUpFile } from '../made-up-source.ts';
 import { encodeName } from '../postgresql/logical/file-names.ts';
@@ -6,8 +6,8 @@ import { textContent, type FileContent } from '../postgresql/logical/stream-file
 import type { Source } from '../source.ts';
 import { readCatalog, readServerFacts, withoutTransactions, type DatabaseFacts, type ServerFacts } from './catalog.ts';
 import { findClientPrograms, type ClientPrograms, type ProgramPlaces } from './client-programs.ts';
-import { mysqlPlace, type MysqlConnectionOptions } from './connection-options.ts';
-import { ignoredTables, programsArguments, tablesArguments, viewsArguments, type Consistency } from './dump-arguments.ts';
+import { mysqlPlace, type Consistency, type MysqlConnectionOptions } from './connection-options.ts';
+import { ignoredTables, programsArguments, tablesArguments, viewsArguments } from './dump-arguments.ts';
 import { DumpSections, type LogPosition } from './dump-sections.ts';
 import { manifestPath, tableFile, type MysqlManifest } from './manifest.ts';
 import { mysqlReadme } from './mysql-readme.ts';
@@ -26,6 +26,8 @@ export interface MysqlPartOptions {
   /** Accounts and their rights, with the hashes of their passwords: only from a MariaDB server. */
   readonly users: boolean;
   readonly programPlaces: ProgramPlaces;
+  /** A folder that is private and swept, for the passwords that programs read. Default the temporary one. */
+  readonly scratch?: string | undefined;
   /** Ends all waiting and all programs. */
   readonly signal: AbortSignal;
 }
@@ -36,26 +38,30 @@ export interface MysqlPartOptions {
  * mysql_unreachable, _login_failed, _tls_failed, _not_found, _tool_missing, _denied; of reading also mysql_changed (tables came, went
  * or were altered), mysql_interrupted (a dump that ends early, whatever its exit code).
  */
-export function openMysqlPart(options: MysqlPartOptions): Part {
+export function openMysqlPart(options: MysqlPartOptions): ServerPart {
   return new MysqlPart(options);
 }
 
-interface Begun {
+interface Inspected {
   readonly programs: ClientPrograms;
   readonly server: ServerFacts;
+}
+
+interface Begun extends Inspected {
   readonly databases: readonly DatabaseFacts[];
   /** Null when there is no database. */
   readonly sections: DumpSections | null;
   readonly takenAtMs: number;
 }
 
-class MysqlPart implements Part {
+class MysqlPart implements ServerPart {
   readonly kind = 'mysql';
   readonly name: string;
   readonly source: Source;
   readonly #options: MysqlPartOptions;
   readonly #closed = new AbortController();
   readonly #signal: AbortSignal;
+  #inspected: Promise<Inspected> | undefined;
   #begun: Promise<Begun> | undefined;
   #end: { readonly position: LogPosition | null } | undefined;
 
@@ -72,6 +78,10 @@ class MysqlPart implements Part {
       holdsRecords: true,
       close: () => this.close(),
     });
+  }
+
+  async inspect(): Promise<void> {
+    await this.#inspect();
   }
 
   async takeMoment(signal: AbortSignal): Promise<PartMoment> {
@@ -110,11 +120,15 @@ class MysqlPart implements Part {
 
   #begin(): Promise<Begun> {
     if (this.#begun === undefined) {
-      this.#begun = begin(this.#options, this.#signal);
+      this.#begun = begin(this.#options, this.#inspect(), this.#signal);
       // Whoever asks for the moment hears of it.
       this.#begun.catch(() => undefined);
     }
     return this.#begun;
+  }
+
+  #inspect(): Promise<Inspected> {
+    return (this.#inspected ??= inspect(this.#options, this.#signal));
   }
 
   #files(begun: Begun): MadeUpFile[] {
@@ -150,9 +164,9 @@ class MysqlPart implements Part {
   }
 
   #dump({ programs, databases }: Begun, args: readonly string[], withoutTables = false): FileContent {
-    const { connection, excludeTables = [] } = this.#options;
+    const { connection, excludeTables = [], scratch } = this.#options;
     const optionLines = withoutTables ? ignoredTables(databases, excludeTables) : [];
-    const run = runProgram({ programs, program: 'dump', connection, args, optionLines, signal: this.#signal });
+    const run = runProgram({ programs, program: 'dump', connection, args, optionLines, scratch, signal: this.#signal });
     return wholeDump(run, mysqlPlace(connection));
   }
 
@@ -180,11 +194,9 @@ class MysqlPart implements Part {
   }
 }
 
-async function begin(options: MysqlPartOptions, signal: AbortSignal): Promise<Begun> {
-  const { connection, excludeTables = [], consistency, users } = options;
-  const programs = await findClientPrograms(options.programPlaces);
-  const place = { programs, connection, signal };
-  const server = await readServerFacts(place);
+async function inspect({ connection, users, programPlaces, scratch }: MysqlPartOptions, signal: AbortSignal): Promise<Inspected> {
+  const programs = await findClientPrograms(programPlaces);
+  const server = await readServerFacts({ programs, connection, scratch, signal });
   if (users && (server.product !== 'MariaDB' || programs.family !== 'mariadb')) {
     throw new HoldfastError(
       'mysql_failed',
@@ -194,6 +206,13 @@ async function begin(options: MysqlPartOptions, signal: AbortSignal): Promise<Be
       },
     );
   }
+  return { programs, server };
+}
+
+async function begin(options: MysqlPartOptions, inspected: Promise<Inspected>, signal: AbortSignal): Promise<Begun> {
+  const { connection, excludeTables = [], consistency, scratch } = options;
+  const { programs, server } = await inspected;
+  const place = { programs, connection, scratch, signal };
   const databases = await readCatalog(place, { databases: options.databases, excluded: excludeTables });
   if (databases.length === 0) return { programs, server, databases, sections: null, takenAtMs: Date.now() };
   const marks = databases.flatMap(({ name, tables }) => [

@@ -14,15 +14,15 @@ export interface OptionFile extends AsyncDisposable {
 const connectTimeoutSeconds = 15;
 
 /**
- * Writes the connection as an option file, `--defaults-file`, in a private folder of its own. `lines` follow in the group of the
+ * Writes the connection as an option file, `--defaults-file`, in a private folder of its own below `scratch`. `lines` follow in the group of the
  * program, each `name=value` or a name.
  */
 export async function writeOptionFile(
   programs: ClientPrograms,
   connection: MysqlConnectionOptions,
-  lines: readonly string[] = [],
+  { lines = [], scratch = tmpdir() }: { readonly lines?: readonly string[] | undefined; readonly scratch?: string | undefined } = {},
 ): Promise<OptionFile> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-mysql-'));
+  const folder = await mkdtemp(join(scratch, 'holdfast-mysql-'));
   const dispose = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
     const path = join(folder, 'options.cnf');

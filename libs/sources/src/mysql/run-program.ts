@@ -14,6 +14,8 @@ export interface ProgramRun {
   readonly optionLines?: readonly string[];
   /** What it reads. */
   readonly input?: AsyncIterable<Uint8Array>;
+  /** Where its option file lies: a folder that is swept when the worker is killed. Default the temporary one. */
+  readonly scratch?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -26,7 +28,7 @@ const maxComplaintLength = 2_000;
  */
 export async function* runProgram(run: ProgramRun): AsyncGenerator<Buffer, void, undefined> {
   const { programs, program, connection, args, signal, input } = run;
-  await using options = await writeOptionFile(programs, connection, run.optionLines);
+  await using options = await writeOptionFile(programs, connection, { lines: run.optionLines, scratch: run.scratch });
   signal.throwIfAborted();
   // Nothing of ours is in its environment, and no file of an account is looked for.
   const env = { PATH: '/usr/bin:/bin', LC_ALL: 'C', HOME: '/nonexistent', MYSQL_TEST_LOGIN_FILE: '/nonexistent' };

@@ -1,7 +1,7 @@
 import { runProgram, type ProgramRun } from './run-program.ts';
 
 /** What a statement runs at: a server, by the programs of it. */
-export type StatementPlace = Pick<ProgramRun, 'programs' | 'connection' | 'signal'>;
+export type StatementPlace = Pick<ProgramRun, 'programs' | 'connection' | 'scratch' | 'signal'>;
 
 /** A catalog of a hundred thousand tables. */
 const maxOutputBytes = 256 * 1024 * 1024;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
-import type { Part, PartFacts, PartMoment } from '../application-data/part.ts';
+import type { PartFacts, PartMoment, ServerPart } from '../application-data/part.ts';
 import { MadeUpSource } from '../made-up-source.ts';
 import { textContent, type FileContent } from '../postgresql/logical/stream-file.ts';
 import type { Source } from '../source.ts';
@@ -26,7 +26,7 @@ const olderCopyPollMs = 250;
  * Its moment is the server's fork. Connects when the moment is taken. Codes of takeMoment: redis_unreachable, _login_failed, _tls_failed,
  * _denied, _busy, _interrupted; of reading also redis_stream_damaged, when what came is not a whole RDB file.
  */
-export function openRedisPart(options: RedisPartOptions): Part {
+export function openRedisPart(options: RedisPartOptions): ServerPart {
   return new RedisPart(options);
 }
 
@@ -45,18 +45,20 @@ interface Begun {
   readonly takenAtMs: number;
 }
 
-class RedisPart implements Part {
+class RedisPart implements ServerPart {
   readonly kind = 'redis';
   readonly name: string;
   readonly source: Source;
   readonly #options: RedisPartOptions;
   readonly #closed = new AbortController();
+  readonly #signal: AbortSignal;
   #begun: Promise<Begun> | undefined;
   #checked: CheckedRdb | undefined;
 
   constructor(options: RedisPartOptions) {
     this.name = options.name;
     this.#options = options;
+    this.#signal = AbortSignal.any([options.signal, this.#closed.signal]);
     this.source = new MadeUpSource({
       list: async () => {
         const { takenAtMs, server } = await this.#begin();
@@ -73,6 +75,11 @@ class RedisPart implements Part {
       holdsRecords: false,
       close: () => this.close(),
     });
+  }
+
+  async inspect(): Promise<void> {
+    await using connection = await RedisConnection.open(this.#options.connection, this.#signal);
+    await readServer(connection);
   }
 
   async takeMoment(signal: AbortSignal): Promise<PartMoment> {
@@ -114,7 +121,7 @@ class RedisPart implements Part {
 
   #begin(): Promise<Begun> {
     if (this.#begun === undefined) {
-      this.#begun = begin(this.#options.connection, AbortSignal.any([this.#options.signal, this.#closed.signal]));
+      this.#begun = begin(this.#options.connection, this.#signal);
       // Whoever asks for the moment hears of it.
       this.#begun.catch(() => undefined);
     }

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { databasePasswordSchema } from '../postgresql/connection-options.ts';
+import { consistencies, mysqlConnectionSchema, mysqlNameSchema, mysqlTableNameSchema } from '../mysql/connection-options.ts';
+import { redisConnectionSchema } from '../redis/connection-options.ts';
 import { copyChecks } from '../sqlite/copy-messages.ts';
 import { hooksSchema } from './hooks.ts';
 import { maxPartNameLength, partNameSchema } from './part-name.ts';
@@ -17,6 +19,10 @@ import { logicalFields } from './postgresql.ts';
 
 /** Each is opened before any of it is read. */
 const maxPartCount = 32;
+/** All of a server when there are more: leaving names out takes them all. */
+const maxDatabaseCount = 64;
+/** More is a choice of databases. */
+const maxTableCount = 1024;
 /** A day: a copy that takes longer will not be made by waiting. */
 const maxPatienceSeconds = 24 * 3600;
 
@@ -50,7 +56,41 @@ const postgresqlPartSchema = z.strictObject({
   ...logicalFields,
 });
 
-const partSchema = z.discriminatedUnion('kind', [pathsPartSchema, sqlitePartSchema, postgresqlPartSchema]);
+const mysqlPartSchema = z.strictObject({
+  name: partNameSchema,
+  kind: z.literal('mysql').describe('Databases of a MariaDB or MySQL server, all of one moment'),
+  connection: mysqlConnectionSchema.describe('The server; its password is sent apart, in sourcePasswords'),
+  databases: z
+    .array(mysqlNameSchema)
+    .min(1)
+    .max(maxDatabaseCount)
+    .optional()
+    .describe("Which databases; all but the server's own when left out"),
+  excludeTables: z
+    .array(mysqlTableNameSchema)
+    .max(maxTableCount)
+    .optional()
+    .describe('Tables and views that are left out, each as `database.table`'),
+  consistency: z
+    .enum(consistencies)
+    .default('transaction')
+    .describe('transaction: tables of InnoDB are of one moment, nobody waits. lock: all tables are, nobody writes until they are read'),
+  users: z.boolean().default(false).describe('With accounts and grants, and the hashes of their passwords; from MariaDB only'),
+});
+
+const redisPartSchema = z.strictObject({
+  name: partNameSchema,
+  kind: z.literal('redis').describe('All keys of a Redis, Valkey or KeyDB server, by a copy over replication'),
+  connection: redisConnectionSchema.describe('The server; its password is sent apart, in sourcePasswords'),
+});
+
+const partSchema = z.discriminatedUnion('kind', [
+  pathsPartSchema,
+  sqlitePartSchema,
+  postgresqlPartSchema,
+  mysqlPartSchema,
+  redisPartSchema,
+]);
 
 export const applicationDataSourceOptionsSchema = z.strictObject({
   type: z.literal('application_data'),

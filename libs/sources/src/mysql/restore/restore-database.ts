@@ -18,6 +18,8 @@ export interface RestoreOptions {
   /** Of the recovery, the same in each of its attempts: letters, digits and underscores. */
   readonly id: string;
   readonly programPlaces: ProgramPlaces;
+  /** As of a part. */
+  readonly scratch?: string | undefined;
   readonly onProgress: (value: { readonly filesDone: number; readonly filesTotal: number; readonly bytesDone: number }) => void;
   readonly signal: AbortSignal;
 }
@@ -38,7 +40,8 @@ export interface RestoredMysql {
 export async function restoreMysqlDatabase(options: RestoreOptions & { readonly overwrite: boolean }): Promise<RestoredMysql> {
   const { files, connection, database, overwrite, signal, id } = options;
   const source = chosenDatabase(await readManifest(files), options.sourceDatabase);
-  const place: StatementPlace = { programs: await findClientPrograms(options.programPlaces), connection, signal };
+  const programs = await findClientPrograms(options.programPlaces);
+  const place: StatementPlace = { programs, connection, scratch: options.scratch, signal };
   const scratch = new ScratchDatabase(place, id);
   let target = await inspectTarget(place, database);
   if (await scratch.wasFilling()) {

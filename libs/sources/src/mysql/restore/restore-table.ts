@@ -28,7 +28,8 @@ export async function restoreMysqlTable(options: RestoreTableOptions): Promise<R
       hint: 'check the name; manifest.json lists all of them',
     });
   }
-  const place: StatementPlace = { programs: await findClientPrograms(options.programPlaces), connection, signal };
+  const programs = await findClientPrograms(options.programPlaces);
+  const place: StatementPlace = { programs, connection, scratch: options.scratch, signal };
   if (await isThere(place, database, as)) {
     throw new HoldfastError('target_not_empty', `${database} at ${mysqlPlace(connection)} has a table ${as}, which is not replaced`, {
       hint: 'give another name as `as`, and put the one in the place of the other when you have looked at both',

@@ -26,6 +26,8 @@ export interface System {
   readonly redis: TestRedis | undefined;
   readonly postgresql: { /** kill -9 of the postmaster; it is started again on its port by itself. */ kill(): Promise<void> };
   startWorker(): Promise<RunningProcess>;
+  /** Another process of the API, at a port of its own; gives its URL. */
+  startApi(): Promise<string>;
   /** The process that holds this run now, when one does. */
   workerAtWork(kind: RunTable, id: string): Promise<RunningProcess | undefined>;
   stop(): Promise<void>;
@@ -85,8 +87,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       HOLDFAST_RATE_LIMIT_PER_MINUTE: '100000',
       ...options.environment,
     };
-    const start = (name: string, app: string) => {
-      const child = startNode(name, main(app), env);
+    const start = (name: string, app: string, more: Record<string, string> = {}) => {
+      const child = startNode(name, main(app), { ...env, ...more });
       cleanups.push(() => endBounded(child));
       return child;
     };
@@ -121,6 +123,13 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         kill: () => eventually('a postmaster to kill', async () => killed(postgres.pid) || undefined, readyTimeoutMs).then(() => undefined),
       },
       startWorker,
+      async startApi() {
+        const port = await freePort();
+        const url = `http://127.0.0.1:${port}`;
+        const child = start('another api', 'api', { HOLDFAST_API_PORT: String(port) });
+        await eventually('the other api answers', async () => isReady(child, () => answers(`${url}/api/backup/health`)), readyTimeoutMs);
+        return url;
+      },
       async workerAtWork(kind, id) {
         const tables = { backup: db.client.backupJob, verify: db.client.backupVerification, recovery: db.client.recoveryJob };
         // The three delegates take this query alike, which their types cannot say.

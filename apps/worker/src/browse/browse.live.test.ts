@@ -1,13 +1,15 @@
 import { chmod, link, lstat, mkdir, mkdtemp, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { DiffAnswer, FolderAnswer, HistoryAnswer } from '@holdfast/jobs/browse/browse-answers';
-import { deriveBrowseKey, signRequest } from '@holdfast/jobs/browse/request-signature';
+import { askWorker, bytesOf, type BrowseQuery } from '../testing/browse-client.ts';
+import { repositoryPassword } from '@holdfast/database/repositories';
+import { forgeSnapshot } from '@holdfast/engine/testing/forged-snapshot';
+import { openTestRepository } from '@holdfast/engine/testing/test-repository';
+import { openLocalStorage } from '@holdfast/storage/local/local-storage';
 import { isFinal, openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 import type { RunningWorker } from '../start-workers.ts';
 
@@ -65,22 +67,8 @@ async function backUp(): Promise<Backup> {
   return { jobId, snapshotId: row.snapshotId ?? '' };
 }
 
-async function ask(path: string, query: Record<string, string | string[]>, method: 'GET' | 'HEAD' = 'GET'): Promise<IncomingMessage> {
-  const pairs = Object.entries({ repositoryId, ...query }).flatMap(([name, value]) => [value].flat().map((each) => [name, each]));
-  const target = `${path}?${new URLSearchParams(pairs).toString()}`;
-  const key = deriveBrowseKey(fixture.config.masterKey.bytes);
-  const authorization = signRequest(key, { method, target }, new Date());
-  const asked = httpRequest(new URL(target, worker.browseUrl), { method, headers: { authorization }, agent: false });
-  asked.end();
-  const [response] = (await once(asked, 'response')) as [IncomingMessage];
-  return response;
-}
-
-async function bytesOf(response: IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for await (const part of response) parts.push(part as Buffer);
-  return Buffer.concat(parts);
-}
+const ask = (path: string, query: BrowseQuery, method: 'GET' | 'HEAD' = 'GET') =>
+  askWorker(fixture, worker, path, { repositoryId, ...query }, method);
 
 async function json<T>(path: string, query: Record<string, string>): Promise<T> {
   return JSON.parse((await bytesOf(await ask(path, { limit: '100', ...query }))).toString()) as T;
@@ -242,6 +230,43 @@ test('an archive has modes, links and hard links, and tells what it has under an
     join(target, 'a.zip'),
   ]);
   expect(stdout.split('\n')).toEqual(expect.arrayContaining(['None', `${source.slice(1)}/back%5Cslash`, 'HOLDFAST-LEFT-OUT.txt']));
+});
+
+test('names that would lead elsewhere, in a snapshot that somebody else made, are shown, cannot be read, and get into no archive', async () => {
+  const password = await repositoryPassword(fixture.database.db.client, repositoryId, fixture.config.masterKey);
+  const storage = await openLocalStorage({ path: join(fixture.folder, 'storage/repository') });
+  await using repository = await openTestRepository(storage, password);
+  const snapshotId = await forgeSnapshot(repository, [
+    { name: '../../evil', below: 'leads out' },
+    { name: '..', below: [{ name: 'passwd', below: 'root' }] },
+    { name: '/etc', below: [{ name: 'cron', below: 'root' }] },
+    { name: 'plain', below: 'plain' },
+    { name: 'twice', below: 'one' },
+    { name: 'twice', below: 'two' },
+  ]);
+  const { items } = await json<FolderAnswer>('/folder', { snapshotId, path: '/' });
+  expect(items.map(({ isUnsafe }) => isUnsafe).filter(Boolean).length).toBeGreaterThanOrEqual(4);
+  for (const { path } of items.filter(({ isUnsafe }) => isUnsafe)) {
+    expect((await ask('/content', { snapshotId, path })).statusCode, path).toBe(400);
+  }
+  for (const format of ['tar', 'zip']) {
+    const target = await mkdtemp(join(fixture.folder, 'slip-'));
+    const archive = join(target, `a.${format}`);
+    await writeFile(archive, await bytesOf(await ask('/archive', { snapshotId, paths: '/', format })));
+    // Not tar and unzip, which would refuse such names by themselves: a program that puts files where their names say.
+    const list = `import sys, tarfile, zipfile
+name = sys.argv[1]
+print(*(tarfile.open(name).getnames() if name.endswith('tar') else zipfile.ZipFile(name).namelist()), sep='\\n')`;
+    const { stdout } = await run('python3', ['-c', list, archive]);
+    expect(
+      stdout
+        .trim()
+        .split('\n')
+        .filter((name) => !name.startsWith('twice'))
+        .toSorted(),
+    ).toEqual(['HOLDFAST-LEFT-OUT.txt', 'plain']);
+    expect(stdout.match(/^twice$/gmu)?.length ?? 0).toBeLessThanOrEqual(1);
+  }
 });
 
 test('the row says where it answers, until the worker stops', async () => {

@@ -1,6 +1,7 @@
 import { findRepository, type RepositoryRow } from '@holdfast/database/repositories';
 import { openSnapshotBrowser, type SnapshotBrowser } from '@holdfast/engine/browse/snapshot-browser';
 import { asHoldfastError, HoldfastError } from '@holdfast/errors/holdfast-error';
+import { withDeadline } from '@holdfast/jobs/with-deadline';
 import { untilAborted } from '@holdfast/storage/until-aborted';
 import { openRepositoryToBrowse } from '../open-repository.ts';
 import type { WorkerContext } from '../worker-context.ts';
@@ -27,6 +28,8 @@ const openMaxMs = 30 * 60_000;
 /** Each holds an index and folders, within bounds of its own. */
 const browsersMaxCount = 8;
 const sweepMs = 30_000;
+/** A storage that is away must not keep the worker from closing the rest. */
+const closeMs = 3_000;
 
 /** After these the way into the repository may be what is wrong. */
 const distrusted: readonly string[] = [
@@ -175,6 +178,10 @@ class RepositoryBrowsers implements BrowserPool {
       entry.useCount = 0;
       this.#retire(id, entry);
     }
-    await Promise.all(this.#closed);
+    try {
+      await withDeadline(Promise.all(this.#closed), closeMs);
+    } catch (error) {
+      this.#context.logger.warn({ err: error }, 'a repository that was looked into did not close in time; its lock goes stale');
+    }
   }
 }

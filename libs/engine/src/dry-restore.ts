@@ -51,8 +51,9 @@ export class DryWriter extends TargetWriter {
     const folder = this.#folderOf(path);
     this.#dryRun.addFolder(folder);
     if (existing !== undefined) {
-      this.#dryRun.add('deleted', path, existing.sizeBytes);
-      this.#displaced = { count: 1, bytes: existing.sizeBytes };
+      const bytes = existing.type === 'file' ? existing.sizeBytes : 0;
+      this.#dryRun.add('deleted', path, bytes);
+      this.#displaced = { count: 1, bytes };
     }
     if (existing !== undefined || this.#imagined.has(parentOf(path))) this.#imagined.set(path, folder);
     return true;

@@ -4,7 +4,6 @@ import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import { writingError } from '@holdfast/sources/file-system-error';
 import { partialName, partialPrefix } from '@holdfast/sources/partial-entry';
-import { outsideError } from '@holdfast/sources/snapshot-path';
 import type { TargetNode } from '@holdfast/sources/target';
 import { inTheWay, type TargetWriter } from '@holdfast/sources/target-writer';
 import type { BlobIndex } from './blob-index.ts';
@@ -131,8 +130,9 @@ export class RestoreInto {
         tally.onFailed({ path: step.path, code: 'repository_damaged', reason: step.reason });
         break;
       case 'left_out':
-        if (!this.#options.listsRefused && step.code === 'path_outside_roots') throw outsideError(step.path);
-        tally.onNotPossible(step);
+        // Who has not asked for what is left out takes it for damage.
+        if (this.#options.listsRefused) tally.onNotPossible(step);
+        else tally.onFailed({ path: step.path, code: 'repository_damaged', reason: step.reason });
         break;
     }
   }

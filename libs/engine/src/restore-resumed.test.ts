@@ -79,3 +79,27 @@ it('a recovery that was killed goes on: what was whole stays, what was not is wr
   expect((await stat(`${path}/${half}`)).size).toBe(halfBytes);
   expect(await restoreAgain()).toMatchObject({ bytesRestored: 0, filesRestored: 0, keptCount: 30 * 40 + 2 });
 });
+
+it('a recovery that was to keep what it finds, and was killed, has left nothing half written to be kept', async () => {
+  const [repositoryPath, path] = [await scratch(), await scratch()];
+  const repository = await createTestRepository(await openLocalStorage({ path: repositoryPath }));
+  const { snapshotId } = await archiveTree(repository, tree);
+  const script = new URL('testing/killed-restore.ts', import.meta.url).pathname;
+  const running = killed(process.execPath, [script, repositoryPath, snapshotId, path, 'never']);
+  await expect(running).rejects.toMatchObject({ signal: 'SIGKILL' });
+
+  const before = await wholeFiles(path);
+  const files: string[] = [];
+  for (const name of await readdir(path, { recursive: true })) if ((await lstat(`${path}/${name}`)).isFile()) files.push(name);
+  const isPartial = (name: string): boolean => name.includes('.holdfast-partial-');
+  expect(files.filter((name) => !before.has(name)).every(isPartial)).toBe(true);
+
+  const target = openFileSystemTarget({ path, roots: [path], overwrite: true });
+  const result = await restore({ repository, snapshotId, target, clock, overwrite: 'never' });
+  const placed = [...before.keys()].filter((name) => !isPartial(name));
+  expect(result).toMatchObject({ keptCount: placed.length, filesRestored: 30 * 40 + 2 - placed.length, failed: [] });
+  const after = await wholeFiles(path);
+  expect(after.size).toBe(30 * 40 + 2);
+  expect([...after.keys()].some(isPartial)).toBe(false);
+  expect((await lstat(`${path}/data/folder-0`)).mode & 0o777).toBe(0o744);
+});

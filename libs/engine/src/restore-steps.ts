@@ -1,6 +1,6 @@
 import type { TreeNode } from '@holdfast/restic-format/node';
 import { objectIdBytes, type ObjectId } from '@holdfast/restic-format/object-id';
-import { decodeTree } from '@holdfast/restic-format/tree';
+import { decodeSoundNodes } from '@holdfast/restic-format/tree';
 import { scanPlainFiles } from '@holdfast/restic-format/plain-files';
 import { isPlainName } from '@holdfast/sources/snapshot-path';
 import type { TargetNode } from '@holdfast/sources/target';
@@ -220,9 +220,14 @@ export class RestoreSteps {
 
   async #fill(frame: Frame, treeId: ObjectId, signal: AbortSignal): Promise<void> {
     const { loader, selection, deletesExtra } = this.#options;
-    const nodes = this.#takesAll
-      ? await loader.readTree(treeId, signal, (text) => this.#planPlainFiles(text, frame.path))
-      : await loader.loadTree(treeId, signal);
+    const { nodes, unsafeNames } = await loader.readTree(treeId, signal, (text) =>
+      this.#takesAll ? this.#planPlainFiles(text, frame.path) : decodeSoundNodes(text),
+    );
+    for (const name of unsafeNames) {
+      const path = joinPath(frame.from, name);
+      const reason = 'no file system gives such a name: somebody made it to write elsewhere; it is left out';
+      if (selection.partOf(path) !== 'none') this.#queue.push({ kind: 'left_out', path, code: 'path_outside_roots', reason });
+    }
     const folders: TreeNode[] = [];
     const others: TreeNode[] = [];
     for (const one of nodes) {
@@ -244,22 +249,17 @@ export class RestoreSteps {
     }
   }
 
-  /** Why a node has no place in any target. */
+  /** Why a node has no place in this target: longer names than a file system has come from none, and of some nothing is left. */
   #refusalOf({ name, type }: TreeNode, { stripsBelow }: Frame): Pick<FailedEntry, 'code' | 'reason'> | undefined {
-    if (!isPlainName(name)) {
-      return {
-        code: 'path_outside_roots',
-        reason: 'no file system gives such a name: somebody made it to write elsewhere; it is left out',
-      };
-    }
+    if (!isPlainName(name)) return { code: 'path_outside_roots', reason: 'its name is longer than a file system takes; it is left out' };
     if (stripsBelow === 0 || type === 'dir') return undefined;
     return { code: 'request_invalid', reason: 'nothing of its path is left when so many components are stripped' };
   }
 
   /** Plans the files of a tree that need no second look; gives all other nodes. */
-  #planPlainFiles(text: Uint8Array, folder: string): readonly TreeNode[] {
+  #planPlainFiles(text: Uint8Array, folder: string): ReturnType<typeof decodeSoundNodes> {
     const tree = scanPlainFiles(text);
-    if (tree === null) return decodeTree(text);
+    if (tree === null) return decodeSoundNodes(text);
     const { index } = this.#options;
     const { files, ids, others } = tree;
     for (const file of files) {
@@ -275,7 +275,7 @@ export class RestoreSteps {
         this.#queue.push({ kind: 'failed', path, reason: `data blob ${id} is in no index` });
       }
     }
-    return others;
+    return { nodes: [...others], unsafeNames: [] };
   }
 }
 

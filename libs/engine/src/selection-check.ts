@@ -1,6 +1,7 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { TreeNode } from '@holdfast/restic-format/node';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
+import { decodeSoundNodes } from '@holdfast/restic-format/tree';
 import type { BlobLoader } from './blob-loader.ts';
 import { isDamage } from './damage.ts';
 import type { PathSelection } from './path-selection.ts';
@@ -24,7 +25,7 @@ export async function folderTree(
 ): Promise<ObjectId> {
   let treeId = topId;
   for (const name of folder.split('/').filter((each) => each !== '')) {
-    const subtree: ObjectId | undefined = (await loader.loadTree(treeId, signal)).find((node) => node.name === name)?.subtree;
+    const subtree: ObjectId | undefined = (await soundNodes(loader, treeId, signal)).find((node) => node.name === name)?.subtree;
     if (subtree === undefined) throw new HoldfastError('path_not_found', `the snapshot has no folder ${folder}`);
     treeId = subtree;
   }
@@ -101,7 +102,7 @@ async function hasPath(checked: CheckedTree, topId: ObjectId, path: string): Pro
   let subtree: ObjectId | undefined = topId;
   for (const name of path.split('/').slice(1)) {
     if (subtree === undefined) return false;
-    const node: TreeNode | undefined = (await checked.loader.loadTree(subtree, checked.signal)).find((one) => one.name === name);
+    const node: TreeNode | undefined = (await soundNodes(checked.loader, subtree, checked.signal)).find((one) => one.name === name);
     if (node === undefined) return false;
     subtree = node.subtree;
   }
@@ -111,9 +112,13 @@ async function hasPath(checked: CheckedTree, topId: ObjectId, path: string): Pro
 /** A damaged tree holds nothing here; the recovery itself tells of it. */
 async function readable({ loader, signal }: CheckedTree, treeId: ObjectId): Promise<readonly TreeNode[]> {
   try {
-    return await loader.loadTree(treeId, signal);
+    return await soundNodes(loader, treeId, signal);
   } catch (error) {
     if (!isDamage(error)) throw error;
     return [];
   }
+}
+
+async function soundNodes(loader: BlobLoader, treeId: ObjectId, signal: AbortSignal): Promise<readonly TreeNode[]> {
+  return await loader.readTree(treeId, signal, (bytes) => decodeSoundNodes(bytes).nodes);
 }

@@ -2,7 +2,7 @@ import { invariant } from '@holdfast/errors/invariant';
 
 import { compareNames } from './file-name.ts';
 import { JsonFields, parseJson } from './json-fields.ts';
-import { decodeNode, encodeNode, type TreeNode } from './node.ts';
+import { decodeNode, decodeShownNode, encodeNode, type TreeNode } from './node.ts';
 
 /** Tree: a folder as `{"nodes":[…]}` and a newline, nodes sorted by the bytes of their names. The hash of these bytes is its id. */
 
@@ -20,4 +20,20 @@ export function encodeTree(nodes: readonly TreeNode[]): Uint8Array {
 export function decodeTree(bytes: Uint8Array): TreeNode[] {
   const fields = new JsonFields(parseJson(bytes, 'a tree'), 'a tree');
   return fields.array('nodes').map(decodeNode);
+}
+
+/**
+ * As decodeTree, without the nodes whose names lead out of their folder or are none: these come in a form that can be shown. For whoever
+ * is to bring back what is sound beside what somebody has forged. Errors: repository_damaged.
+ */
+export function decodeSoundNodes(bytes: Uint8Array): { readonly nodes: TreeNode[]; readonly unsafeNames: string[] } {
+  const fields = new JsonFields(parseJson(bytes, 'a tree'), 'a tree');
+  const nodes: TreeNode[] = [];
+  const unsafeNames: string[] = [];
+  for (const value of fields.array('nodes')) {
+    const { node, unsafeName } = decodeShownNode(value);
+    if (unsafeName === undefined) nodes.push(node);
+    else unsafeNames.push(unsafeName);
+  }
+  return { nodes, unsafeNames };
 }

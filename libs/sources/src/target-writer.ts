@@ -356,13 +356,13 @@ export class TargetWriter {
     } catch (error) {
       if (errnoCode(error) !== 'EEXIST') throw error;
     }
-    if (lstatSync(place).isDirectory()) return false;
+    const existing = lstatSync(place);
+    if (existing.isDirectory()) return false;
     if (!this.#overwrite) throw inTheWay(path);
-    const { size } = lstatSync(place);
     unlinkSync(place);
     make();
     this.#displaced.count++;
-    this.#displaced.bytes += size;
+    this.#displaced.bytes += existing.isFile() ? existing.size : 0;
     return true;
   }
 

@@ -14,6 +14,7 @@ export interface CheckedRecovery extends FileAim {
   readonly fromRepositoryId?: string | undefined;
   readonly recoveryType: 'full' | 'point_in_time' | 'selective';
   readonly targetDatabase?: { readonly part?: string | undefined } | undefined;
+  readonly targetSqlite?: { readonly part: string } | undefined;
   readonly pointInTime?: PointInTime | undefined;
   readonly start: boolean;
   readonly tablespaces?: Readonly<Record<string, string>> | undefined;
@@ -28,6 +29,7 @@ export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJo
   const { fromRepositoryId } = recovery;
   const job = await usableBackup(tx, scope, backupJobId, fromRepositoryId);
   if (factsOf(job.metadata) === null) return checkOrdinary(job, recovery);
+  if (recovery.targetSqlite !== undefined) throw refusal('targetSqlite', 'is for a part of an application; leave it out');
   if (recovery.targetDatabase !== undefined) {
     throw refusal(
       'targetDatabase',
@@ -69,28 +71,29 @@ function checkOrdinary({ backupType, metadata }: BackupJobRow, recovery: Checked
   if (recovery.toOriginal && backupType.startsWith('database')) {
     throw refusal('toOriginal', `is for files that came from a folder; this backup is of type ${backupType}: send targetLocation`);
   }
-  const { targetDatabase } = recovery;
+  const { targetDatabase, targetSqlite } = recovery;
+  if (targetSqlite !== undefined) checkPart('targetSqlite', targetSqlite.part, partsOf(metadata, 'sqlite'));
   if (targetDatabase === undefined) return;
-  if (backupType === 'application_data') return checkPart(targetDatabase.part, partsOf(metadata));
+  if (backupType === 'application_data') return checkPart('targetDatabase', targetDatabase.part, partsOf(metadata, 'postgresql'));
   if (backupType !== 'database_full') {
     throw refusal('targetDatabase', `is for backups of databases; this one is of type ${backupType}`);
   }
   if (targetDatabase.part !== undefined) throw refusal('targetDatabase.part', 'is for backups of an application; leave it out');
 }
 
-/** The names of the parts of an application's backup that are PostgreSQL servers, as its row has them. */
-function partsOf(metadata: unknown): string[] {
+/** The names of the parts of one kind that an application's backup has, by its row. */
+function partsOf(metadata: unknown, wanted: string): string[] {
   const parsed = storedPartsSchema.safeParse(metadata);
-  return parsed.success ? parsed.data.parts.flatMap(({ name, kind }) => (kind === 'postgresql' ? [name] : [])) : [];
+  return parsed.success ? parsed.data.parts.flatMap(({ name, kind }) => (kind === wanted ? [name] : [])) : [];
 }
 
 const storedPartsSchema = z.object({ parts: z.array(z.object({ name: z.string(), kind: z.string() })) });
 
-function checkPart(part: string | undefined, known: readonly string[]): void {
-  if (known.length === 0) throw refusal('targetDatabase', 'is for backups of databases; no part of this one is a PostgreSQL server');
+function checkPart(field: string, part: string | undefined, known: readonly string[]): void {
+  if (known.length === 0) throw refusal(field, 'is for a part of that kind; this backup has none');
   const names = known.join(', ');
-  if (part === undefined) throw refusal('targetDatabase.part', `is missing; name the part to recover: ${names}`);
-  if (!known.includes(part)) throw refusal('targetDatabase.part', `is no PostgreSQL part of this backup; there is: ${names}`);
+  if (part === undefined) throw refusal(`${field}.part`, `is missing; name the part to recover: ${names}`);
+  if (!known.includes(part)) throw refusal(`${field}.part`, `is no part of that kind in this backup; there is: ${names}`);
 }
 
 function checkNothingPhysical({ pointInTime, start, tablespaces }: CheckedRecovery, message: string): void {

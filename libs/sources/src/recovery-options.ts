@@ -28,6 +28,17 @@ export const databaseTargetSchema = z.strictObject({
   lockTimeoutSeconds: lockTimeoutSchema.optional().describe('How long it waits for a table that somebody uses. Default 60'),
 });
 
+const maxPatienceSeconds = 3600;
+
+/** The place that a SQLite part of an application's backup is put into, which may be in use. */
+export const sqliteTargetSchema = z.strictObject({
+  part: partNameSchema.describe('The part of kind sqlite that is recovered'),
+  path: absolutePathSchema.describe('The database, inside the target roots; made when it is not there'),
+  patienceSeconds: z.int().min(1).max(maxPatienceSeconds).default(60).describe('How long it waits for locks of those who use it'),
+});
+
+export type SqliteTarget = z.output<typeof sqliteTargetSchema>;
+
 export type DatabaseTarget = z.output<typeof databaseTargetSchema>;
 
 /** A restore point's name has at most 63 bytes; LSNs and times are shorter still. */
@@ -81,6 +92,7 @@ export const verificationOptionsSchema = z.strictObject({
 export const recoveryOptionsSchema = z.strictObject({
   ...fileRecoveryFields,
   database: databaseTargetSchema.optional(),
+  sqlite: sqliteTargetSchema.optional(),
   pointInTime: pointInTimeSchema.optional(),
   start: z.boolean().default(false),
   tablespaces: tablespacesSchema.optional(),

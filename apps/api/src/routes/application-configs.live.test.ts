@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { partPassword } from '@holdfast/database/backup-configs';
-import { configBody, startTestApi, type TestApi } from '../testing/test-api.ts';
+import { createBackupJob } from '@holdfast/database/backup-jobs';
+import { inTransaction } from '@holdfast/database/in-transaction';
+import { claimRun, finishRun } from '@holdfast/database/runs';
+import { backupResult, configBody, startTestApi, type TestApi } from '../testing/test-api.ts';
 
 let api: TestApi;
 let entityId: string;
@@ -142,5 +145,47 @@ describe('the config of an application', () => {
     const answer = await post({ parts: [sqlite] }, { sourcePasswords: { db: 'x' } });
     expect(answer.json()).toMatchObject({ status: 400, errors: [{ field: 'sourcePasswords.db' }] });
     expect((await post({ parts: [sqlite] }, { sourcePassword: 'x' })).json()).toMatchObject({ errors: [{ field: 'sourcePassword' }] });
+  });
+});
+
+describe('the recovery of a part', () => {
+  const recover = async (more: object) =>
+    (await api.send('POST', '/recovery', { backupJobId: 'cnone', recoveryType: 'full', ...more })).json<{
+      status: number;
+      code: string;
+      errors?: object[];
+    }>();
+  const sqliteTarget = (path: string) => ({ targetSqlite: { part: 'db', path } });
+
+  test.each([
+    ['a database outside of the roots', sqliteTarget('/etc/app.db'), 'path_outside_roots', 'targetSqlite.path'],
+    ['a part of a database', { ...sqliteTarget('/srv/restored/a.db'), recoveryType: 'selective' }, 'request_invalid', 'recoveryType'],
+    ['a folder beside it', { ...sqliteTarget('/srv/restored/a.db'), targetLocation: '/srv/restored' }, 'request_invalid', 'targetLocation'],
+    ['a policy for files', { ...sqliteTarget('/srv/restored/a.db'), overwrite: 'if-newer' }, 'request_invalid', 'overwrite'],
+    ['paths', { ...sqliteTarget('/srv/restored/a.db'), paths: ['/srv'] }, 'request_invalid', 'paths'],
+    ['no part', { targetSqlite: { path: '/srv/restored/a.db' } }, 'request_invalid', 'targetSqlite.part'],
+  ])('is refused for %s', async (_, more, code, field) => {
+    expect(await recover(more)).toMatchObject({ code, errors: [{ field }] });
+  });
+
+  test('is of a part that the backup has', async () => {
+    const backupConfigId = await idOf({ parts: [sqlite, pg] });
+    const parts = [
+      { name: 'db', kind: 'sqlite' },
+      { name: 'pg', kind: 'postgresql' },
+    ];
+    const { row: job } = await inTransaction(api.database, (tx) => createBackupJob(tx, '*', { backupConfigId, execute: true }));
+    const claim = await claimRun(api.database, 'backup', job.id, { workerId: 'worker' });
+    if (claim === null) throw new Error('the run was not claimed');
+    await finishRun(api.database, claim, { status: 'completed', result: { ...backupResult, metadata: { parts } } });
+    const of = (more: object) => recover({ backupJobId: job.id, execute: false, ...more });
+    expect(await of({ targetSqlite: { part: 'pg', path: '/srv/restored/a.db' } })).toMatchObject({
+      errors: [{ field: 'targetSqlite.part' }],
+    });
+    expect(await of(sqliteTarget('/srv/restored/a.db'))).toMatchObject({ targetLocation: '/srv/restored/a.db' });
+    const database = { connection: pg.connection, database: 'shop' };
+    expect(await of({ targetDatabase: database })).toMatchObject({ errors: [{ field: 'targetDatabase.part' }] });
+    expect(await of({ targetDatabase: { ...database, part: 'db' } })).toMatchObject({ errors: [{ field: 'targetDatabase.part' }] });
+    expect(await of({ targetDatabase: { ...database, part: 'pg' } })).toMatchObject({ recoveryType: 'full' });
   });
 });

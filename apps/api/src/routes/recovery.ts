@@ -8,6 +8,7 @@ import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postg
 import {
   databaseTargetSchema,
   pointInTimeSchema,
+  sqliteTargetSchema,
   recoveryOptionsSchema,
   tablespacesSchema,
   type DatabaseTarget,
@@ -27,6 +28,7 @@ import { problemResponses } from '../schemas/responses.ts';
 import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
 import { count, runView, runViewShape } from '../schemas/run-view.ts';
 import { workerLabelSchema } from '../schemas/worker-label.ts';
+import { sqlitePlace } from '../sqlite-place.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
 import { submitJob } from '../submit-job.ts';
 import { addWaiting, withWaiting } from '../waiting-for.ts';
@@ -69,6 +71,11 @@ const createSchema = z.strictObject({
   targetLocation: absolutePathSchema.optional().describe('Folder inside the target roots, as the worker sees it'),
   toOriginal: shape.toOriginal.describe('Instead of a folder: where the files came from, as far as that is inside the target roots'),
   targetDatabase: databaseTargetSchema.optional().describe('Instead of a folder, for a logical backup of a PostgreSQL server'),
+  targetSqlite: sqliteTargetSchema
+    .optional()
+    .describe(
+      'Instead of a folder, for a SQLite part of an application: a database that may be in use, and is replaced in one transaction',
+    ),
   targetPassword: databasePasswordSchema
     .optional()
     .describe('Password for the server of targetDatabase. It is sealed on arrival and never returned'),
@@ -263,12 +270,16 @@ function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLoc
     if (targetLocation !== undefined) {
       throw fieldError('request_invalid', [{ field: 'targetLocation', message: 'is given beside targetDatabase; leave one of them out' }]);
     }
+    if (body.targetSqlite !== undefined) {
+      throw fieldError('request_invalid', [{ field: 'targetSqlite', message: 'is given beside targetDatabase; leave one of them out' }]);
+    }
     checkDatabaseTarget(recoveryType, targetDatabase, body);
     checkDatabaseHost('targetDatabase.connection.host', targetDatabase.connection, config);
     const { connection, database } = targetDatabase;
     const location = `postgresql://${connectionPlace(connection)}/${encodeURIComponent(database)}`;
     return { targetLocation: location, options: { overwrite, database: targetDatabase } };
   }
+  if (body.targetSqlite !== undefined) return sqlitePlace(body, body.targetSqlite, config);
   if (targetPassword !== undefined) {
     throw fieldError('request_invalid', [{ field: 'targetPassword', message: 'is for a targetDatabase; leave it out' }]);
   }

@@ -150,6 +150,36 @@ describe.skipIf(missing !== null)(`backups of an application ${missing ?? ''}`, 
     expect(manifest.parts.map(({ name }) => name)).toEqual(['db', 'pg', 'uploads']);
   });
 
+  test('go into a SQLite database in use, and table by table into PostgreSQL', { timeout: limitMs }, async () => {
+    await fixture.startWorker({ config: workerSettings() });
+    await expect.poll(() => app.orders()).toBeGreaterThan(5);
+    const { id } = await backUp(source());
+    const path = join(fixture.folder, 'target', 'live.db');
+    const user = new DatabaseSync(path);
+    stack.defer(() => user.close());
+    user.exec('PRAGMA journal_mode = wal; CREATE TABLE before (a)');
+    const sqlite = { part: 'db', path };
+    const recoverSqlite = (overwrite: boolean) => recover(id, { targetLocation: path, options: { sqlite, overwrite } });
+    expect(await recoverSqlite(false)).toMatchObject({ status: 'failed', errorCode: 'target_not_empty' });
+    expect(await recoverSqlite(true)).toMatchObject({ status: 'completed', errorMessage: null });
+    const count = Number(user.prepare('SELECT count(*) AS n FROM orders').get()?.['n']);
+    expect(count).toBeGreaterThan(0);
+    const outside = { part: 'db', path: app.sqlitePath };
+    expect(await recover(id, { targetLocation: app.sqlitePath, options: { sqlite: outside, overwrite: true } })).toMatchObject({
+      status: 'failed',
+      errorCode: 'path_outside_roots',
+    });
+    await server.query('CREATE DATABASE used');
+    const target = { part: 'pg', connection: connection(), database: 'used', tables: ['public.orders'] };
+    const targetPassword = { password: server.password, masterKey: parseMasterKey(fixture.environment['HOLDFAST_MASTER_KEY'] ?? '') };
+    const targetLocation = `postgresql://${connectionPlace(target.connection)}/used`;
+    const row = await recover(id, { recoveryType: 'selective', targetLocation, options: { database: target }, targetPassword });
+    expect(row).toMatchObject({ status: 'completed', errorMessage: null });
+    const [counted] = await server.query<{ n: string }>('SELECT count(*) AS n FROM orders', { database: 'used' });
+    expect(Number(counted?.n)).toBe(count);
+    await expectNothingLeft();
+  });
+
   test('thaw the application after kill -9 in the middle, and the next attempt is whole', { timeout: limitMs }, async () => {
     // Frozen until it is killed: the hook says that it stands still, and takes its time.
     await writeHook(app.hooksDir, 'slow-freeze', `"${app.hooksDir}/freeze-shop"\nif [ ! -e "${app.hooksDir}/killed" ]; then sleep 30; fi`);

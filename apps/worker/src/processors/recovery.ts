@@ -4,6 +4,7 @@ import { copiesOfBackup } from '@holdfast/database/snapshot-copies';
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
+import { recoverSqlite } from '../application-data/recover-sqlite.ts';
 import { onlyLogical, recoverCluster } from '../postgresql/recover-cluster.ts';
 import { recoverDatabase } from '../recover-database.ts';
 import { recoverFiles } from '../recover-files.ts';
@@ -43,7 +44,7 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
   const options = recoveryOptionsSchema.parse(work.options);
-  const { paths, globs, excludes, overwrite, database } = options;
+  const { paths, globs, excludes, overwrite, database, sqlite } = options;
   if (factsOf(work.backupJob.metadata) !== null) {
     if (database !== undefined) throw onlyLogical(work.backupJob.id);
     if (work.recoveryType !== 'selective') return await recoverCluster(run, work, options);
@@ -52,6 +53,7 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
     throw new HoldfastError('request_invalid', `backup job ${work.backupJob.id} is no physical backup: it is of one moment only`);
   }
   if (database !== undefined) return await recoverDatabase(run, { work, snapshotId, target: database, overwrite: overwrite === true });
+  if (sqlite !== undefined) return await recoverSqlite(run, { work, snapshotId, target: sqlite, overwrite: overwrite === true });
   if (work.recoveryType === 'selective' && paths === undefined && globs === undefined && excludes === undefined) {
     throw new HoldfastError('request_invalid', 'a selective recovery needs paths, globs or excludes');
   }

@@ -3,7 +3,7 @@
  * descriptor of the file is closed in it: a worker that reads the same folder as files would take them away from under a backup of its own.
  */
 
-/** The parent's only message. Paths are real ones. */
+/** The parent's only message. Paths are real ones. `to` may be a database in use, which becomes the other one in one transaction. */
 export interface CopyRequest {
   readonly from: string;
   readonly to: string;
@@ -15,6 +15,8 @@ export interface CopyRequest {
   readonly patienceMs: number;
   /** What is looked at in the copy. */
   readonly check: CopyCheck;
+  /** Looks at `from` before anything is written, and writes nothing when it is damaged. */
+  readonly refusesDamage: boolean;
 }
 
 export const copyChecks = ['none', 'quick', 'full'] as const;

@@ -17,6 +17,10 @@ async function copy(request: CopyRequest): Promise<void> {
   const giveUpAtMs = performance.now() + request.patienceMs;
   const from = new DatabaseSync(request.from, { readOnly: true, timeout: request.busyMs });
   const journalMode = await patiently(giveUpAtMs, async () => textOf(from, 'PRAGMA journal_mode', 'journal_mode'));
+  if (request.refusesDamage) {
+    const [damage] = findingsIn(from, 'quick');
+    if (damage !== undefined) throw new Damaged(damage);
+  }
   // With WAL a reader's transaction is a moment that holds nobody up. Without, whoever commits waits for it.
   const isHeld = journalMode === 'wal' || request.blocksWriters;
   if (isHeld) {
@@ -30,7 +34,7 @@ async function copy(request: CopyRequest): Promise<void> {
       }
     });
     send({ kind: 'moment' });
-    await backup(from, request.to, { rate: pagesPerStep });
+    await patiently(giveUpAtMs, () => backup(from, request.to, { rate: pagesPerStep }));
   } else {
     await patiently(giveUpAtMs, () => backup(from, request.to, { rate: pagesPerStep, progress: () => assertInTime(giveUpAtMs) }));
     send({ kind: 'moment' });
@@ -69,11 +73,18 @@ function look(path: string, check: CopyCheck, journalMode: string): { facts: Cop
     userVersion: numberOf(db, 'user_version'),
     applicationId: numberOf(db, 'application_id'),
   };
-  const pragma = check === 'full' ? 'integrity_check' : 'quick_check';
-  const rows = check === 'none' ? [] : db.prepare(`PRAGMA ${pragma}(${maxFindings})`).all();
+  const findings = check === 'none' ? [] : findingsIn(db, check);
   db.close();
-  return { facts, findings: rows.map((row) => String(row[pragma])).filter((text) => text !== 'ok') };
+  return { facts, findings };
 }
+
+function findingsIn(db: DatabaseSync, check: 'quick' | 'full'): string[] {
+  const pragma = check === 'full' ? 'integrity_check' : 'quick_check';
+  const rows = db.prepare(`PRAGMA ${pragma}(${maxFindings})`).all();
+  return rows.map((row) => String(row[pragma])).filter((text) => text !== 'ok');
+}
+
+class Damaged extends Error {}
 
 function textOf(db: DatabaseSync, sql: string, column: string): string {
   return String(db.prepare(sql).get()?.[column]);
@@ -100,6 +111,7 @@ const readonlyRollback = 776;
 
 function reasonOf(error: unknown): CopyFailure {
   if (error instanceof OutOfTime) return 'busy';
+  if (error instanceof Damaged) return 'not_a_database';
   const code: unknown = error instanceof Error ? Reflect.get(error, 'errcode') : undefined;
   if (code === readonlyRollback) return 'hot_journal';
   // The backup of Node says no more than "not an error" of a step that found a lock.

@@ -103,7 +103,7 @@ class CopiedDatabase implements SqlitePart {
     const { scratch, path, blocksWriters, patienceMs, check } = this.#options;
     const signal = AbortSignal.any([this.#options.signal, this.#closing.signal]);
     await mkdir(scratch, { recursive: true, mode: 0o700 });
-    const request = { from: this.databasePath, to: this.#copyPath, blocksWriters, busyMs, patienceMs, check };
+    const request = { from: this.databasePath, to: this.#copyPath, blocksWriters, busyMs, patienceMs, check, refusesDamage: false };
     return beginCopy({ ...request, shownPath: path, signal });
   }
 

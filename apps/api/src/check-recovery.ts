@@ -17,6 +17,7 @@ export interface CheckedRecovery extends FileAim {
   readonly targetSqlite?: { readonly part: string } | undefined;
   readonly pointInTime?: PointInTime | undefined;
   readonly start: boolean;
+  readonly window?: unknown;
   readonly tablespaces?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -28,6 +29,9 @@ export interface CheckedRecovery extends FileAim {
 export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJobId: string, recovery: CheckedRecovery): Promise<void> {
   const { fromRepositoryId } = recovery;
   const job = await usableBackup(tx, scope, backupJobId, fromRepositoryId);
+  if (recovery.window !== undefined && job.backupType !== 'logs') {
+    throw refusal('window', `is for backups of logs; this one is of type ${job.backupType}`);
+  }
   if (factsOf(job.metadata) === null) return checkOrdinary(job, recovery);
   if (recovery.targetSqlite !== undefined) throw refusal('targetSqlite', 'is for a part of an application; leave it out');
   if (recovery.targetDatabase !== undefined) {

@@ -40,6 +40,13 @@ export function fileField(aim: FileAim): string | undefined {
   );
 }
 
+/** A window of logs is all that is asked for, besides where it goes. Code: request_invalid. */
+export function checkWindow(recoveryType: string, aim: FileAim): void {
+  if (recoveryType !== 'selective') refuse('window', 'is for a selective recovery; leave it out, or ask for selective');
+  const chosen = (['paths', 'globs', 'excludes'] as const).find((name) => aim[name] !== undefined) ?? fileField(aim);
+  if (chosen !== undefined) refuse(chosen, 'is not for a window of logs, which takes whole logs; leave it out');
+}
+
 /** Which paths are taken: a part for selective only. Code: request_invalid. */
 export function checkSelection(recoveryType: string, { paths, globs, excludes, stripPrefix }: FileAim): void {
   const given = Object.entries({ paths, globs, excludes }).find(([, value]) => value !== undefined)?.[0];

@@ -60,6 +60,17 @@ export const pointInTimeSchema = z
     error: 'needs exactly one of time, lsn, name and latest',
   });
 
+/** What was picked up by which runs of a config of logs; one of both at least. */
+export const logWindowSchema = z
+  .strictObject({
+    since: z.iso.datetime({ offset: true }).optional().describe('From then on; from the beginning when left out'),
+    until: z.iso.datetime({ offset: true }).optional().describe('Up to then; to the end when left out'),
+  })
+  .refine(({ since, until }) => since !== undefined || until !== undefined, { error: 'needs since, until or both' })
+  .refine(({ since, until }) => since === undefined || until === undefined || Date.parse(since) < Date.parse(until), {
+    error: 'needs a since that is before until',
+  });
+
 /** By OID: where a tablespace goes. */
 export const tablespacesSchema = z
   .record(z.string().regex(/^[1-9]\d{0,9}$/u, 'must be the OID of a tablespace'), absolutePathSchema)
@@ -87,7 +98,8 @@ export const verificationOptionsSchema = z.strictObject({
 
 /**
  * How a snapshot is recovered: for files what file-recovery-options.ts says (`overwrite` is for databases too, and true or false there),
- * the database when the target is one, and for a physical backup where to stop, whether to start a server, and where tablespaces go.
+ * the database when the target is one, for a physical backup where to stop, whether to start a server, and where tablespaces go, and for
+ * logs of which runs.
  */
 export const recoveryOptionsSchema = z.strictObject({
   ...fileRecoveryFields,
@@ -96,6 +108,7 @@ export const recoveryOptionsSchema = z.strictObject({
   pointInTime: pointInTimeSchema.optional(),
   start: z.boolean().default(false),
   tablespaces: tablespacesSchema.optional(),
+  window: logWindowSchema.optional(),
 });
 
 export type RecoveryOptions = z.output<typeof recoveryOptionsSchema>;

@@ -7,6 +7,7 @@ import { recoveryTargetOf } from '@holdfast/policy/recovery-request';
 import { connectionPlace, databasePasswordSchema } from '@holdfast/sources/postgresql/connection-options';
 import {
   databaseTargetSchema,
+  logWindowSchema,
   pointInTimeSchema,
   sqliteTargetSchema,
   recoveryOptionsSchema,
@@ -20,7 +21,7 @@ import { recoveryTypes } from '../check-config.ts';
 import { checkAgainstBackup } from '../check-recovery.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
-import { checkSelection, fileField, filePlace, type FileAim } from '../recovery-aim.ts';
+import { checkSelection, checkWindow, fileField, filePlace, type FileAim } from '../recovery-aim.ts';
 import { givenFields } from '../schemas/given-fields.ts';
 import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
 import { recoveryMetadataSchema } from '../schemas/recovery-summary.ts';
@@ -111,6 +112,12 @@ const createSchema = z.strictObject({
     .nullable()
     .optional()
     .describe("The label that the worker has to carry, for a target at another host; null for any. The config's when left out"),
+  window: logWindowSchema
+    .optional()
+    .describe(
+      'For a backup of logs, instead of paths: what was written in this window, of all snapshots of the config, one file a log with each ' +
+        'byte once, also of files that were rotated, compressed and removed. It is as fine as the runs are: whole runs are taken',
+    ),
   execute: z.boolean().default(true).describe('false: the job waits until it is executed'),
 });
 
@@ -283,10 +290,11 @@ function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLoc
   if (targetPassword !== undefined) {
     throw fieldError('request_invalid', [{ field: 'targetPassword', message: 'is for a targetDatabase; leave it out' }]);
   }
-  checkSelection(recoveryType, body);
+  if (body.window === undefined) checkSelection(recoveryType, body);
+  else checkWindow(recoveryType, body);
   const place = filePlace(body, targetLocation, config);
   for (const [oid, path] of Object.entries(tablespaces ?? {})) checkTarget(path, config, `tablespaces.${oid}`);
-  const options = givenFields({ ...fileOptions(body), pointInTime, start: start || undefined, tablespaces });
+  const options = givenFields({ ...fileOptions(body), pointInTime, start: start || undefined, tablespaces, window: body.window });
   return { targetLocation: place, options };
 }
 

@@ -5,6 +5,7 @@ import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error'
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
 import { recoverSqlite } from '../application-data/recover-sqlite.ts';
+import { recoverWindow } from '../logs/recover-window.ts';
 import { onlyLogical, recoverCluster } from '../postgresql/recover-cluster.ts';
 import { recoverDatabase } from '../recover-database.ts';
 import { recoverFiles } from '../recover-files.ts';
@@ -13,7 +14,7 @@ import { usableSnapshot } from '../usable-snapshot.ts';
 
 /**
  * Recovers a backup, or the selected part of it, as files (see recover-files.ts). A backup of databases may also go into a database, and
- * a physical one of a server becomes a data folder.
+ * a physical one of a server becomes a data folder; of logs, what the runs of a window of time picked up can be had.
  */
 export async function processRecovery(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery'>> {
   try {
@@ -44,7 +45,7 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
   const options = recoveryOptionsSchema.parse(work.options);
-  const { paths, globs, excludes, overwrite, database, sqlite } = options;
+  const { paths, globs, excludes, overwrite, database, sqlite, window } = options;
   if (factsOf(work.backupJob.metadata) !== null) {
     if (database !== undefined) throw onlyLogical(work.backupJob.id);
     if (work.recoveryType !== 'selective') return await recoverCluster(run, work, options);
@@ -54,6 +55,7 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
   }
   if (database !== undefined) return await recoverDatabase(run, { work, snapshotId, target: database, overwrite: overwrite === true });
   if (sqlite !== undefined) return await recoverSqlite(run, { work, snapshotId, target: sqlite, overwrite: overwrite === true });
+  if (window !== undefined) return await recoverWindow(run, { work, options, window });
   if (work.recoveryType === 'selective' && paths === undefined && globs === undefined && excludes === undefined) {
     throw new HoldfastError('request_invalid', 'a selective recovery needs paths, globs or excludes');
   }

@@ -9,10 +9,14 @@ export interface WorkerProcess extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-/** Starts it and waits until it takes runs. `environment`: over that of the fixture. */
-export async function startWorkerProcess(fixture: WorkerFixture, environment: Readonly<Record<string, string>>): Promise<WorkerProcess> {
+/** Starts it and waits until it takes runs. `environment`: over that of the fixture. The clock of a quick worker is the system's. */
+export async function startWorkerProcess(
+  fixture: WorkerFixture,
+  environment: Readonly<Record<string, string>>,
+  program: 'hurried-worker.ts' | 'quick-worker.ts' = 'hurried-worker.ts',
+): Promise<WorkerProcess> {
   const { PATH = '', HOME = '' } = process.env;
-  const entry = fileURLToPath(new URL('hurried-worker.ts', import.meta.url));
+  const entry = fileURLToPath(new URL(program, import.meta.url));
   const env = { PATH, HOME, ...fixture.environment, ...environment };
   const child = spawn(process.execPath, [entry], { env, stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = once(child, 'exit');

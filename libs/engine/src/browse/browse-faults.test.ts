@@ -124,6 +124,18 @@ describe('damage', () => {
     expect(found.unreadable).toMatchObject([{ path: '/' }]);
   });
 
+  it('of a snapshot is told, and the others are searched', async () => {
+    const storage = openMemoryStorage();
+    const repository = await createTestRepository(storage);
+    const whole = await archiveTree(repository, { 'x.txt': text('x') });
+    const { snapshotId } = await archiveTree(repository, { 'x.txt': text('other') });
+    await storage.delete(`snapshots/${snapshotId}`);
+    await storage.put(`snapshots/${snapshotId}`, Buffer.from('damaged'));
+    const found = await browserOf(repository).searchAll([whole.snapshotId, snapshotId], { pattern: 'x.txt', limit: 10 }, signal);
+    expect(found.files).toMatchObject([{ path: '/x.txt', versions: [{ snapshotCount: 1, firstSnapshot: whole.snapshotId }] }]);
+    expect(found).toMatchObject({ missingSnapshots: [], unreadable: [{ path: '/' }] });
+  });
+
   it('of a file ends its reading before a wrong byte is given', async () => {
     const storage = openMemoryStorage();
     const repository = await createTestRepository(storage);

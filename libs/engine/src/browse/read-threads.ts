@@ -3,14 +3,14 @@ import { untilAborted } from '@holdfast/storage/until-aborted';
 import { PartBuffers } from '../part-buffers.ts';
 import type { Repository } from '../repository.ts';
 import { leastBusy, type ThreadGroup } from '../threads/thread-group.ts';
-import type { ThreadPool } from '../threads/thread-pool.ts';
+import { borrowPool, type BorrowedPool, type ThreadOptions } from '../threads/borrowed-pool.ts';
 import { Lingering } from './lingering.ts';
 import type { ReadPiece, ReadStretch } from './read-plan.ts';
 import type { ReadPieceCall, ReadSessionData } from './read-thread.ts';
 
 const readModule = new URL('read-thread.ts', import.meta.url);
 
-/** Memory to unpack in is made anew otherwise for each range of a file. */
+/** Threads, and memory to unpack in, are made anew otherwise for each range of a file. */
 const lingerMs = 5_000;
 /** A thread finds its next piece waiting when it is done with one. */
 const piecesPerThread = 2;
@@ -21,29 +21,39 @@ const partBufferBytes = 8 * 1024 * 1024 + 64 * 1024;
 
 export interface ReadThreadsOptions {
   readonly repository: Repository;
-  readonly pool: ThreadPool;
+  readonly threadOptions: ThreadOptions;
   readonly closed: AbortSignal;
+}
+
+interface OpenThreads {
+  readonly borrowed: BorrowedPool;
+  readonly group: ThreadGroup;
 }
 
 /** Threads that unpack pieces of files, for all who read at once. */
 export class ReadThreads implements AsyncDisposable {
   readonly #options: ReadThreadsOptions;
-  readonly #group: Lingering<ThreadGroup>;
+  readonly #threads: Lingering<OpenThreads>;
   readonly #buffers = new PartBuffers(partBufferBytes);
 
   constructor(options: ReadThreadsOptions) {
     this.#options = options;
-    const { repository, pool, closed } = options;
+    const { repository, threadOptions, closed } = options;
     const data: ReadSessionData = { masterKeys: repository.masterKeys, storage: repository.storage.threadOptions ?? null };
-    const open = async (): Promise<ThreadGroup> => pool.openGroup({ module: readModule, data, signal: closed });
-    this.#group = new Lingering({ open, close: (group) => group.close(), lingerMs });
+    const open = async (): Promise<OpenThreads> => {
+      // Not before: a browser that reads no large file has no threads.
+      const borrowed = borrowPool(threadOptions);
+      return { borrowed, group: borrowed.pool.openGroup({ module: readModule, data, signal: closed }) };
+    };
+    this.#threads = new Lingering({ open, close: closeThreads, lingerMs });
   }
 
   /** The pieces in order, some of them on their way ahead. Errors: repository_damaged, those of the storage, the signal's reason. */
   async *read(pieces: Iterable<ReadPiece>, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-    using group = await this.#group.use(signal);
+    using threads = await this.#threads.use(signal);
+    const { group } = threads.value;
     const isRemote = this.#options.repository.storage.threadOptions === undefined;
-    const maxAhead = isRemote ? piecesOnTheirWay : group.value.threadCount * piecesPerThread;
+    const maxAhead = isRemote ? piecesOnTheirWay : group.threadCount * piecesPerThread;
     const given = new AbortController();
     const ended = AbortSignal.any([signal, given.signal]);
     const queue = pieces[Symbol.iterator]();
@@ -54,7 +64,7 @@ export class ReadThreads implements AsyncDisposable {
         while (ahead.length < maxAhead) {
           const next = queue.next();
           if (next.done === true) break;
-          const coming = this.#piece(group.value, next.value, ended);
+          const coming = this.#piece(group, next.value, ended);
           // Heard of when its turn comes; if it does not come, nobody needs it.
           coming.catch(() => undefined);
           ahead.push(coming);
@@ -97,7 +107,7 @@ export class ReadThreads implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#group[Symbol.asyncDispose]();
+    await this.#threads[Symbol.asyncDispose]();
   }
 }
 
@@ -111,4 +121,9 @@ async function fetchStretch(
   const bytes = await storage.get(packName(packId), { range, into, signal });
   // Of a storage that reads into its own memory.
   if (bytes !== into) into.set(bytes);
+}
+
+async function closeThreads({ borrowed, group }: OpenThreads): Promise<void> {
+  await group.close();
+  await borrowed[Symbol.asyncDispose]();
 }

@@ -2,7 +2,7 @@ import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import type { ObjectId } from '@holdfast/restic-format/object-id';
 import type { LockOptions } from '../lock.ts';
 import type { Repository } from '../repository.ts';
-import { borrowPool, type BorrowedPool, type ThreadOptions } from '../threads/borrowed-pool.ts';
+import type { ThreadOptions } from '../threads/borrowed-pool.ts';
 import type { BrowsedEntry } from './browsed-entry.ts';
 import { CurrentIndex } from './current-index.ts';
 import type { ByteRange } from './file-content.ts';
@@ -69,6 +69,7 @@ export const defaultBrowserLimits: BrowserLimits = {
   searchPageMs: 10_000,
 };
 
+/** Threads of its own start with a large file that is read, and end some seconds after the last one. */
 export interface BrowserOptions extends Omit<LockOptions, 'signal'>, ThreadOptions {
   /** Stays the caller's to close, after the browser. */
   readonly repository: Repository;
@@ -88,7 +89,6 @@ class Browser implements SnapshotBrowser {
   readonly #diffs: SnapshotDiffs;
   readonly #reader: FileReader;
   readonly #limits: BrowserLimits;
-  readonly #pool: BorrowedPool;
   readonly #threads: ReadThreads;
 
   constructor(options: BrowserOptions) {
@@ -102,8 +102,7 @@ class Browser implements SnapshotBrowser {
     this.#names = new NameIndex(trees, maxNameBytes);
     this.#diffs = new SnapshotDiffs(this.#snapshots);
     this.#lease = new ReadLease(repository, options, closed);
-    this.#pool = borrowPool(options);
-    this.#threads = new ReadThreads({ repository, pool: this.#pool.pool, closed });
+    this.#threads = new ReadThreads({ repository, threadOptions: options, closed });
     this.#reader = new FileReader({ repository, index, snapshots: this.#snapshots, lease: this.#lease, threads: this.#threads });
   }
 
@@ -139,7 +138,6 @@ class Browser implements SnapshotBrowser {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort(new HoldfastError('internal', 'the browser of this repository was closed'));
     await this.#threads[Symbol.asyncDispose]();
-    await this.#pool[Symbol.asyncDispose]();
     await this.#lease[Symbol.asyncDispose]();
   }
 

@@ -96,12 +96,15 @@ export async function searchHistory(
 ): Promise<HistoryPage> {
   const treeIds = new Map<number, ObjectId>();
   const missingSnapshots: ObjectId[] = [];
+  const unreadable: UnreadableFolder[] = [];
   await forEachConcurrently(snapshotIds.entries(), concurrentTops, async ([nth, id]) => {
     try {
       treeIds.set(nth, (await tools.snapshots.tops.get(id, signal)).treeId);
     } catch (error) {
-      if (!isHoldfastError(error, 'snapshot_missing')) throw error;
-      missingSnapshots.push(id);
+      if (isHoldfastError(error, 'snapshot_missing')) missingSnapshots.push(id);
+      else if (isHoldfastError(error, 'repository_damaged') || isHoldfastError(error, 'repository_unsupported')) {
+        unreadable.push({ path: '/', reason: `snapshot ${id}: ${error.message}` });
+      } else throw error;
     }
   });
   const tops = new Map<ObjectId, number[]>();
@@ -117,7 +120,7 @@ export async function searchHistory(
     path,
     versions: versionsOf(nodes, snapshotIds),
   }));
-  return { files: entries, ...page, missingSnapshots };
+  return { files: entries, next: page.next, unreadable: [...unreadable, ...page.unreadable].slice(0, maxUnreadable), missingSnapshots };
 }
 
 async function search<Found>(

@@ -26,7 +26,10 @@ export class SnapshotTops {
   /** Errors: snapshot_missing, repository_damaged, those of the storage. */
   async get(id: ObjectId, signal: AbortSignal): Promise<SnapshotTop> {
     signal.throwIfAborted();
-    return this.#tops.get(id) ?? (await this.getAnew(id, signal));
+    const known = this.#tops.get(id);
+    if (known !== undefined) return known;
+    const read = this.#repository.knownSnapshots?.get(id);
+    return read === undefined ? await this.getAnew(id, signal) : { treeId: read.tree, timeNs: read.timeNs };
   }
 
   /** As `get`, from the storage. */

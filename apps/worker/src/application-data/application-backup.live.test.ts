@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { inTransaction } from '@holdfast/database/in-transaction';
@@ -228,6 +229,27 @@ describe.skipIf(missing !== null)(`backups of an application ${missing ?? ''}`, 
       await expectFailed(source({ freeze: hook('missing') }), 'hook_not_found', 'missing');
     });
 
+    test('because somebody else has thawed the application are tried again', { timeout: limitMs }, async () => {
+      await writeHook(app.hooksDir, 'slow-freeze', `"${app.hooksDir}/freeze-shop"\nif [ ! -e "${app.hooksDir}/stolen" ]; then sleep 3; fi`);
+      const id = await fixture.submitBackup(await makeConfig(source({ freeze: hook('slow-freeze') })));
+      await expect.poll(() => app.isFrozen(), { timeout: 30_000 }).toBe(true);
+      await writeFile(join(app.hooksDir, 'stolen'), '');
+      await fixture.database.db.client.applicationFreeze.delete({ where: { id } });
+      await expect.poll(async () => (await jobOf(id)).errorMessage ?? '', { timeout: 60_000 }).toContain('thawed by somebody else');
+      expect((await jobOf(id)).snapshotId).toBeNull();
+      // It stands still, and its note is gone: what whoever took the note would do.
+      await rm(join(fixture.folder, 'source', 'control', 'freeze'));
+      await expectOrders();
+    });
+
+    test('because a server is down freeze nothing', { timeout: limitMs }, async () => {
+      const down = { name: 'down', kind: 'postgresql', connection: { ...connection(), port: await closedPort() } };
+      const id = await fixture.submitBackup(await makeConfig(source({}, [down])));
+      await expect.poll(async () => (await jobOf(id)).errorMessage ?? '', { timeout: 60_000 }).toContain('127.0.0.1');
+      expect(await thawCount()).toBe(0);
+      await expectOrders();
+    });
+
     test('because a part is not there freeze nothing', { timeout: limitMs }, async () => {
       const gone = { name: 'gone', kind: 'sqlite', path: join(fixture.folder, 'source', 'gone.db') };
       await expectFailed(source({}, [gone]), 'path_not_found', 'gone.db');
@@ -283,3 +305,16 @@ describe.skipIf(missing !== null)(`backups of an application ${missing ?? ''}`, 
     expect(row).toMatchObject({ status: 'failed', errorCode: 'request_invalid', errorMessage: expect.stringContaining('uploads') });
   });
 });
+
+/** Where nobody listens. */
+async function closedPort(): Promise<number> {
+  const server = createServer();
+  const { promise: listening, resolve } = Promise.withResolvers<void>();
+  server.listen(0, '127.0.0.1', resolve);
+  await listening;
+  const address = server.address();
+  const { promise: closed, resolve: onClosed } = Promise.withResolvers<void>();
+  server.close(() => onClosed());
+  await closed;
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}

@@ -1,6 +1,6 @@
 import { noteFreeze } from '@holdfast/database/application-freezes';
 import { commitUnderFence } from '@holdfast/database/runs';
-import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
+import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { hooksPlace, type HooksOptions } from '@holdfast/sources/source-options/hooks';
 import type { RunInHand } from '../run-with-claim.ts';
 import { callHook, hookCallOf, type HookCall } from './call-hook.ts';
@@ -29,7 +29,7 @@ export interface FreezeFacts {
  * whichever comes first. The note of it is in the database before the freeze hook is called, for whoever comes when this process dies.
  */
 export class FrozenApplication implements AsyncDisposable {
-  /** Aborts with frozen_too_long. */
+  /** Aborts with frozen_too_long: when its time is over, and when somebody else has thawed it. */
   readonly signal: AbortSignal;
   readonly #frozen: FrozenRun;
   readonly #hooks: HooksOptions;
@@ -114,7 +114,10 @@ export class FrozenApplication implements AsyncDisposable {
     const outcome = await this.#tryThaw();
     if (outcome.kind === 'failed') return outcome.error;
     if (outcome.kind === 'not_ours') {
-      logger.warn('the application was thawed by somebody else');
+      // Whose heartbeat was late, say. Nobody knows whether the moment was taken by then.
+      const message = 'the application was thawed by somebody else, perhaps before its moment was taken';
+      logger.warn(message);
+      this.#overdue.abort(new HoldfastError('frozen_too_long', message));
       return null;
     }
     this.#thawedAtMs = Date.now();
@@ -128,8 +131,7 @@ export class FrozenApplication implements AsyncDisposable {
     try {
       return await thawNoted(context, claim);
     } catch (error) {
-      if (!isHoldfastError(error, 'database_unreachable')) throw error;
-      logger.warn('the database is away while an application is to be thawed; it is thawed all the same');
+      logger.warn({ err: error }, 'the note of a frozen application cannot be read; it is thawed all the same');
       return await thawWithoutNote(this.#hooks.thaw, this.#call);
     }
   }

@@ -6,6 +6,7 @@ import { isHoldfastError } from '@holdfast/errors/holdfast-error';
 import { factsOf } from '@holdfast/policy/recovery-facts';
 import { planJobRecovery, recoveryTargetOf, type PointInTime } from '@holdfast/policy/recovery-request';
 import { fieldError } from './problem.ts';
+import { checkRows } from './rows-recovery.ts';
 import { fileField, type FileAim } from './recovery-aim.ts';
 import { z } from 'zod';
 
@@ -13,6 +14,7 @@ import { z } from 'zod';
 export interface CheckedRecovery extends FileAim {
   readonly fromRepositoryId?: string | undefined;
   readonly recoveryType: 'full' | 'point_in_time' | 'selective';
+  readonly rows?: unknown;
   readonly targetDatabase?: { readonly part?: string | undefined } | undefined;
   readonly targetSqlite?: { readonly part: string } | undefined;
   readonly pointInTime?: PointInTime | undefined;
@@ -32,6 +34,7 @@ export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJo
   if (recovery.window !== undefined && job.backupType !== 'logs') {
     throw refusal('window', `is for backups of logs; this one is of type ${job.backupType}`);
   }
+  if (recovery.rows !== undefined) return checkRows(job.backupType);
   if (factsOf(job.metadata) === null) return checkOrdinary(job, recovery);
   if (recovery.targetSqlite !== undefined) throw refusal('targetSqlite', 'is for a part of an application; leave it out');
   if (recovery.targetDatabase !== undefined) {

@@ -96,6 +96,14 @@ export const verificationOptionsSchema = z.strictObject({
     .default([]),
 });
 
+/** For backups of type configuration: Holdfast's own rows instead of files. */
+export const rowsRecoverySchema = z.strictObject({
+  mode: z.enum(['diff', 'apply']).describe('diff tells what would become of each row, and changes nothing; apply makes what is missing'),
+  overwrite: z.boolean().default(false).describe('With apply: rows that are others now become what they were. Nothing is ever removed'),
+});
+
+export type RowsRecovery = z.output<typeof rowsRecoverySchema>;
+
 /**
  * How a snapshot is recovered: for files what file-recovery-options.ts says (`overwrite` is for databases too, and true or false there),
  * the database when the target is one, for a physical backup where to stop, whether to start a server, and where tablespaces go, and for
@@ -109,6 +117,7 @@ export const recoveryOptionsSchema = z.strictObject({
   start: z.boolean().default(false),
   tablespaces: tablespacesSchema.optional(),
   window: logWindowSchema.optional(),
+  rows: rowsRecoverySchema.optional(),
 });
 
 export type RecoveryOptions = z.output<typeof recoveryOptionsSchema>;

@@ -22,6 +22,7 @@ import { checkAgainstBackup } from '../check-recovery.ts';
 import { callerOrThrow } from '../plugins/authentication.ts';
 import { fieldError } from '../problem.ts';
 import { checkSelection, checkWindow, fileField, filePlace, type FileAim } from '../recovery-aim.ts';
+import { rowsTarget } from '../rows-recovery.ts';
 import { givenFields } from '../schemas/given-fields.ts';
 import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
 import { recoveryMetadataSchema } from '../schemas/recovery-summary.ts';
@@ -40,7 +41,7 @@ const recoverySchema = z
     backupJobId: z.string(),
     fromRepositoryId: z.string().nullable().describe("The repository with the copy that is read; null for the backup's own"),
     recoveryType: z.enum(recoveryTypes),
-    targetLocation: z.string().describe('A folder, or postgresql://user@host:port/database'),
+    targetLocation: z.string().describe('A folder, or postgresql://user@host:port/database, or holdfast:rows'),
     options: z.unknown().describe('Which paths or tables, where to, and what becomes of what is at the target'),
     recoveredRecords: z
       .number()
@@ -118,6 +119,7 @@ const createSchema = z.strictObject({
       'For a backup of logs, instead of paths: what was written in this window, of all snapshots of the config, one file a log with each ' +
         'byte once, also of files that were rotated, compressed and removed. It is as fine as the runs are: whole runs are taken',
     ),
+  rows: shape.rows.describe('Instead of files: Holdfast’s own rows, told by diff or made anew by apply; see metadata.rows'),
   execute: z.boolean().default(true).describe('false: the job waits until it is executed'),
 });
 
@@ -272,6 +274,7 @@ type RecoveryBody = z.output<typeof createSchema>;
 /** What the row says of the target. Codes: request_invalid, path_outside_roots, postgresql_host_not_allowed. */
 function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLocation: string; options: JsonObject } {
   const { recoveryType, targetLocation, targetDatabase, targetPassword, overwrite, pointInTime, start, tablespaces } = body;
+  if (body.rows !== undefined) return rowsTarget({ ...body, rows: body.rows });
   checkPointInTime(body);
   if (targetDatabase !== undefined) {
     if (targetLocation !== undefined) {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { createDrPlan, updateDrPlan } from '@holdfast/database/dr-plans';
 import { createRecoveryJob } from '@holdfast/database/recovery-jobs';
+import { listSchedulers } from '@holdfast/jobs/schedulers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isFinal, openWorkerFixture, type WorkerFixture } from '../testing/worker-fixture.ts';
 import type { Drift } from './drift.ts';
@@ -22,6 +23,19 @@ const backUp = async (id = configId): Promise<string> => {
 };
 const driftOf = async (id: string) => ((await backupRow(id)).metadata as unknown as { drift?: Drift }).drift;
 const driftEvents = () => rows().event.findMany({ where: { type: 'configuration.drifted' }, orderBy: { sequence: 'asc' } });
+const recoverRows = async (backupJobId: string, how: { mode: 'diff' | 'apply'; overwrite?: boolean }) => {
+  const options = { rows: { overwrite: false, ...how } };
+  const input = { backupJobId, recoveryType: 'full', targetLocation: 'holdfast:rows', options, execute: true } as const;
+  const { id } = await inTransaction(fixture.database.db, (tx) => createRecoveryJob(tx, '*', input));
+  await fixture.queues.enqueueRun('recovery', id);
+  const { status } = await fixture.eventually('recovery', id, isFinal);
+  const { metadata, recoveredRecords } = await rows().recoveryJob.findUniqueOrThrow({ where: { id } });
+  return {
+    status,
+    recoveredRecords,
+    ...(metadata as unknown as { rows: Record<string, unknown> & { entries: Record<string, unknown>[] } }).rows,
+  };
+};
 const nothing = { added: 0, changed: 0, removed: 0 };
 
 beforeAll(async () => {
@@ -151,4 +165,90 @@ test('a config of which nothing is there, or whose files lie in the place of row
   expect(await fails({ globs: [join(source, 'missing/*.conf')] })).toMatchObject({ status: 'failed', errorCode: 'path_not_found' });
   expect(await fails({ globs: ['/etc/*.conf'] })).toMatchObject({ status: 'failed', errorCode: 'path_outside_roots' });
   expect(await fails({ paths: ['/holdfast/x'], ownRows: true })).toMatchObject({ status: 'failed', errorCode: 'request_invalid' });
+});
+
+test('rows are compared with those that are there, and come back under their ids, as they were', async () => {
+  const schedule = '0 4 * * *';
+  const scheduled = await fixture.createConfig({ name: 'scheduled', schedule });
+  const job = await backUp();
+  const before = await rows().backupConfig.findUniqueOrThrow({ where: { id: scheduled } });
+  expect(await recoverRows(job, { mode: 'diff' })).toMatchObject({
+    status: 'completed',
+    created: 0,
+    changed: 0,
+    extra: 0,
+    recoveredRecords: 0n,
+  });
+
+  await rows().backupConfig.delete({ where: { id: scheduled } });
+  await inTransaction(fixture.database.db, (tx) => updateDrPlan(tx, '*', planId, { name: 'fire', priority: 2, rto: 61, rpo: 60 }));
+  const extra = await fixture.createConfig({ name: 'made since' });
+  const told = await recoverRows(job, { mode: 'diff' });
+  expect(told).toMatchObject({ status: 'completed', created: 1, changed: 1, extra: 1, refused: 0, recoveredRecords: 0n });
+  expect(told.entries).toEqual([
+    { table: 'backup_configs', id: scheduled, fate: 'created' },
+    { table: 'disaster_recovery_plans', id: planId, fate: 'changed', fields: ['name', 'priority'] },
+    { table: 'backup_configs', id: extra, fate: 'extra' },
+  ]);
+  expect(await rows().backupConfig.findUnique({ where: { id: scheduled } })).toBeNull();
+
+  expect(await recoverRows(job, { mode: 'apply' })).toMatchObject({
+    status: 'completed',
+    created: 1,
+    changed: 0,
+    kept: 1,
+    recoveredRecords: 1n,
+  });
+  expect(await rows().backupConfig.findUniqueOrThrow({ where: { id: scheduled } })).toEqual({ ...before, updatedAt: expect.any(Date) });
+  expect((await rows().disasterRecoveryPlan.findUniqueOrThrow({ where: { id: planId } })).name).toBe('fire');
+  await expect
+    .poll(async () => (await listSchedulers(fixture.queues)).find(({ id }) => id === scheduled)?.pattern, { timeout: 10_000 })
+    .toBe(schedule);
+
+  expect(await recoverRows(job, { mode: 'apply', overwrite: true })).toMatchObject({
+    status: 'completed',
+    created: 0,
+    changed: 1,
+    kept: 0,
+  });
+  expect((await rows().disasterRecoveryPlan.findUniqueOrThrow({ where: { id: planId } })).name).toBe('flooD');
+  // The config that came back works.
+  await backUp(scheduled);
+});
+
+test('a row that could not be a row of the entity is refused by its reason, and one whose secrets do not open is made inactive', async () => {
+  const stranger = await rows().businessEntity.create({ data: { name: 'stranger' } });
+  const foreign = await fixture.createConfig({
+    name: 'of a stranger',
+    businessEntityId: stranger.id,
+    storageOptions: { type: 'local', path: join(fixture.folder, 'storage', 'strange') },
+    locationKey: `local:${join(fixture.folder, 'storage', 'strange')}`,
+  });
+  const { repositoryId: strange } = await rows().backupConfig.findUniqueOrThrow({ where: { id: foreign } });
+  const thief = await fixture.createConfig({ name: 'thief' });
+  const sealed = await fixture.createConfig({ name: 'sealed', encryptionKey: 'a password of somebody' });
+  // As a snapshot that somebody has made up would have it.
+  const { repositoryId: own } = await rows().backupConfig.findUniqueOrThrow({ where: { id: thief } });
+  await rows().backupConfig.update({ where: { id: thief }, data: { repositoryId: strange } });
+  await rows().backupConfig.update({ where: { id: sealed }, data: { encryptionKey: 'v1.AAAA' } });
+  const job = await backUp();
+  await rows().backupConfig.update({ where: { id: thief }, data: { repositoryId: own } });
+  await rows().backupConfig.delete({ where: { id: thief } });
+  await rows().backupConfig.delete({ where: { id: sealed } });
+
+  const applied = await recoverRows(job, { mode: 'apply' });
+  expect(applied).toMatchObject({ status: 'completed_with_warnings', created: 1, refused: 1, inactive: 1 });
+  expect(applied.entries).toEqual(
+    expect.arrayContaining([
+      {
+        table: 'backup_configs',
+        id: thief,
+        fate: 'refused',
+        reason: `names repository "${strange}", which the entity does not have`,
+      },
+      { table: 'backup_configs', id: sealed, fate: 'created', inactive: true },
+    ]),
+  );
+  expect(await rows().backupConfig.findUnique({ where: { id: thief } })).toBeNull();
+  expect(await rows().backupConfig.findUniqueOrThrow({ where: { id: sealed } })).toMatchObject({ isActive: false });
 });

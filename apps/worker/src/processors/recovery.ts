@@ -7,6 +7,7 @@ import { recoveryOptionsSchema } from '@holdfast/sources/recovery-options';
 import { recoverSqlite } from '../application-data/recover-sqlite.ts';
 import { recoverWindow } from '../logs/recover-window.ts';
 import { onlyLogical, recoverCluster } from '../postgresql/recover-cluster.ts';
+import { recoverRows } from '../configuration/recover-rows.ts';
 import { recoverDatabase } from '../recover-database.ts';
 import { recoverFiles } from '../recover-files.ts';
 import type { RunInHand } from '../run-with-claim.ts';
@@ -45,7 +46,8 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
   const options = recoveryOptionsSchema.parse(work.options);
-  const { paths, globs, excludes, overwrite, database, sqlite, window } = options;
+  const { paths, globs, excludes, overwrite, database, sqlite, window, rows } = options;
+  if (rows !== undefined) return await recoverRows(run, { work, snapshotId, rows });
   if (factsOf(work.backupJob.metadata) !== null) {
     if (database !== undefined) throw onlyLogical(work.backupJob.id);
     if (work.recoveryType !== 'selective') return await recoverCluster(run, work, options);

@@ -10,6 +10,7 @@ import { parseTypesBenchOptions, usage, type RowName, type TypesBenchOptions } f
 const rows: Readonly<Record<RowName, () => Promise<BenchRow>>> = {
   browse: async () => (await import('./browse-row.ts')).browseRow,
   download: async () => (await import('./download-row.ts')).downloadRow,
+  logs: async () => (await import('./logs-row.ts')).logsRow,
   search: async () => (await import('./search-row.ts')).searchRow,
 };
 

@@ -52,6 +52,26 @@ describe('without a worker', () => {
   });
 });
 
+describe('workers with labels', () => {
+  test('that carry the one of the backup are asked first, then those that take what has none, and no others', async () => {
+    const asked: string[] = [];
+    await using stack = new AsyncDisposableStack();
+    const workers = [
+      { id: 'of the site', labels: ['site-berlin'] },
+      { id: 'of another site', labels: ['site-rome'], labelsOnly: true },
+      { id: 'of none', labels: [] },
+    ];
+    for (const worker of workers) {
+      const server = stack.use(await listening(() => void asked.push(worker.id)));
+      await registerWorker(api.database.client, { ...worker, hostname: 'h', pid: 1, browseUrl: server.url });
+    }
+    await api.database.client.backupJob.update({ where: { id: other.jobId }, data: { workerLabel: 'site-berlin' } });
+    expect((await get(`/jobs/${other.jobId}/files`)).json()).toMatchObject({ code: 'worker_unreachable' });
+    expect(asked).toEqual(['of the site', 'of none']);
+    await api.database.client.workerProcess.deleteMany({});
+  });
+});
+
 describe('a request', () => {
   test.each([
     ['files?path=etc', 'path', 'must be absolute'],

@@ -11,6 +11,8 @@ import { missingPostgres, startTestPostgres, testMajors, type TestPostgres } fro
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { processBackup } from '../processors/backup.ts';
 import type { RunWork } from '../run-with-claim.ts';
+import type { RunningWorker } from '../start-workers.ts';
+import { askWorker, bytesOf } from '../testing/browse-client.ts';
 import { isFinal, openWorkerFixture, type RunRow, type WorkerFixture } from '../testing/worker-fixture.ts';
 
 const role = 'holdfast_physical';
@@ -20,6 +22,7 @@ describe.for(testMajors)('physical backups of a PostgreSQL %i server', (major) =
   const missing = missingPostgres(major);
   let server: TestPostgres;
   let fixture: WorkerFixture;
+  let worker: RunningWorker;
   let configCount = 0;
   let progress: EngineProgress[] = [];
 
@@ -71,7 +74,7 @@ describe.for(testMajors)('physical backups of a PostgreSQL %i server', (major) =
     );
     fixture = await openWorkerFixture('postgresql');
     const backup: RunWork<'backup'> = (run) => processBackup({ ...run, onProgress: (value) => void progress.push(value) });
-    await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) }, works: { backup } });
+    worker = await fixture.startWorker({ config: { databaseHosts: parseAllowedHosts(`127.0.0.1:${server.port}`) }, works: { backup } });
   });
   afterAll(async () => {
     await fixture?.[Symbol.asyncDispose]();
@@ -101,6 +104,16 @@ describe.for(testMajors)('physical backups of a PostgreSQL %i server', (major) =
     expect(facts.endTime).toBeGreaterThanOrEqual(parseRecoveryTime(before?.now ?? ''));
     const [after] = await server.query<{ now: string }>('SELECT clock_timestamp()::text AS now');
     expect(facts.endTime - parseRecoveryTime(after?.now ?? '')).toBeLessThanOrEqual(1_000_000n);
+    // It can be looked into like any other.
+    const { repositoryId, snapshotId } = await jobOf(id);
+    const asked = { repositoryId, snapshotId: snapshotId ?? '' };
+    const found = JSON.parse(
+      String(await bytesOf(await askWorker(fixture, worker, '/search', { ...asked, name: 'PG_VERSION', limit: '1000' }))),
+    );
+    const [top] = (found as { items: { path: string }[] }).items.toSorted((a, b) => a.path.length - b.path.length);
+    const version = await askWorker(fixture, worker, '/content', { ...asked, path: top?.path ?? '' });
+    expect(String(await bytesOf(version))).toBe(`${major}\n`);
+
     const second = await backUp(configId);
     const { summary } = await summaryOf(second.id);
     expect(summary['filesUnmodified']).toBeGreaterThan(900);

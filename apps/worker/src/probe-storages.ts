@@ -1,5 +1,7 @@
 import { recordRepositoryState, type RepositoryRow, secretRepositoryColumns } from '@holdfast/database/repositories';
+import { repositoryLabels } from '@holdfast/database/repository-labels';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
+import { carriesLabel } from '@holdfast/policy/routing';
 import { openStorageOf, stateFor } from './open-repository.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -7,21 +9,29 @@ import type { WorkerContext } from './worker-context.ts';
 const probeTimeoutMs = 10_000;
 /** Repositories asked in one round, those that were asked longest ago first. */
 const maxProbedPerRound = 100;
+/** Of so many it is asked whether they are for this worker. */
+const maxLookedAt = 2_000;
 
 /**
  * Asks the storage of every repository whether its config object is there, and notes answer and latency on the row, where the
- * API's health finds it. Repositories that nothing was written to yet are left alone.
+ * API's health finds it. Repositories that nothing was written to yet are left alone, and those whose runs are for workers with a label
+ * that this one does not carry: a folder of another machine is not gone because it is not here.
  */
 export async function probeStorages(context: WorkerContext): Promise<void> {
   const { database, clock, timing } = context;
   const before = new Date(clock.now().getTime() - timing.probeMs / 2);
-  const repositories = await database.client.repository.findMany({
+  const due = await database.client.repository.findMany({
     where: { resticId: { not: null }, OR: [{ probedAt: null }, { probedAt: { lt: before } }] },
     orderBy: { probedAt: { sort: 'asc', nulls: 'first' } },
-    take: maxProbedPerRound,
+    take: maxLookedAt,
     omit: secretRepositoryColumns,
   });
-  for (const row of repositories) await probe(context, row);
+  const labels = await repositoryLabels(
+    database.client,
+    due.map(({ id }) => id),
+  );
+  const own = due.filter(({ id }) => carriesLabel(context.config, labels.get(id) ?? null));
+  for (const row of own.slice(0, maxProbedPerRound)) await probe(context, row);
 }
 
 async function probe(context: WorkerContext, row: RepositoryRow): Promise<void> {

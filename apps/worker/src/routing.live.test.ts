@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { rerouteRuns } from '@holdfast/database/reroute-runs';
+import { recordServicePause } from '@holdfast/database/service-state';
 import { watchProgress, type ProgressEvent } from '@holdfast/jobs/progress-events';
 import { createQueueBackend } from '@holdfast/jobs/queue-backend';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -158,6 +159,50 @@ describe.each(backends)('runs with labels on %s', (kind) => {
     expect(await fixture.queues.liveRuns('backup', [never, wiped])).toEqual(new Set());
     await start(['lost']);
     for (const id of [never, wiped]) expect(await ended(id)).toMatchObject({ status: 'completed', attempt: 1 });
+  });
+
+  test('wait while the service is paused, also when their worker came only then', async () => {
+    const { client } = fixture.database.db;
+    await recordServicePause(client, true, []);
+    const id = await submit('came-later');
+    const carrier = await start(['came-later']);
+    await delay(1_500);
+    expect(await fixture.eventually('backup', id, () => true)).toMatchObject({ status: 'queued', attempt: 0 });
+    // As the API resumes.
+    await fixture.queues.resumeAll();
+    await fixture.queues.resumeLabels(await recordServicePause(client, false));
+    expect(await ended(id)).toMatchObject({ claimedBy: carrier.workerId });
+  });
+
+  test('are told of by a worker that may not do them, once, when none may', async () => {
+    for (let nth = 0; nth < 3; nth++) workers.push(await fixture.startWorker({ timing: { waitingMs: 50, waitingAlertMs: 0 } }));
+    const id = await submit('absent');
+    const typesOf = async () => (await fixture.database.db.client.event.findMany({ where: { subjectId: id } })).map(({ type }) => type);
+    await expect.poll(typesOf, { timeout: 5_000 }).toContain('backup.waiting_for_worker');
+    await delay(500);
+    expect(await typesOf()).toEqual(['backup.queued', 'backup.waiting_for_worker']);
+    await start(['absent']);
+    await ended(id);
+    expect((await typesOf()).filter((type) => type === 'backup.waiting_for_worker')).toHaveLength(1);
+  });
+
+  test('are why a folder is looked at by workers that carry its label and by no other', async () => {
+    const { client } = fixture.database.db;
+    const path = join(fixture.folder, 'storage', 'far');
+    const configId = await fixture.createConfig({
+      name: 'far',
+      workerLabel: 'far',
+      storageOptions: { type: 'local', path },
+      locationKey: `local:${path}`,
+    });
+    const { repositoryId: id } = await client.backupConfig.findUniqueOrThrow({ where: { id: configId } });
+    await client.repository.update({ where: { id }, data: { resticId: 'f'.repeat(64) } });
+    const seen = async () => (await client.repository.findUniqueOrThrow({ where: { id } })).probeErrorCode;
+    await start([]);
+    await delay(1_500);
+    expect(await seen()).toBeNull();
+    await start(['far']);
+    await expect.poll(seen, { timeout: 10_000 }).not.toBeNull();
   });
 
   test('tell their progress to those who listen to the kind', async () => {

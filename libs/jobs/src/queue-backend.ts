@@ -16,7 +16,8 @@ import { Client } from 'pg';
 import { GatedWorker } from './gated-worker.ts';
 import { jobDefaults } from './job-defaults.ts';
 import type { JobPayload } from './payloads.ts';
-import { postgresqlSchema, redisKeyPrefix, type AnyQueueName, type QueueName, type RunKind } from './queue-names.ts';
+import { isLabelledQueue, postgresqlSchema, redisKeyPrefix, type AnyQueueName, type QueueName, type RunKind } from './queue-names.ts';
+import { createPooledPostgresql } from './pooled-postgresql.ts';
 import type { SlotGate } from './slot-gate.ts';
 
 /**
@@ -49,6 +50,8 @@ export interface QueueBackend {
   openQueueEvents(name: QueueName, onError: OnBackendError): QueueEvents;
   /** Tells the listeners of a queue what did not happen on it: progress of a run that is on the queue of a label. */
   openEventsProducer(name: RunKind, onError: OnBackendError): QueueEventsProducer;
+  /** Ends what the queues of labels have in common, once they are closed. What is opened afterwards makes it anew. */
+  close(): Promise<void>;
 }
 
 export interface QueueBackendOptions {
@@ -95,6 +98,9 @@ function createRedisQueueBackend(redisUrl: string, prefix: string, settings: Adv
   };
   return {
     kind: 'redis',
+    async close() {
+      // nothing in common: each queue has connections of its own
+    },
     async prepare() {
       // nothing to ready: keys come into being by use
     },
@@ -104,6 +110,7 @@ function createRedisQueueBackend(redisUrl: string, prefix: string, settings: Adv
       producer: { url: redisUrl, ...common, enableOfflineQueue: false, maxRetriesPerRequest: 1 },
       worker: { url: redisUrl, ...common, maxRetriesPerRequest: null },
       listener: { url: redisUrl, ...common, maxRetriesPerRequest: null },
+      labelled: null,
       prefix,
       settings,
     }),
@@ -142,8 +149,11 @@ function createPostgresqlQueueBackend(databaseUrl: string, settings: AdvancedOpt
     // Commits that a crash of the server takes back are filled in again from the rows, so nobody waits for the disk.
     options: '-c synchronous_commit=off',
   });
+  const { options, ...settingsOfPool } = connection(0);
+  const labelled = createPooledPostgresql({ ...settingsOfPool, options: `${options} -c search_path="${postgresqlSchema}"` });
   return {
     kind: 'postgresql',
+    close: () => labelled.close(),
     prepare: () => migrateQueueSchema(databaseUrl),
     async checkConfiguration() {
       return [];
@@ -154,6 +164,7 @@ function createPostgresqlQueueBackend(databaseUrl: string, settings: AdvancedOpt
       factory: createPostgresBackend as unknown as typeof createRedisBackend,
       producer: connection(queuePoolSize),
       worker: connection(workerPoolSize),
+      labelled: labelled.pool,
       listener: connection(1),
       prefix: redisKeyPrefix,
       settings,
@@ -166,18 +177,22 @@ interface Connections {
   readonly producer: ConnectionOptions;
   readonly worker: ConnectionOptions;
   readonly listener: ConnectionOptions;
+  /** What all queues of labels have in common, when they do. */
+  readonly labelled: ConnectionOptions | null;
   readonly prefix: string;
   readonly settings: AdvancedOptions;
 }
 
 function constructors(from: Connections): Pick<QueueBackend, 'openQueue' | 'openWorker' | 'openQueueEvents' | 'openEventsProducer'> {
   const { factory, prefix, settings } = from;
+  const connectionOf = (name: AnyQueueName, own: ConnectionOptions): ConnectionOptions =>
+    from.labelled !== null && isLabelledQueue(name) ? from.labelled : own;
   return {
     openQueue(name, onError) {
       const streams = { events: { maxLen: maxEventStreamLength } };
       const queue: JobQueue = new Queue(
         name,
-        { connection: from.producer, prefix, settings, defaultJobOptions: jobDefaults, streams },
+        { connection: connectionOf(name, from.producer), prefix, settings, defaultJobOptions: jobDefaults, streams },
         factory,
       );
       return queue.on('error', (error) => onError(error, name));
@@ -186,7 +201,7 @@ function constructors(from: Connections): Pick<QueueBackend, 'openQueue' | 'open
       const worker: JobWorker = new GatedWorker(
         name,
         processor,
-        { ...options, connection: from.worker, prefix, settings, autorun: false },
+        { ...options, connection: connectionOf(name, from.worker), prefix, settings, autorun: false },
         factory,
       );
       if (slots !== undefined) worker.shareSlots(slots);

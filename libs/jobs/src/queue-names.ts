@@ -25,6 +25,10 @@ export function runQueueName({ kind, workerLabel }: RunQueue): RunKind | Labelle
   return workerLabel === null ? kind : `${kind}.${workerLabel.replaceAll(':', '~')}`;
 }
 
+export function isLabelledQueue(name: AnyQueueName): name is LabelledQueueName {
+  return name.includes('.');
+}
+
 /** Key prefix in Redis: one Redis may serve other programs too. */
 export const redisKeyPrefix = 'holdfast';
 

@@ -77,7 +77,7 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
 
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
-    closing ??= Promise.all([closeQueues(all), labelled.close()]).then(() => undefined);
+    closing ??= closeAll(all, labelled, backend);
     return closing;
   };
 
@@ -131,6 +131,12 @@ export async function openQueues(backend: QueueBackend, options: { onError: OnBa
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+async function closeAll(queues: readonly JobQueue[], labelled: LabelledQueues, backend: QueueBackend): Promise<void> {
+  await Promise.all([closeQueues(queues), labelled.close()]);
+  // A worker that is not closed yet holds on to a connection.
+  await withDeadline(backend.close(), callTimeoutMs).catch(() => undefined);
 }
 
 type QueueOf = (kind: RunKind, workerLabel: string | null) => Promise<JobQueue>;

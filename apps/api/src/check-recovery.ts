@@ -17,6 +17,7 @@ export interface CheckedRecovery extends FileAim {
   readonly rows?: unknown;
   readonly targetDatabase?: { readonly part?: string | undefined } | undefined;
   readonly targetSqlite?: { readonly part: string } | undefined;
+  readonly targetServer?: { readonly kind: 'mysql' | 'redis'; readonly part: string } | undefined;
   readonly pointInTime?: PointInTime | undefined;
   readonly start: boolean;
   readonly window?: unknown;
@@ -43,6 +44,7 @@ export async function checkAgainstBackup(tx: Transaction, scope: Scope, backupJo
       'is for logical backups: tables and single databases cannot be taken out of a physical one; send targetLocation',
     );
   }
+  if (recovery.targetServer !== undefined) throw refusal('targetServer', 'is for parts of an application; send targetLocation');
   if (recovery.toOriginal) throw refusal('toOriginal', 'is for files that came from a folder; send targetLocation');
   if (recovery.recoveryType === 'selective') return checkNothingPhysical(recovery, 'is for full and point_in_time; leave it out');
   const field = fileField(recovery);
@@ -78,7 +80,8 @@ function checkOrdinary({ backupType, metadata }: BackupJobRow, recovery: Checked
   if (recovery.toOriginal && backupType.startsWith('database')) {
     throw refusal('toOriginal', `is for files that came from a folder; this backup is of type ${backupType}: send targetLocation`);
   }
-  const { targetDatabase, targetSqlite } = recovery;
+  const { targetDatabase, targetSqlite, targetServer } = recovery;
+  if (targetServer !== undefined) checkPart('targetServer', targetServer.part, partsOf(metadata, targetServer.kind));
   if (targetSqlite !== undefined) checkPart('targetSqlite', targetSqlite.part, partsOf(metadata, 'sqlite'));
   if (targetDatabase === undefined) return;
   if (backupType === 'application_data') return checkPart('targetDatabase', targetDatabase.part, partsOf(metadata, 'postgresql'));

@@ -7,7 +7,16 @@ import { fileField, type FileAim } from './recovery-aim.ts';
 const rowsLocation = 'holdfast:rows';
 
 /** Fields that say where else something goes, or what of a server. */
-const otherFields = ['targetLocation', 'targetDatabase', 'targetSqlite', 'window', 'targetPassword', 'pointInTime', 'tablespaces'] as const;
+const otherFields = [
+  'targetLocation',
+  'targetDatabase',
+  'targetSqlite',
+  'targetServer',
+  'window',
+  'targetPassword',
+  'pointInTime',
+  'tablespaces',
+] as const;
 
 type RowsBody = FileAim & { readonly recoveryType: string; readonly rows: RowsRecovery; readonly start: boolean } & {
   readonly [field in (typeof otherFields)[number]]?: unknown;

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { fileRecoveryFields } from './file-recovery-options.ts';
+import { mysqlConnectionSchema, mysqlNameSchema } from './mysql/connection-options.ts';
+import { redisConnectionSchema } from './redis/connection-options.ts';
 import { connectionSchema, postgresqlNameSchema } from './postgresql/connection-options.ts';
 import { partNameSchema } from './source-options/part-name.ts';
 import { absolutePathSchema } from './source-options/path-fields.ts';
@@ -40,6 +42,36 @@ export const sqliteTargetSchema = z.strictObject({
 export type SqliteTarget = z.output<typeof sqliteTargetSchema>;
 
 export type DatabaseTarget = z.output<typeof databaseTargetSchema>;
+
+/** Prefixes of keys are short; each key is held against each of them. */
+const maxPrefixCount = 64;
+const maxPrefixLength = 512;
+
+/** Where a part of an application's backup is recovered to that is a server of MariaDB, MySQL or Redis; the password is sent apart. */
+export const serverTargetSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('mysql'),
+    part: partNameSchema.describe('The part of kind mysql that is recovered'),
+    connection: mysqlConnectionSchema.describe('The server; its password is sent apart, as targetPassword'),
+    database: mysqlNameSchema.describe('For full: made when it is not there; one that holds something is replaced with overwrite only'),
+    sourceDatabase: mysqlNameSchema.optional().describe('Which database of the backup; needed when it has several'),
+    table: mysqlNameSchema.optional().describe('For selective: this table, into a database that is there. None is replaced'),
+    as: mysqlNameSchema.optional().describe('For selective: another name for the table; then without its foreign keys'),
+  }),
+  z.strictObject({
+    kind: z.literal('redis'),
+    part: partNameSchema.describe('The part of kind redis that is recovered'),
+    connection: redisConnectionSchema.describe('The server; its password is sent apart, as targetPassword'),
+    keyPrefixes: z
+      .array(z.string().min(1).max(maxPrefixLength))
+      .min(1)
+      .max(maxPrefixCount)
+      .optional()
+      .describe('For selective: only keys that begin with one of these, and no functions'),
+  }),
+]);
+
+export type ServerTarget = z.output<typeof serverTargetSchema>;
 
 /** A restore point's name has at most 63 bytes; LSNs and times are shorter still. */
 const maxTargetLength = 63;
@@ -113,6 +145,7 @@ export const recoveryOptionsSchema = z.strictObject({
   ...fileRecoveryFields,
   database: databaseTargetSchema.optional(),
   sqlite: sqliteTargetSchema.optional(),
+  server: serverTargetSchema.optional(),
   pointInTime: pointInTimeSchema.optional(),
   start: z.boolean().default(false),
   tablespaces: tablespacesSchema.optional(),

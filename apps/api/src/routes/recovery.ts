@@ -11,8 +11,10 @@ import {
   pointInTimeSchema,
   sqliteTargetSchema,
   recoveryOptionsSchema,
+  serverTargetSchema,
   tablespacesSchema,
   type DatabaseTarget,
+  type ServerTarget,
 } from '@holdfast/sources/recovery-options';
 import { absolutePathSchema } from '@holdfast/sources/source-options/path-fields';
 import { cancelJob } from '../cancel-job.ts';
@@ -32,6 +34,7 @@ import { count, runView, runViewShape } from '../schemas/run-view.ts';
 import { workerLabelSchema } from '../schemas/worker-label.ts';
 import { sqlitePlace } from '../sqlite-place.ts';
 import type { Routes, ServerDeps } from '../server-deps.ts';
+import { checkServerTarget, serverLocation } from '../server-target.ts';
 import { submitJob } from '../submit-job.ts';
 import { addWaiting, withWaiting } from '../waiting-for.ts';
 
@@ -41,7 +44,9 @@ const recoverySchema = z
     backupJobId: z.string(),
     fromRepositoryId: z.string().nullable().describe("The repository with the copy that is read; null for the backup's own"),
     recoveryType: z.enum(recoveryTypes),
-    targetLocation: z.string().describe('A folder, or postgresql://user@host:port/database, or holdfast:rows'),
+    targetLocation: z
+      .string()
+      .describe('A folder, postgresql:// or mysql://user@host:port/database, redis://user@host:port, or holdfast:rows'),
     options: z.unknown().describe('Which paths or tables, where to, and what becomes of what is at the target'),
     recoveredRecords: z
       .number()
@@ -78,9 +83,12 @@ const createSchema = z.strictObject({
     .describe(
       'Instead of a folder, for a SQLite part of an application: a database that may be in use, and is replaced in one transaction',
     ),
+  targetServer: serverTargetSchema
+    .optional()
+    .describe('Instead of a folder, for a part of an application that is a server of MariaDB, MySQL or Redis'),
   targetPassword: databasePasswordSchema
     .optional()
-    .describe('Password for the server of targetDatabase. It is sealed on arrival and never returned'),
+    .describe('Password for the server of targetDatabase or targetServer. It is sealed on arrival and never returned'),
   paths: shape.paths.describe('What to recover, with all that is below; for selective only. Paths are those in the snapshot'),
   globs: shape.globs.describe(
     'Also what matches one of these patterns, which are as excludes of a config: `*.txt`, `/srv/www/**/conf`; for selective only',
@@ -276,6 +284,7 @@ function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLoc
   const { recoveryType, targetLocation, targetDatabase, targetPassword, overwrite, pointInTime, start, tablespaces } = body;
   if (body.rows !== undefined) return rowsTarget({ ...body, rows: body.rows });
   checkPointInTime(body);
+  if (body.targetServer !== undefined) return serverPlace(body, body.targetServer, config);
   if (targetDatabase !== undefined) {
     if (targetLocation !== undefined) {
       throw fieldError('request_invalid', [{ field: 'targetLocation', message: 'is given beside targetDatabase; leave one of them out' }]);
@@ -291,7 +300,7 @@ function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLoc
   }
   if (body.targetSqlite !== undefined) return sqlitePlace(body, body.targetSqlite, config);
   if (targetPassword !== undefined) {
-    throw fieldError('request_invalid', [{ field: 'targetPassword', message: 'is for a targetDatabase; leave it out' }]);
+    throw fieldError('request_invalid', [{ field: 'targetPassword', message: 'is for a targetDatabase or targetServer; leave it out' }]);
   }
   if (body.window === undefined) checkSelection(recoveryType, body);
   else checkWindow(recoveryType, body);
@@ -299,6 +308,22 @@ function targetOf(body: RecoveryBody, config: ServerDeps['config']): { targetLoc
   for (const [oid, path] of Object.entries(tablespaces ?? {})) checkTarget(path, config, `tablespaces.${oid}`);
   const options = givenFields({ ...fileOptions(body), pointInTime, start: start || undefined, tablespaces, window: body.window });
   return { targetLocation: place, options };
+}
+
+/** Codes: request_invalid, mysql_ and redis_host_not_allowed. */
+function serverPlace(
+  body: RecoveryBody,
+  target: ServerTarget,
+  config: ServerDeps['config'],
+): { targetLocation: string; options: JsonObject } {
+  for (const field of ['targetLocation', 'targetDatabase', 'targetSqlite', 'window'] as const) {
+    if (body[field] !== undefined) {
+      throw fieldError('request_invalid', [{ field, message: 'is given beside targetServer; leave one of them out' }]);
+    }
+  }
+  checkNotOfFiles(body, 'targetServer');
+  checkServerTarget(body.recoveryType, target, config);
+  return { targetLocation: serverLocation(target), options: { overwrite: body.overwrite, server: target } };
 }
 
 /** What was asked for beside what is taken for granted. */
@@ -320,9 +345,10 @@ function fileOptions({ paths, globs, excludes, overwrite, owners, stripPrefix, p
 }
 
 /** Codes: request_invalid. */
-function checkPointInTime({ recoveryType, pointInTime, targetDatabase }: RecoveryBody): void {
-  if (recoveryType === 'point_in_time' && targetDatabase !== undefined) {
-    throw fieldError('request_invalid', [{ field: 'targetDatabase', message: 'is for logical backups, which are of one moment' }]);
+function checkPointInTime({ recoveryType, pointInTime, targetDatabase, targetServer }: RecoveryBody): void {
+  if (recoveryType === 'point_in_time' && (targetDatabase ?? targetServer) !== undefined) {
+    const field = targetDatabase === undefined ? 'targetServer' : 'targetDatabase';
+    throw fieldError('request_invalid', [{ field, message: 'is for logical backups, which are of one moment' }]);
   }
   if ((recoveryType === 'point_in_time') === (pointInTime !== undefined)) {
     if (pointInTime !== undefined) readTarget(pointInTime);
@@ -344,17 +370,21 @@ function readTarget(pointInTime: NonNullable<RecoveryBody['pointInTime']>): void
   }
 }
 
-function checkDatabaseTarget(recoveryType: string, { schemas, tables, globals }: DatabaseTarget, aim: FileAim): void {
+/** What is said of files beside a target that is none. Code: request_invalid. */
+function checkNotOfFiles(aim: FileAim, target: 'targetDatabase' | 'targetServer'): void {
   const ofFiles = (['paths', 'globs', 'excludes'] as const).find((name) => aim[name] !== undefined);
   if (ofFiles !== undefined) {
-    throw fieldError('request_invalid', [{ field: ofFiles, message: 'is for files; name schemas or tables in targetDatabase' }]);
+    throw fieldError('request_invalid', [{ field: ofFiles, message: `is for files; say in ${target} what is recovered` }]);
   }
   const other = fileField(aim);
   if (other !== undefined) {
-    const message =
-      other === 'overwrite' ? 'must be true or false for a targetDatabase: policies are for files' : 'is for files; leave it out';
+    const message = other === 'overwrite' ? `must be true or false for a ${target}: policies are for files` : 'is for files; leave it out';
     throw fieldError('request_invalid', [{ field: other, message }]);
   }
+}
+
+function checkDatabaseTarget(recoveryType: string, { schemas, tables, globals }: DatabaseTarget, aim: FileAim): void {
+  checkNotOfFiles(aim, 'targetDatabase');
   const isChosen = schemas !== undefined || tables !== undefined;
   if (recoveryType === 'selective' && !isChosen) {
     throw fieldError('request_invalid', [{ field: 'targetDatabase.tables', message: 'is missing; name tables or schemas to recover' }]);

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inTransaction } from '@holdfast/database/in-transaction';
 import { createRecoveryJob } from '@holdfast/database/recovery-jobs';
+import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { mysqlPlace } from '@holdfast/sources/mysql/connection-options';
 import { missingMariadb, startTestMariadb, type TestMariadb } from '@holdfast/sources/mysql/testing/test-mariadb';
@@ -105,6 +106,44 @@ describe.skipIf(missing !== null)(`backups of an application with MariaDB and Re
       for (const secret of ['secret', redis.connection.password]) expect(JSON.stringify(metadata)).not.toContain(secret);
       await expectOneMoment(id);
     }
+  });
+
+  test('are recovered into servers that run: a database, a table, keys', { timeout: limitMs }, async () => {
+    await fixture.startWorker({ config: workerSettings() });
+    const id = await fixture.submitBackup(await makeConfig());
+    expect(await fixture.eventually('backup', id, isFinal, 60_000)).toMatchObject({ status: 'completed' });
+    await writing.stop();
+    const masterKey = parseMasterKey(fixture.environment['HOLDFAST_MASTER_KEY'] ?? '');
+    const into = (target: object, more: object = {}, password = mariadb.connection.password) =>
+      recover(id, {
+        targetLocation: JSON.stringify(target).slice(0, 80),
+        options: { server: target },
+        targetPassword: { password, masterKey },
+        ...more,
+      });
+    const bank = { kind: 'mysql', part: 'bank', connection: stored(mariadb.connection) };
+    const east = { ...bank, sourceDatabase: 'east', database: 'east_again' };
+    expect(await into(east)).toMatchObject({ status: 'completed', errorMessage: null });
+    expect(await into(east)).toMatchObject({ status: 'failed', errorCode: 'target_not_empty' });
+    expect(
+      await into(
+        { ...bank, sourceDatabase: 'west', database: 'west', table: 'accounts', as: 'accounts_then' },
+        { recoveryType: 'selective' },
+      ),
+    ).toMatchObject({
+      status: 'completed',
+    });
+    const sum = 'SELECT SUM(balance), COUNT(*) FROM (SELECT * FROM east_again.accounts UNION ALL SELECT * FROM west.accounts_then) a';
+    expect(await mariadb.query(sum)).toEqual([[String(2 * accountCount * 1000), String(2 * accountCount)]]);
+
+    await using target = await startTestRedisServer();
+    const cache = { kind: 'redis', part: 'cache', connection: stored(target.connection) };
+    expect(await into(cache, {}, target.connection.password)).toMatchObject({ status: 'completed', errorMessage: null });
+    expect(await target.command('DBSIZE')).toBe(5002);
+    expect(await target.command('GET', 'pair:a')).toEqual(await target.command('GET', 'pair:b'));
+    expect(await into(cache, {}, target.connection.password)).toMatchObject({ status: 'failed', errorCode: 'target_not_empty' });
+    const row = await into(east, { options: { server: { ...east, connection: { ...east.connection, host: '127.0.0.2' } } } });
+    expect(row).toMatchObject({ status: 'failed', errorCode: 'mysql_host_not_allowed' });
   });
 
   test('are whole after kill -9 in the middle, with no password left in any folder', { timeout: limitMs }, async () => {

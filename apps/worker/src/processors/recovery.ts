@@ -9,6 +9,7 @@ import { recoverWindow } from '../logs/recover-window.ts';
 import { onlyLogical, recoverCluster } from '../postgresql/recover-cluster.ts';
 import { recoverRows } from '../configuration/recover-rows.ts';
 import { recoverDatabase } from '../recover-database.ts';
+import { recoverServer } from '../application-data/recover-server.ts';
 import { recoverFiles } from '../recover-files.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { usableSnapshot } from '../usable-snapshot.ts';
@@ -46,10 +47,10 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
   const work = await findRecoveryWork(context.database.client, claim.id);
   const snapshotId = usableSnapshot(work.backupJob);
   const options = recoveryOptionsSchema.parse(work.options);
-  const { paths, globs, excludes, overwrite, database, sqlite, window, rows } = options;
+  const { paths, globs, excludes, overwrite, database, sqlite, server, window, rows } = options;
   if (rows !== undefined) return await recoverRows(run, { work, snapshotId, rows });
   if (factsOf(work.backupJob.metadata) !== null) {
-    if (database !== undefined) throw onlyLogical(work.backupJob.id);
+    if (database !== undefined || server !== undefined) throw onlyLogical(work.backupJob.id);
     if (work.recoveryType !== 'selective') return await recoverCluster(run, work, options);
   }
   if (work.recoveryType === 'point_in_time') {
@@ -58,6 +59,7 @@ async function recover(run: RunInHand<'recovery'>): Promise<RunOutcome<'recovery
   if (database !== undefined) return await recoverDatabase(run, { work, snapshotId, target: database, overwrite: overwrite === true });
   if (sqlite !== undefined) return await recoverSqlite(run, { work, snapshotId, target: sqlite, overwrite: overwrite === true });
   if (window !== undefined) return await recoverWindow(run, { work, options, window });
+  if (server !== undefined) return await recoverServer(run, { work, snapshotId, target: server, overwrite: overwrite === true });
   if (work.recoveryType === 'selective' && paths === undefined && globs === undefined && excludes === undefined) {
     throw new HoldfastError('request_invalid', 'a selective recovery needs paths, globs or excludes');
   }

@@ -12,6 +12,8 @@ export interface RestoreKeysOptions {
   readonly keyPrefixes?: readonly string[] | undefined;
   /** Whether keys of the same name are replaced; else a server that holds any is refused. */
   readonly overwrite: boolean;
+  /** Hears once that the server has been looked at and keys follow. */
+  readonly onBegin?: () => Promise<void>;
   readonly onProgress: (value: { readonly keysDone: number; readonly bytesDone: number }) => void;
   readonly signal: AbortSignal;
 }
@@ -43,6 +45,7 @@ export async function restoreKeys(options: RestoreKeysOptions): Promise<Restored
   const { connection, overwrite, dump, keyPrefixes, signal } = options;
   await using session = await RedisConnection.open(connection, signal);
   if (!overwrite) await refuseKeys(session);
+  await options.onBegin?.();
   const writer = new KeyWriter(session, options);
   const prefixes = keyPrefixes?.map((prefix) => Buffer.from(prefix));
   try {

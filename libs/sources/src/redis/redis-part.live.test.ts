@@ -1,9 +1,12 @@
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readWhole } from '../testing/source-contract.ts';
 import { RedisConnection } from './redis-connection.ts';
 import { openRedisPart, type RedisPartOptions } from './redis-part.ts';
+import { followRedisReadme } from './testing/readme-followed.ts';
 import { missingRedisServer, startTestRedisServer, type TestRedisServer } from './testing/test-redis-server.ts';
 
 const missing = missingRedisServer();
@@ -87,6 +90,28 @@ describe.skipIf(missing !== null)(`a Redis server as a part ${missing ?? ''}`, (
       // But for the pair, which went on, all is the same.
       for (const each of [server, copy]) await each.command('DEL', 'pair:a', 'pair:b');
       expect(await copy.command('DEBUG', 'DIGEST')).toEqual(await server.command('DEBUG', 'DIGEST'));
+    });
+
+    test('is restored by the commands of its README.txt, word for word, and is the same, with an append-only file too', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'holdfast-redis-readme-'));
+      try {
+        const part = partOf(server);
+        await part.takeMoment(never);
+        for (const name of ['dump.rdb', 'README.txt'])
+          await writeFile(join(folder, name), await readWhole(part.source, `/${name}`, 100_000));
+        await part.close();
+        await using followed = await followRedisReadme(folder, join(folder, 'new-server'));
+        const digest = await server.command('DEBUG', 'DIGEST');
+        expect(await followed.session.command(['DBSIZE'])).toBe(await server.command('DBSIZE'));
+        expect(await followed.session.command(['DEBUG', 'DIGEST'])).toEqual(digest);
+        // What it does at its next start, from the append-only file.
+        const persisted = async (): Promise<string> => String(await followed.session.command(['INFO', 'persistence']));
+        await expect.poll(persisted, { timeout: 10_000 }).toMatch(/aof_enabled:1\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0/u);
+        await followed.session.command(['DEBUG', 'LOADAOF']);
+        expect(await followed.session.command(['DEBUG', 'DIGEST'])).toEqual(digest);
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
     });
 
     test('a server that is killed in the middle: interrupted, to be tried again, and no facts', async () => {

@@ -11,8 +11,9 @@ How it is restored by hand
      restic -r REPOSITORY restore SNAPSHOT --target /some/folder
 2. Into a folder of a server that does not run, and has no appendonlydir, which would be read instead:
      cp dump.rdb DATA/dump.rdb
-3. Start the server on that folder. With "appendonly yes" in its settings it would begin empty: leave that off, and turn it on when the
-   server runs, with: redis-cli CONFIG SET appendonly yes
+3. Start the server on that folder. With "appendonly yes" in its settings it would begin empty: leave that off, as here.
      redis-server --dir DATA --dbfilename dump.rdb --appendonly no
+4. If it is to have an append-only file, turn that on while it runs, and in its settings only then:
+     redis-cli CONFIG SET appendonly yes
 `;
 }

@@ -164,7 +164,8 @@ class Server implements TestRedisServer {
   }
 }
 
-async function freePort(): Promise<number> {
+/** On 127.0.0.1; it was free a moment ago. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

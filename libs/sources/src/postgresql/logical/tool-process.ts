@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -7,6 +6,7 @@ import { join } from 'node:path';
 import { getCACertificates } from 'node:tls';
 import type { ErrorCode } from '@holdfast/errors/error-codes';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { programOutput } from '../../program-output.ts';
 import { connectionPlace, type ConnectionOptions } from '../connection-options.ts';
 import type { ClientTools } from './client-tools.ts';
 
@@ -23,8 +23,6 @@ export interface ToolRun {
   readonly input?: AsyncIterable<Uint8Array>;
 }
 
-/** The end of what a failed program said. */
-const maxComplaintLength = 2_000;
 const connectTimeoutSeconds = 15;
 
 /**
@@ -35,49 +33,11 @@ export async function* runTool(run: ToolRun): AsyncGenerator<Buffer, void, undef
   await using certificates = await certificateFile(run.connection);
   const { tools, program, args, connection, signal, input } = run;
   const env = { ...(await connectionEnvironment(connection)), ...certificates.environment };
-  signal.throwIfAborted();
-  const child = spawn(join(tools.folder, program), [...args], { stdio: ['pipe', 'pipe', 'pipe'], env, cwd: '/' });
-  let complaint = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-maxComplaintLength)));
-  const { promise: ended, resolve, reject } = Promise.withResolvers<number | null>();
-  child.on('error', reject).on('close', resolve);
-  // Waited for below, in every case; until then its failure has nobody.
-  ended.catch(() => undefined);
-  const kill = (): void => void child.kill('SIGKILL');
-  signal.addEventListener('abort', kill, { once: true });
-  const fed = feed(child.stdin, input);
-  fed.catch(kill);
-  try {
-    // oxlint-disable-next-line no-unsafe-type-assertion -- without an encoding a stream gives Buffers
-    for await (const chunk of child.stdout) yield chunk as Buffer;
-    await Promise.race([fed, ended]);
-    const code = await ended;
-    if (code !== 0) throw toolError(run, code, complaint);
-    if (complaint.trim() !== '') run.onComplaint?.(complaint.trim());
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', kill);
-    kill();
-    await Promise.allSettled([ended, fed]);
-  }
+  const command = join(tools.folder, program);
+  const { code, complaint } = yield* programOutput({ command, args, env, input, signal });
+  if (code !== 0) throw toolError(run, code, complaint);
+  if (complaint.trim() !== '') run.onComplaint?.(complaint.trim());
 }
-
-/** A program that has ended takes no more: how it ended says what went wrong. */
-async function feed(stdin: NodeJS.WritableStream, input: AsyncIterable<Uint8Array> = noInput()): Promise<void> {
-  let isBroken = false;
-  stdin.on('error', () => (isBroken = true));
-  for await (const chunk of input) {
-    if (isBroken) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    stdin.write(chunk, () => resolve());
-    await promise;
-  }
-  stdin.end();
-}
-
-async function* noInput(): AsyncGenerator<Uint8Array> {}
 
 async function connectionEnvironment(connection: ConnectionOptions): Promise<Record<string, string>> {
   const { host, port, user, password, database, tls, applicationName = 'holdfast' } = connection;

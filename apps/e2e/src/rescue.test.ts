@@ -2,15 +2,14 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } fr
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createApiClient, signToken, type ApiClient, type Row } from './harness/api-client.ts';
-import { startNode, type RunningProcess } from './harness/child-process.ts';
+import type { ApiClient, Row } from './harness/api-client.ts';
 import { describeTree, makeDataTree } from './harness/data-tree.ts';
 import { eventually } from './harness/eventually.ts';
+import { exitOf, openHoldfastCommands, untilSo } from './harness/holdfast-command.ts';
 import { createTenant, listFiles, startSystem, type System, type Tenant } from './harness/system.ts';
 
 // A service is lost with its machine, all but the repositories. One of them, and its password, bring it back.
 
-const cli = join(import.meta.dirname, '../../cli/src/main.ts');
 const password = 'the only thing that somebody remembers';
 const waitMs = 120_000;
 
@@ -23,7 +22,7 @@ let oldBackup: Row;
 let pending: Row;
 let ownBackup: Row;
 let before: Record<string, Row[]>;
-const started: RunningProcess[] = [];
+const commands = openHoldfastCommands();
 
 const lists = ['/entities', '/configs', '/repositories', '/jobs', '/dr-plans', '/copy-configs', '/maintenance/cleanup'] as const;
 const readLists = async (api: ApiClient): Promise<Record<string, Row[]>> => {
@@ -52,7 +51,7 @@ beforeAll(async () => {
   await mkdir(roots.targets);
 }, waitMs);
 afterAll(async () => {
-  for (const process of started) await process.end('SIGKILL');
+  await commands.end();
   await rm(folder, { recursive: true, force: true });
   if (roots !== undefined) await rm(dirname(roots.repositories), { recursive: true, force: true });
 });
@@ -85,26 +84,6 @@ async function fillService(system: System): Promise<void> {
   before = await readLists(api);
 }
 
-function command(words: readonly string[], more: Record<string, string> = {}): RunningProcess {
-  const process = startNode(words[0] ?? '', cli, { ...more, NO_COLOR: '1' }, words);
-  started.push(process);
-  return process;
-}
-
-async function until(process: RunningProcess, what: string, isSo: () => boolean): Promise<void> {
-  await eventually(
-    what,
-    () => Promise.resolve(isSo() || undefined),
-    waitMs,
-    () => process.output(),
-  );
-}
-
-async function exitOf(process: RunningProcess): Promise<number | null> {
-  await until(process, `${process.name} ends`, () => process.exited());
-  return await process.end('SIGTERM');
-}
-
 const rescueWords = (stateFolder: string, ...more: string[]) => [
   'rescue',
   '--repository',
@@ -115,7 +94,7 @@ const rescueWords = (stateFolder: string, ...more: string[]) => [
   stateFolder,
   ...more,
 ];
-const rescue = (stateFolder: string, ...more: string[]) => command(rescueWords(stateFolder, ...more));
+const rescue = (stateFolder: string, ...more: string[]) => commands.start(rescueWords(stateFolder, ...more));
 
 /** Names and times of everything in the repositories: what a rescue must leave as it is. */
 async function repositoryFiles(): Promise<string[]> {
@@ -124,19 +103,13 @@ async function repositoryFiles(): Promise<string[]> {
   return (await Promise.all(described)).toSorted();
 }
 
-async function up(stateFolder: string, more: Record<string, string> = {}): Promise<{ process: RunningProcess; api: ApiClient }> {
-  const process = command(['up', '--no-tour', '--port', '0', '--workers', '1'], {
-    HOLDFAST_STATE_DIR: stateFolder,
+const up = (stateFolder: string, more: Record<string, string> = {}) =>
+  commands.up(stateFolder, {
     HOLDFAST_SOURCE_ROOTS: roots.sources,
     HOLDFAST_STORAGE_ROOTS: roots.repositories,
     HOLDFAST_TARGET_ROOTS: roots.targets,
     ...more,
   });
-  await until(process, 'the rescued service is up', () => process.output().includes('Holdfast is up'));
-  const { apiUrl } = JSON.parse(await readFile(join(stateFolder, 'up.lock'), 'utf8')) as { apiUrl: string };
-  const secret = (await readFile(join(stateFolder, 'jwt-secret'), 'utf8')).trim();
-  return { process, api: createApiClient(apiUrl, signToken(secret, { sub: 'e2e', role: 'admin', entities: '*' })) };
-}
 
 /** Without what says when somebody last looked, and when the backup that was running ended. */
 const settled = (rows: Row[] | undefined): unknown[] =>
@@ -147,9 +120,9 @@ describe('holdfast rescue', () => {
     const stateFolder = join(folder, 'state');
     const untouched = await repositoryFiles();
     const killed = rescue(stateFolder);
-    await until(killed, 'rows are being put back', () => killed.output().includes('table ') || killed.exited());
+    await untilSo(killed, 'rows are being put back', () => killed.output().includes('table ') || killed.exited());
     await killed.end('SIGKILL');
-    const early = command(['up', '--no-tour'], { HOLDFAST_STATE_DIR: stateFolder });
+    const early = commands.start(['up', '--no-tour'], { HOLDFAST_STATE_DIR: stateFolder });
     expect(await exitOf(early)).toBe(1);
     expect(early.output()).toContain('a rescue was begun in');
 
@@ -197,14 +170,14 @@ describe('holdfast rescue', () => {
     await rename(roots.repositories, moved);
     const where = ['rescue', '--repository', join(moved, 'system'), '--password-file', passwordFile];
     const inPlace = join(folder, 'unmoved');
-    const unmoved = command([...where, '--state-dir', inPlace]);
+    const unmoved = commands.start([...where, '--state-dir', inPlace]);
     expect(await exitOf(unmoved), unmoved.output()).toBe(2);
     expect(unmoved.output()).toContain('NOT THERE');
     expect(unmoved.output()).toContain(`--moved ${roots.repositories}/system=${moved}/system`);
 
     const stateFolder = join(folder, 'moved');
     const words = [...where, '--state-dir', stateFolder, '--moved', `${roots.repositories}=${moved}`, '--paused'];
-    const told = command(words);
+    const told = commands.start(words);
     expect(await exitOf(told), told.output()).toBe(0);
     const { process, api } = await up(stateFolder, { HOLDFAST_STORAGE_ROOTS: moved });
     try {
@@ -226,7 +199,7 @@ describe('holdfast rescue', () => {
     const full = join(folder, 'full');
     await mkdir(full);
     await writeFile(join(full, 'somebody.txt'), 'mine');
-    const refused = command([...where, '--state-dir', full]);
+    const refused = commands.start([...where, '--state-dir', full]);
     expect(await exitOf(refused)).toBe(1);
     expect(refused.output()).toContain('holds something already (somebody.txt');
     expect(await readdir(full)).toEqual(['somebody.txt']);
@@ -239,7 +212,7 @@ describe('holdfast rescue', () => {
     await writeFile(wrong, 'guess');
     const system = join(roots.repositories, 'system');
     const answers = async (...words: string[]): Promise<string> => {
-      const process = command(['rescue', '--state-dir', stateFolder, ...words]);
+      const process = commands.start(['rescue', '--state-dir', stateFolder, ...words]);
       expect(await exitOf(process)).toBe(1);
       return process.output();
     };

@@ -5,7 +5,7 @@ import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from '@holdfast/sources/allowed-roots';
 import { openStorage } from '@holdfast/storage/open-storage';
-import { parseStorageOptions, type StorageOptions } from '@holdfast/storage/storage-options';
+import { checkStorageCredentials, parseStorageOptions, type StorageOptions } from '@holdfast/storage/storage-options';
 import { z } from 'zod';
 import { openReadOnlyStorage } from './read-only-storage.ts';
 
@@ -46,7 +46,12 @@ export async function readPlace(text: string): Promise<Place> {
   }
   const parsed = placeFileSchema.safeParse(value);
   if (!parsed.success) throw unfit(path, `does not fit: ${z.prettifyError(parsed.error)}`);
-  return { storageOptions: parseStorageOptions(parsed.data.storageOptions), storageCredentials: parsed.data.storageCredentials };
+  const storageOptions = parseStorageOptions(parsed.data.storageOptions);
+  const { storageCredentials } = parsed.data;
+  const checked = checkStorageCredentials(storageOptions.type, storageCredentials);
+  if ('credentials' in checked) return { storageOptions, storageCredentials: checked.credentials ?? undefined };
+  const named = checked.issues.map(({ path: at, message }) => `${['storageCredentials', ...at].join('.')}: ${message}`);
+  throw unfit(path, `does not fit a storage of type ${storageOptions.type}: ${named.join('; ')}`);
 }
 
 /** Opens a repository to be read, and only that. Codes: those of openRepository and of the storage. */
@@ -69,6 +74,6 @@ export async function openRepositoryAt(place: Place, password: string, signal: A
 
 function unfit(path: string, what: string): HoldfastError {
   return new HoldfastError('request_invalid', `--repository: ${path} ${what}`, {
-    hint: 'it holds { "storageOptions": { "type": "s3", ... }, "storageCredentials": { ... } }; docs/rescue.md shows one',
+    hint: 'it holds { "storageOptions": { "type": "s3", ... }, "storageCredentials": { ... } }: docs/storages.md has the fields of each type',
   });
 }

@@ -51,7 +51,15 @@ describe('source options', () => {
 
 describe('recovery options', () => {
   it('recovers everything and overwrites nothing unless told', () => {
-    expect(recoveryOptionsSchema.parse({})).toEqual({ overwrite: false, start: false });
+    expect(recoveryOptionsSchema.parse({})).toEqual({
+      overwrite: false,
+      start: false,
+      toOriginal: false,
+      stripComponents: 0,
+      deletesExtra: false,
+      owners: 'keep',
+      dryRun: false,
+    });
     expect(recoveryOptionsSchema.safeParse({ paths: [] }).success).toBe(false);
     expect(recoveryOptionsSchema.safeParse({ paths: ['a'] }).success).toBe(false);
     expect(recoveryOptionsSchema.safeParse({ overwrite: true, more: 1 }).success).toBe(false);

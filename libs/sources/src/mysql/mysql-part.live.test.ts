@@ -1,14 +1,13 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { readWhole, walk } from '../testing/source-contract.ts';
 import { parseManifest } from './manifest.ts';
 import { openMysqlPart, type MysqlPartOptions } from './mysql-part.ts';
 import { writePart } from './testing/read-part.ts';
+import { followMysqlReadme } from './testing/readme-followed.ts';
 import { makeShop, shopDigest } from './testing/sample-shop.ts';
 import { missingMariadb, startTestMariadb, type TestMariadb } from './testing/test-mariadb.ts';
 
@@ -87,23 +86,11 @@ describe.skipIf(missing !== null)(`a MariaDB server as a part ${missing ?? ''}`,
     await writePart(part, folder);
     await part.close();
     await using target = await startTestMariadb({ settings: ['--log-bin-trust-function-creators=1'] });
-    const readme = await readFile(join(folder, 'README.txt'), 'utf8');
-    const commands = readme.split('\n').flatMap((line) => /^ {5}((?:mariadb|cat|if) .*)$/u.exec(line)?.[1] ?? []);
-    expect(commands).toHaveLength(5);
-    const { host, port, user, password } = target.connection;
-    const client = ['#!/bin/sh', `exec /usr/bin/mariadb --no-defaults --skip-ssl -h${host} -P${port} -u${user} "$@"`, ''].join('\n');
-    await promisify(execFile)('sh', ['-c', 'mkdir bin && printf %s "$1" > bin/mariadb && chmod +x bin/mariadb', 'sh', client], {
-      cwd: folder,
-    });
-    const run = (script: string) =>
-      promisify(execFile)('bash', ['-e', '-o', 'pipefail', '-c', script], {
-        cwd: folder,
-        env: { PATH: `${join(folder, 'bin')}:/usr/bin:/bin`, MYSQL_PWD: password },
-      });
-    for (const name of ['shop', 'bank-2']) await run(commands.slice(0, 4).join('\n').replaceAll('NAME', name));
+    const { restoreDatabase, restoreTable } = await followMysqlReadme(folder, target);
+    for (const name of ['shop', 'bank-2']) await restoreDatabase(name);
     for (const name of ['shop', 'bank-2']) expect(await shopDigest(target, name)).toEqual(await shopDigest(server, name));
     await target.query('DROP TABLE shop.orders');
-    await run((commands[4] ?? '').replaceAll('NAME', 'shop').replaceAll('TABLE', 'orders'));
+    await restoreTable('shop', 'orders');
     expect(await shopDigest(target, 'shop')).toEqual(await shopDigest(server, 'shop'));
     // A value of a sequence is not used twice.
     expect(await target.query('SELECT NEXTVAL(shop.numbers) > 6000')).toEqual([['1']]);

@@ -1,9 +1,9 @@
-import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { openDatabase } from '@holdfast/database/open-database';
 import { migrate } from '@holdfast/database/migrate';
 import { repositoryPassword } from '@holdfast/database/repositories';
 import { parseMasterKey } from '@holdfast/database/sealed-secret';
+import { processUser } from '@holdfast/engine/process-user';
 import { workerMemory } from '@holdfast/settings/worker-memory';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { roles, signAccessToken, type Role } from './access-token.ts';
@@ -124,7 +124,7 @@ function addToken(program: Command, context: Context): void {
     .description('print a token for the API')
     .addOption(new Option('--role <role>', 'what it may do').choices(roles).default('admin'))
     .option('--entities <ids>', 'ids of the business entities that it may touch, with commas; * for all', '*')
-    .option('--subject <name>', 'who it is for', userInfo().username)
+    .option('--subject <name>', 'who it is for', processUser().username)
     .option('--expires <time>', 'how long it is good, such as 15m, 12h or 30d', '12h')
     .action((options: { role: Role; entities: string; subject: string; expires: string }) => {
       const { checkout, config } = context();

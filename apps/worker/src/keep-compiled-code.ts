@@ -1,6 +1,6 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { enableCompileCache } from 'node:module';
-import { userInfo } from 'node:os';
+import { processUser } from '@holdfast/engine/process-user';
 
 /**
  * Keeps compiled code in `folder`, which is made, for the threads of later runs: a run has threads of its own, and each would compile what it
@@ -11,7 +11,7 @@ export async function keepCompiledCode(folder: string): Promise<boolean> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const { uid, mode } = await stat(folder);
-    if (uid !== userInfo().uid || (mode & othersWrite) !== 0) return false;
+    if (uid !== processUser().uid || (mode & othersWrite) !== 0) return false;
   } catch {
     // No room, or a disk that is only read.
     return false;

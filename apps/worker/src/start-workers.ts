@@ -1,4 +1,4 @@
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import { randomUUID } from 'node:crypto';
 import { withAdvisoryLock } from '@holdfast/database/advisory-lock';
 import { assertMigrated } from '@holdfast/database/migrate';
@@ -7,6 +7,7 @@ import { sweepStorageTests } from '@holdfast/database/storage-tests';
 import { announceWaiting } from '@holdfast/database/waiting-runs';
 import { registerWorker, sweepWorkers } from '@holdfast/database/workers';
 import { systemClock, type Clock } from '@holdfast/engine/clock';
+import { processUser } from '@holdfast/engine/process-user';
 import { openRepositoryCache, type RepositoryCacheCounts } from '@holdfast/engine/repository-cache';
 import { asHoldfastError } from '@holdfast/errors/holdfast-error';
 import { deriveBrowseKey } from '@holdfast/jobs/browse/request-signature';
@@ -80,7 +81,7 @@ export async function startWorkers(
   const context: WorkerContext = {
     workerId,
     hostname: hostname(),
-    username: userInfo().username,
+    username: processUser().username,
     config,
     masterKey: config.masterKey,
     database,

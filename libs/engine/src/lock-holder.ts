@@ -1,4 +1,5 @@
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
+import { processUser } from './process-user.ts';
 
 /** Who holds a lock: what restic shows of it. */
 export interface LockHolder {
@@ -16,8 +17,7 @@ export const staleAfterMs = 30 * 60 * 1000;
 
 /** This process. */
 export function currentHolder(): LockHolder {
-  const { username, uid, gid } = userInfo();
-  return { hostname: hostname(), username, pid: process.pid, uid, gid, since: new Date(Date.now() - process.uptime() * 1000) };
+  return { hostname: hostname(), ...processUser(), pid: process.pid, since: new Date(Date.now() - process.uptime() * 1000) };
 }
 
 /**

@@ -8,6 +8,7 @@ import { workerMemory } from '@holdfast/settings/worker-memory';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { roles, signAccessToken, type Role } from './access-token.ts';
 import { findCheckout } from './checkout.ts';
+import { addFiles } from './files/files-commands.ts';
 import { readCliConfig } from './config.ts';
 import { findApiUrl, findDatabaseUrl, findJwtSecret, findMasterKey } from './operator-access.ts';
 import { parseDurationSeconds } from './parse-duration.ts';
@@ -50,6 +51,7 @@ export function buildProgram(environment: Readonly<Record<string, string | undef
     });
   addToken(program, context);
   addRescue(program, environment, context, exit);
+  addFiles(program, { environment, context });
   program
     .command('repository-password')
     .argument('<id>', 'id of the repository')

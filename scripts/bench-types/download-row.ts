@@ -73,12 +73,13 @@ async function backUp(repository: Repository, bytes: number, { folder, say }: Ro
   }
 }
 
-function* makeFile(bytes: number): Generator<Buffer> {
+/** Half SQL, half what does not compress. */
+export function* makeFile(bytes: number): Generator<Buffer> {
   for (const piece of makeContent('sql', 'download', bytes / 2)) yield Buffer.from(piece);
   for (const piece of makeContent('noise', 'download', bytes / 2)) yield Buffer.from(piece);
 }
 
-interface RestoreOnce {
+export interface RestoreOnce {
   readonly repository: Repository;
   readonly snapshotId: string;
   readonly folder: string;
@@ -87,7 +88,8 @@ interface RestoreOnce {
   readonly signal: AbortSignal;
 }
 
-async function restoreOnce({ repository, snapshotId, folder, pool, reading, signal }: RestoreOnce): Promise<number> {
+/** Milliseconds that a restore of a snapshot takes; nothing of it is left. */
+export async function restoreOnce({ repository, snapshotId, folder, pool, reading, signal }: RestoreOnce): Promise<number> {
   const target = join(folder, 'restored');
   await mkdir(target);
   const startedAtMs = performance.now();

@@ -12,6 +12,7 @@ const rows: Readonly<Record<RowName, () => Promise<BenchRow>>> = {
   download: async () => (await import('./download-row.ts')).downloadRow,
   logs: async () => (await import('./logs-row.ts')).logsRow,
   search: async () => (await import('./search-row.ts')).searchRow,
+  served: async () => (await import('./served-row.ts')).servedRow,
 };
 
 /** The largest row has a file, its repository and a restored copy. */

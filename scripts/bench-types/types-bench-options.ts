@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const rowNames = ['browse', 'download', 'logs', 'search'] as const;
+const rowNames = ['browse', 'download', 'logs', 'search', 'served'] as const;
 
 export type RowName = (typeof rowNames)[number];
 

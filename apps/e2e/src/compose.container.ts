@@ -41,6 +41,10 @@ describe.skipIf(missing !== null)('docker compose with four workers', () => {
     expect((await stack.api.get<{ workers: unknown[] }>('/status')).workers).toHaveLength(workerCount);
   });
 
+  test('has the programs that parts of applications need in the image', async () => {
+    for (const program of ['mariadb', 'mariadb-dump']) expect(await stack.exec('worker', program, '--version')).toContain('MariaDB');
+  });
+
   test(`completes ${jobCount} jobs, spread over all workers`, async () => {
     jobs = await Promise.all(
       Array.from({ length: jobCount }, (_, number) => stack.api.post('/jobs', { backupConfigId: configIds[number % configIds.length] })),

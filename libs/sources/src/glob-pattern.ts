@@ -1,5 +1,6 @@
 import { HoldfastError, isHoldfastError } from '@holdfast/errors/holdfast-error';
-import { matchesName, parseNamePattern, type NamePattern } from './name-pattern.ts';
+import { parseNamePattern } from './name-pattern.ts';
+import type { PathPattern } from './path-pattern.ts';
 
 /**
  * A glob: an absolute path of files whose names may hold `*`, `?`, `[a-z]` and `\` before a character meant as it is, and `**` for any number
@@ -8,10 +9,9 @@ import { matchesName, parseNamePattern, type NamePattern } from './name-pattern.
 export interface Glob {
   /** The folder before its first pattern. */
   readonly base: string;
-  readonly steps: readonly GlobStep[];
+  /** What the names below it have to match, as those of a path pattern. */
+  readonly steps: PathPattern['steps'];
 }
-
-export type GlobStep = NamePattern | 'any-names';
 
 /** For schemas: whether the glob can be read. */
 export function isGlob(text: string): boolean {
@@ -39,25 +39,7 @@ export function parseGlob(text: string): Glob {
   let fixedCount = names.findIndex((name) => /[*?[\\]/u.test(name));
   // The last name is a file's, and a file's own name is never followed.
   if (fixedCount === -1) fixedCount = names.length - 1;
-  const steps = names.slice(fixedCount).map((name): GlobStep => (name === '**' ? 'any-names' : parseNamePattern(name, text)));
+  const steps = names.slice(fixedCount).map((name) => (name === '**' ? 'any-names' : parseNamePattern(name, text)));
   if (steps.at(-1) === 'any-names') steps.push(parseNamePattern('*', text));
   return { base: `/${names.slice(0, fixedCount).join('/')}`, steps };
-}
-
-/** The places to which one more name leads. */
-export function stepOver(steps: readonly GlobStep[], places: ReadonlySet<number>, name: string): Set<number> {
-  const next = new Set<number>();
-  for (const place of places) {
-    const wanted = steps[place];
-    if (wanted === 'any-names') next.add(place);
-    else if (wanted !== undefined && matchesName(wanted, name)) next.add(place + 1);
-  }
-  return next;
-}
-
-/** With the places behind a `**` for which no name is used up. */
-export function reach(steps: readonly GlobStep[], places: ReadonlySet<number>): Set<number> {
-  const reached = new Set(places);
-  for (const place of reached) if (steps[place] === 'any-names') reached.add(place + 1);
-  return reached;
 }

@@ -29,12 +29,12 @@ export function parsePathPattern(text: string): PathPattern {
 }
 
 /** The places before the first name of a path. A place is a number of a step; the number of steps is the pattern's end. */
-export function firstPlaces({ steps }: PathPattern): Set<number> {
+export function firstPlaces({ steps }: Pick<PathPattern, 'steps'>): Set<number> {
   return reach(steps, new Set([0]));
 }
 
 /** The places to which one more name leads. The pattern matches when its end is among them. */
-export function nextPlaces({ steps }: PathPattern, places: ReadonlySet<number>, name: string): Set<number> {
+export function nextPlaces({ steps }: Pick<PathPattern, 'steps'>, places: ReadonlySet<number>, name: string): Set<number> {
   const next = new Set<number>();
   for (const place of places) {
     const wanted = steps[place];

@@ -1,8 +1,10 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { globTop } from '../source-options/configuration.ts';
+import { parseConfigurationGlob } from '../source-options/configuration.ts';
 import { findGlobMatches } from './find-glob-matches.ts';
 
 let root: string;
@@ -56,9 +58,31 @@ test('a folder outside of the roots is refused, also behind a link, and an abort
   await expect(find(['etc/**'], { signal: AbortSignal.abort(new Error('asked to stop')) })).rejects.toThrow('asked to stop');
 });
 
-test('the top of a glob is what no wildcard is in', () => {
-  expect(globTop('/etc/nginx/*.conf')).toEqual({ folder: '/etc/nginx', names: ['*.conf'] });
-  expect(globTop('/etc/**/x/[ab]')).toEqual({ folder: '/etc', names: ['**', 'x', '[ab]'] });
-  expect(globTop('/etc/hosts')).toEqual({ folder: '/etc', names: ['hosts'] });
-  expect(globTop('/*')).toEqual({ folder: '/', names: ['*'] });
+test('a glob begins at what no wildcard is in', () => {
+  const begin = (glob: string) => {
+    const { base, steps } = parseConfigurationGlob(glob);
+    return [base, steps.length];
+  };
+  expect(begin('/etc/nginx/*.conf')).toEqual(['/etc/nginx', 1]);
+  expect(begin('/etc/**/x/[ab]')).toEqual(['/etc', 3]);
+  expect(begin('/etc/hosts')).toEqual(['/etc', 1]);
+  expect(begin('/etc/./hosts/')).toEqual(['/etc', 1]);
+  expect(begin('/*')).toEqual(['/', 1]);
+});
+
+test.runIf(process.geteuid?.() === 0)('a folder that cannot be listed is named, and what is beside it is found', async () => {
+  const denied = join(root, 'etc/app/sites');
+  await chmod(denied, 0o000);
+  const nobody = 65_534;
+  await chmod(root, 0o755);
+  const program = `
+    process.setgid(${nobody}); process.setuid(${nobody});
+    const { findGlobMatches } = await import(${JSON.stringify(new URL('find-glob-matches.ts', import.meta.url).href)});
+    const found = await findGlobMatches([process.argv[1]], { roots: [${JSON.stringify(root)}], signal: new AbortController().signal });
+    console.log(JSON.stringify({ ...found, paths: [...found.paths] }));`;
+  const args = ['--input-type=module', '--eval', program, join(root, 'etc/**/*.conf')];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { env: { NODE_NO_WARNINGS: '1' } });
+  const found = JSON.parse(stdout) as { paths: string[]; unreadable: unknown };
+  expect(found.unreadable).toEqual([{ path: denied, reason: 'EACCES' }]);
+  expect(names(found.paths)).toEqual(['etc/app/main.conf']);
 });

@@ -1,10 +1,11 @@
-import { readdir, lstat } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
+import { posix } from 'node:path';
 import { errnoCode } from '@holdfast/errors/errno-code';
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
 import { resolveInsideRoots } from '../allowed-roots.ts';
-import { firstPlaces, nextPlaces, parsePathPattern, type PathPattern } from '../path-pattern.ts';
-import { globTop } from '../source-options/configuration.ts';
-import { pathFromBytes, printablePath, toSystemPath } from '../system-path.ts';
+import { parseConfigurationGlob } from '../source-options/configuration.ts';
+import { printablePath, toSystemPath } from '../system-path.ts';
+import { walkGlob } from '../walk-glob.ts';
 
 export interface GlobMatches {
   /** Real paths of the folders above all that the globs can match, of those that are there. */
@@ -48,18 +49,17 @@ export async function findGlobMatches(
   const counts: { glob: string; matchCount: number }[] = [];
   let visitedCount = 0;
   for (const glob of globs) {
-    const { folder, names } = globTop(glob);
-    const top = await resolveInsideRoots(folder, roots);
+    const parsed = parseConfigurationGlob(glob);
+    const base = await resolveInsideRoots(parsed.base, roots);
     let matchCount = 0;
-    if (await isFolder(top)) {
-      folders.add(top);
-      const pattern = parsePathPattern(`/${names.join('/')}`);
-      const walk = walkMatches(pattern, top, signal, (path, reason) => unreadable.set(path, reason));
-      for await (const { path, isMatch } of walk) {
-        if (++visitedCount > limits.maxVisitedCount) throw tooMany(glob, `has more than ${limits.maxVisitedCount} entries to be looked at`);
-        if (!isMatch) continue;
-        matchCount++;
-        paths.add(path);
+    if (await isFolder(base)) {
+      folders.add(base);
+      const onUnlistable = (path: string, code: string) => unreadable.set(path, code);
+      for await (const batch of walkGlob(parsed, { base, signal, onUnlistable })) {
+        visitedCount += batch.visitedCount;
+        if (visitedCount > limits.maxVisitedCount) throw tooMany(glob, `has more than ${limits.maxVisitedCount} entries to be looked at`);
+        matchCount += batch.matches.length;
+        for (const { name } of batch.matches) paths.add(posix.join(batch.folder.path, name));
         if (paths.size > limits.maxMatchCount) throw tooMany(glob, `and those before it match more than ${limits.maxMatchCount} files`);
       }
     }
@@ -71,41 +71,6 @@ export async function findGlobMatches(
     counts,
     unreadable: [...unreadable].map(([path, reason]) => ({ path: printablePath(path), reason })),
   };
-}
-
-interface Step {
-  readonly folder: string;
-  readonly places: ReadonlySet<number>;
-}
-
-async function* walkMatches(
-  pattern: PathPattern,
-  top: string,
-  signal: AbortSignal,
-  onUnreadable: (path: string, reason: string) => void,
-): AsyncGenerator<{ readonly path: string; readonly isMatch: boolean }, void, undefined> {
-  const end = pattern.steps.length;
-  const steps: Step[] = [{ folder: top, places: firstPlaces(pattern) }];
-  for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
-    signal.throwIfAborted();
-    const { folder } = step;
-    const entries = await readdir(toSystemPath(folder), { withFileTypes: true, encoding: 'buffer' }).catch((error: unknown) => {
-      const code = errnoCode(error);
-      if (code === undefined) throw error;
-      // Gone, or no folder any more, since it was listed.
-      if (code !== 'ENOENT' && code !== 'ENOTDIR') onUnreadable(folder, code);
-      return [];
-    });
-    for (const entry of entries) {
-      const name = pathFromBytes(entry.name);
-      const path = folder === '/' ? `/${name}` : `${folder}/${name}`;
-      const places = nextPlaces(pattern, step.places, name);
-      if (entry.isDirectory()) {
-        if ([...places].some((place) => place < end)) steps.push({ folder: path, places });
-        yield { path, isMatch: false };
-      } else yield { path, isMatch: places.has(end) };
-    }
-  }
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isExcludePattern } from '../exclude-patterns.ts';
+import { isGlob, parseGlob, type Glob } from '../glob-pattern.ts';
 import { absolutePathSchema, excludesSchema, pathsSchema } from './path-fields.ts';
 
 /**
@@ -15,7 +15,7 @@ const maxGlobCount = 64;
 
 const globSchema = absolutePathSchema
   .refine((text) => !text.split('/').includes('..'), 'must not hold ..')
-  .refine((text) => isExcludePattern(text) && globTop(text).names.length > 0, 'must be a pattern of a path, such as /etc/nginx/*.conf');
+  .refine((text) => isGlob(plain(text)), 'must be a pattern of a path, such as /etc/nginx/*.conf');
 
 export const configurationSourceOptionsSchema = z
   .strictObject({
@@ -45,15 +45,19 @@ export const configurationSourceOptionsSchema = z
 
 export type ConfigurationSourceOptions = z.infer<typeof configurationSourceOptionsSchema>;
 
-/** The folder above all that a pattern can match, and the names of the pattern that follow it. */
-export function globTop(glob: string): { readonly folder: string; readonly names: readonly string[] } {
-  const names = glob.split('/').filter((name) => name !== '' && name !== '.');
-  const first = names.findIndex((name) => /[*?[\\]/u.test(name));
-  const length = first === -1 ? names.length - 1 : first;
-  return { folder: `/${names.slice(0, Math.max(0, length)).join('/')}`, names: names.slice(Math.max(0, length)) };
+/** The glob of a config. Errors: request_invalid for what the schema refuses. */
+export function parseConfigurationGlob(text: string): Glob {
+  return parseGlob(plain(text));
 }
 
+/** A `.` between slashes and a slash at the end say nothing. */
+function plain(text: string): string {
+  return `/${namesOf(text).join('/')}`;
+}
+
+const namesOf = (path: string): string[] => path.split('/').filter((name) => name !== '' && name !== '.');
+
 function meetsOwnRows(pathOrGlob: string): boolean {
-  const [first = ''] = pathOrGlob.split('/').filter((name) => name !== '' && name !== '.');
+  const [first = ''] = namesOf(pathOrGlob);
   return `/${first}` === ownRowsPath || first === '' || /[*?[\\]/u.test(first);
 }

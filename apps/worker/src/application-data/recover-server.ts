@@ -2,8 +2,9 @@ import { targetPassword, type RecoveryWork } from '@holdfast/database/recovery-j
 import { writeResult } from '@holdfast/database/run-results';
 import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
 import { withSnapshotFiles, type SnapshotFiles } from '@holdfast/engine/snapshot-files';
+import { errorCodes, type ErrorCode } from '@holdfast/errors/error-codes';
 import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
-import { restoreMysqlDatabase, type RestoredMysql } from '@holdfast/sources/mysql/restore/restore-database';
+import { forgetRestore, restoreMysqlDatabase, type RestoredMysql } from '@holdfast/sources/mysql/restore/restore-database';
 import { restoreMysqlTable } from '@holdfast/sources/mysql/restore/restore-table';
 import type { ServerTarget } from '@holdfast/sources/recovery-options';
 import { restoreKeys, type RestoredKeys } from '@holdfast/sources/redis/restore-keys';
@@ -26,8 +27,17 @@ type Redis = Extract<ServerTarget, { readonly kind: 'redis' }>;
 
 /** A row is read whole by every list. */
 const maxListed = 100;
-/** That a former attempt of this run had begun to write keys into the server: those are its own. */
-const noteSchema = z.object({ target: z.object({ location: z.string() }) });
+const restoredSchema = z.object({
+  tableCount: z.number(),
+  bytes: z.number(),
+  failed: z.array(z.object({ what: z.string(), code: z.custom<ErrorCode>((code) => String(code) in errorCodes), reason: z.string() })),
+  warnings: z.array(z.string()),
+});
+/**
+ * What a former attempt of this run has noted of the server. With Redis: that it had begun to write keys, which are its own. With MySQL: what it
+ * had come to when all was there and only the run was not ended.
+ */
+const noteSchema = z.object({ target: z.object({ location: z.string(), restored: restoredSchema.optional() }) });
 
 /**
  * Recovers a part of an application's backup into a server of MariaDB, MySQL or Redis that runs. Codes: mysql_ and
@@ -56,10 +66,11 @@ interface Reading {
 }
 
 async function recoverMysql(
-  { context, claim, onProgress }: RunInHand<'recovery'>,
-  { target, overwrite }: ServerRecovery<Mysql>,
+  run: RunInHand<'recovery'>,
+  { work, target, overwrite }: ServerRecovery<Mysql>,
   { files, password, scratch, signal }: Reading,
 ): Promise<RestoredMysql> {
+  const { context, claim, onProgress } = run;
   const { connection, database, sourceDatabase, table, as } = target;
   const options = {
     files,
@@ -69,32 +80,50 @@ async function recoverMysql(
     id: claim.id,
     programPlaces: { binFolders: context.config.mysqlBinFolders },
     scratch,
+    onRestored: (restored: RestoredMysql) => noteTarget(run, { location: work.targetLocation, restored }),
     onProgress: (value: { filesDone: number; filesTotal: number; bytesDone: number }) =>
       onProgress({ phase: 'restoring', bytesTotal: value.bytesDone, ...value }),
     signal,
   };
+  const restored = notedTarget(work)?.restored;
+  if (restored !== undefined) {
+    await forgetRestore(options);
+    return restored;
+  }
   return table === undefined ? await restoreMysqlDatabase({ ...options, overwrite }) : await restoreMysqlTable({ ...options, table, as });
 }
 
 async function recoverRedis(
-  { context, claim, onProgress }: RunInHand<'recovery'>,
+  run: RunInHand<'recovery'>,
   { work, target, overwrite }: ServerRecovery<Redis>,
   { files, password, signal }: Reading,
 ): Promise<RestoredKeys> {
-  const location = work.targetLocation;
-  const isResumed = noteSchema.safeParse(work.metadata).data?.target.location === location;
+  const { onProgress } = run;
   const bytesTotal = (await files.list('/')).find(({ name }) => name === 'dump.rdb')?.sizeBytes ?? 0;
   return await restoreKeys({
     dump: files.read('/dump.rdb'),
     connection: { ...target.connection, password },
     keyPrefixes: target.keyPrefixes,
-    overwrite: overwrite || isResumed,
-    onBegin: () =>
-      commitUnderFence(context.database, claim, (tx) => writeResult(tx, 'recovery', claim.id, { metadata: { target: { location } } })),
+    overwrite: overwrite || notedTarget(work) !== undefined,
+    onBegin: () => noteTarget(run, { location: work.targetLocation }),
     onProgress: ({ bytesDone }) =>
       onProgress({ phase: 'restoring', filesDone: 0, filesTotal: 1, bytesDone, bytesTotal: Math.max(bytesTotal, bytesDone) }),
     signal,
   });
+}
+
+type NotedTarget = z.infer<typeof noteSchema>['target'];
+
+function notedTarget({ metadata, targetLocation }: RecoveryWork): NotedTarget | undefined {
+  const noted = noteSchema.safeParse(metadata).data?.target;
+  return noted?.location === targetLocation ? noted : undefined;
+}
+
+async function noteTarget(
+  { context, claim }: RunInHand<'recovery'>,
+  target: { readonly location: string; readonly restored?: RestoredMysql },
+) {
+  await commitUnderFence(context.database, claim, (tx) => writeResult(tx, 'recovery', claim.id, { metadata: { target } }));
 }
 
 /** Triggers, programs or views that could not be made fail the recovery, though all tables are there. */

@@ -20,6 +20,11 @@ export interface RestoreOptions {
   readonly programPlaces: ProgramPlaces;
   /** As of a part. */
   readonly scratch?: string | undefined;
+  /**
+   * Hears what it has come to when all is there, before that is forgotten by which another attempt of the recovery would know it for its own
+   * work. An attempt that finds this told calls forgetRestore and nothing else.
+   */
+  readonly onRestored?: ((restored: RestoredMysql) => Promise<void>) | undefined;
   readonly onProgress: (value: { readonly filesDone: number; readonly filesTotal: number; readonly bytesDone: number }) => void;
   readonly signal: AbortSignal;
 }
@@ -50,6 +55,7 @@ export async function restoreMysqlDatabase(options: RestoreOptions & { readonly 
     target = { exists: false, isEmpty: true };
   }
   if (!target.isEmpty && !overwrite) {
+    await scratch.drop();
     throw new HoldfastError('target_not_empty', `the database ${database} at ${mysqlPlace(connection)} is not empty`, {
       hint: 'choose a new database, or allow overwriting, which puts the backup in its place',
     });
@@ -61,8 +67,19 @@ export async function restoreMysqlDatabase(options: RestoreOptions & { readonly 
   else await replaceTarget(loading, { database, scratch });
   // A failure here keeps the note, by which another attempt knows what it may make anew.
   const failed = await makePrograms(loading, database);
+  const restored = { tableCount: source.tables.length, bytes: progress.bytesDone, failed, warnings: sequenceWarnings(source, database) };
+  await options.onRestored?.(restored);
   await scratch.drop();
-  return { tableCount: source.tables.length, bytes: progress.bytesDone, failed, warnings: sequenceWarnings(source, database) };
+  return restored;
+}
+
+/** Takes away what a former attempt has left beside a target that was whole by then. Codes: mysql_*. */
+export async function forgetRestore(
+  options: Pick<RestoreOptions, 'connection' | 'id' | 'programPlaces' | 'scratch' | 'signal'>,
+): Promise<void> {
+  const { connection, id, programPlaces, scratch, signal } = options;
+  const programs = await findClientPrograms(programPlaces);
+  await new ScratchDatabase({ programs, connection, scratch, signal }, id).drop();
 }
 
 interface Loading {

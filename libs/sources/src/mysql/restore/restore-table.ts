@@ -30,12 +30,17 @@ export async function restoreMysqlTable(options: RestoreTableOptions): Promise<R
   }
   const programs = await findClientPrograms(options.programPlaces);
   const place: StatementPlace = { programs, connection, scratch: options.scratch, signal };
+  const scratch = new ScratchDatabase(place, id);
+  const [from, to] = [`${quoteName(scratch.name)}.${quoteName(table)}`, `${quoteName(database)}.${quoteName(as)}`];
+  // Renamed by a former attempt, that was killed then: nobody else's.
+  if ((await scratch.wasFilling()) && !(await scratch.holds(table)))
+    await runStatements(place, `SET foreign_key_checks = 0; DROP TABLE IF EXISTS ${to}`);
   if (await isThere(place, database, as)) {
+    await scratch.drop();
     throw new HoldfastError('target_not_empty', `${database} at ${mysqlPlace(connection)} has a table ${as}, which is not replaced`, {
       hint: 'give another name as `as`, and put the one in the place of the other when you have looked at both',
     });
   }
-  const scratch = new ScratchDatabase(place, id);
   await scratch.make(source);
   const progress = new Progress({ tables: [facts], views: [] }, options.onProgress);
   const path = `/databases/${source.folder}/tables/${facts.file}`;
@@ -43,13 +48,15 @@ export async function restoreMysqlTable(options: RestoreTableOptions): Promise<R
     await loadScript({ place, files, path, database: scratch.name, onBytes: (bytes) => progress.addBytes(bytes) });
     const keys = await foreignKeys(place, scratch.name, table);
     // They name the scratch database as that of the other table.
-    const drops = keys.map(({ name }) => `ALTER TABLE ${quoteName(scratch.name)}.${quoteName(table)} DROP FOREIGN KEY ${quoteName(name)};`);
-    const [from, to] = [`${quoteName(scratch.name)}.${quoteName(table)}`, `${quoteName(database)}.${quoteName(as)}`];
+    const drops = keys.map(({ name }) => `ALTER TABLE ${from} DROP FOREIGN KEY ${quoteName(name)};`);
+    await scratch.noteFilling();
     await runStatements(place, `SET foreign_key_checks = 0; ${drops.join(' ')} RENAME TABLE ${from} TO ${to};`);
     progress.addFile();
     const warnings = as === table ? await makeForeignKeys(place, to, keys) : keys.map(({ name }) => `the foreign key ${name} was left out`);
     const sequences = sequenceWarnings(source, database);
-    return { tableCount: 1, bytes: progress.bytesDone, failed: [], warnings: [...warnings, ...sequences] };
+    const restored = { tableCount: 1, bytes: progress.bytesDone, failed: [], warnings: [...warnings, ...sequences] };
+    await options.onRestored?.(restored);
+    return restored;
   } finally {
     await scratch.at(cleaning(place)).drop();
   }

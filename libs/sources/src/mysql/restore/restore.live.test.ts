@@ -118,6 +118,24 @@ describe.skipIf(missing !== null)(`recovery into a MariaDB server ${missing ?? '
     await server.query('DROP DATABASE half');
   });
 
+  test('a table whose recovery was killed after the rename is made anew by its next attempt, and only by that', async () => {
+    await server.query('CREATE DATABASE holdfast_run_1; CREATE TABLE holdfast_run_1.holdfast_is_filling_the_target (a INT)');
+    await server.query('CREATE TABLE shop.renamed (a INT)');
+    const wanted = { ...options({ database: 'shop' }), table: 'orders', as: 'renamed' };
+    await expect(restoreMysqlTable({ ...wanted, id: 'run_2' })).rejects.toMatchObject({ code: 'target_not_empty' });
+    const told: unknown[] = [];
+    const restored = await restoreMysqlTable({ ...wanted, onRestored: async (value) => void told.push(value) });
+    expect(told).toEqual([restored]);
+    expect(await server.query('SELECT COUNT(*) FROM shop.renamed')).toEqual(await server.query('SELECT COUNT(*) FROM shop.orders'));
+    await server.query('DROP TABLE shop.renamed');
+    // Killed before the rename: the table there is somebody else's.
+    await server.query('CREATE DATABASE holdfast_run_1; CREATE TABLE holdfast_run_1.holdfast_is_filling_the_target (a INT)');
+    await server.query('CREATE TABLE holdfast_run_1.orders (a INT); CREATE TABLE shop.renamed (a INT)');
+    await expect(restoreMysqlTable(wanted)).rejects.toMatchObject({ code: 'target_not_empty' });
+    expect(await databases()).not.toContain('holdfast_run_1');
+    await server.query('DROP TABLE shop.renamed');
+  });
+
   test('an abort leaves nothing behind', async () => {
     const abort = new AbortController();
     const restoring = restoreMysqlDatabase({

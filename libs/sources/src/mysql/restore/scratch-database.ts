@@ -32,8 +32,12 @@ export class ScratchDatabase {
   /** Whether a former attempt of this recovery had begun to fill the target. */
   async wasFilling(): Promise<boolean> {
     const rows = await runStatements(this.#place, `SHOW DATABASES LIKE '${likePattern(this.name)}'`);
-    if (rows.length === 0) return false;
-    return (await runStatements(this.#place, `SHOW TABLES FROM ${quoteName(this.name)} LIKE '${likePattern(fillingTable)}'`)).length > 0;
+    return rows.length > 0 && (await this.holds(fillingTable));
+  }
+
+  /** Whether it has a table of this name. It has to be there. */
+  async holds(table: string): Promise<boolean> {
+    return (await runStatements(this.#place, `SHOW TABLES FROM ${quoteName(this.name)} LIKE '${likePattern(table)}'`)).length > 0;
   }
 
   async make({ characterSet, collation }: { readonly characterSet: string; readonly collation: string }): Promise<void> {

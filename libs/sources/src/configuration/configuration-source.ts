@@ -5,6 +5,7 @@ import { ownRowsPath } from '../source-options/configuration.ts';
 import type { OpenFileOptions, ReadDirectoryOptions, Source, SourceEntry, SourceFile } from '../source.ts';
 import { pathToBytes } from '../system-path.ts';
 import { findGlobMatches, type GlobLimits, type GlobMatches } from './find-glob-matches.ts';
+import { LeadingFolders } from './leading-folders.ts';
 import { RowFiles, type RowFile } from './row-files.ts';
 
 export interface ConfigurationSourceOptions {
@@ -43,7 +44,17 @@ export async function openConfigurationSource(options: ConfigurationSourceOption
     throw new HoldfastError('path_not_found', 'no folder is there in which a glob of the config could match');
   }
   const files = tops.length === 0 ? null : await openFileSystemSource({ paths: tops, roots, excludes });
-  return new ComposedSource(files, new RowFiles(rows), matches, whole);
+  const leading = await LeadingFolders.to([...whole, ...matches.paths], signal);
+  return new ComposedSource({ files, rows: new RowFiles(rows), matches, whole, leading });
+}
+
+interface Composition {
+  readonly files: Source | null;
+  readonly rows: RowFiles;
+  readonly matches: GlobMatches;
+  /** Real paths that are taken with all below them. */
+  readonly whole: readonly string[];
+  readonly leading: LeadingFolders;
 }
 
 class ComposedSource implements ConfigurationSource {
@@ -51,15 +62,16 @@ class ComposedSource implements ConfigurationSource {
   readonly matches: GlobMatches;
   readonly #files: Source | null;
   readonly #rows: RowFiles;
-  /** Real paths that are taken with all below them. */
   readonly #whole: readonly string[];
   /** Matches, and the folders that lead to them. */
   readonly #shown: ReadonlySet<string>;
+  readonly #leading: LeadingFolders;
 
-  constructor(files: Source | null, rows: RowFiles, matches: GlobMatches, whole: readonly string[]) {
+  constructor({ files, rows, matches, whole, leading }: Composition) {
     this.#files = files;
     this.#rows = rows;
     this.#whole = whole;
+    this.#leading = leading;
     this.matches = matches;
     this.#shown = withFoldersAbove(matches.paths);
     const own = rows.totals.files > 0 ? [ownRowsPath] : [];
@@ -72,9 +84,10 @@ class ComposedSource implements ConfigurationSource {
     const { record: _record, ...others } = options;
     const files = isRows || this.#files === null ? [] : await this.#files.readDirectory(path, others);
     const shown = files.filter((entry) => this.#shows(entry.kind === 'node' ? joined(path, entry.node.name) : entry.skipped.path));
+    const stable = shown.map((entry) => this.#stable(path, entry));
     const rows = isRows || path === '/' ? this.#rows.list(path) : [];
-    if (rows.length === 0) return shown;
-    return [...shown, ...rows].toSorted((a, b) => compareBytes(nameOf(a), nameOf(b)));
+    if (rows.length === 0) return stable;
+    return [...stable, ...rows].toSorted((a, b) => compareBytes(nameOf(a), nameOf(b)));
   }
 
   async openFile(path: string, options?: OpenFileOptions): Promise<SourceFile> {
@@ -85,6 +98,13 @@ class ComposedSource implements ConfigurationSource {
 
   async close(): Promise<void> {
     await this.#files?.close();
+  }
+
+  #stable(folder: string, entry: SourceEntry): SourceEntry {
+    if (entry.kind === 'skipped') return entry;
+    const path = joined(folder, entry.node.name);
+    if (this.#whole.some((one) => isAtOrBelow(path, one))) return entry;
+    return { kind: 'node', node: this.#leading.show(path, entry.node) };
   }
 
   #shows(path: string): boolean {

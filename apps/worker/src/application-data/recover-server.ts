@@ -1,19 +1,17 @@
 import { targetPassword, type RecoveryWork } from '@holdfast/database/recovery-jobs';
-import { writeResult } from '@holdfast/database/run-results';
-import { commitUnderFence, type RunOutcome } from '@holdfast/database/runs';
+import type { RunOutcome } from '@holdfast/database/runs';
 import { withSnapshotFiles, type SnapshotFiles } from '@holdfast/engine/snapshot-files';
-import { errorCodes, type ErrorCode } from '@holdfast/errors/error-codes';
 import { assertAllowedHost } from '@holdfast/policy/allowed-hosts';
 import { forgetRestore, restoreMysqlDatabase, type RestoredMysql } from '@holdfast/sources/mysql/restore/restore-database';
 import { restoreMysqlTable } from '@holdfast/sources/mysql/restore/restore-table';
 import type { ServerTarget } from '@holdfast/sources/recovery-options';
 import { restoreKeys, type RestoredKeys } from '@holdfast/sources/redis/restore-keys';
-import { z } from 'zod';
 import { lockOptionsOf } from '../lock-options.ts';
 import { openRepositoryOf } from '../open-repository.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { makeScratchFolder } from '../scratch-folder.ts';
 import { filesOfPart } from './files-of-part.ts';
+import { notedTarget, noteTarget } from './target-note.ts';
 
 export interface ServerRecovery<T extends ServerTarget = ServerTarget> {
   readonly work: RecoveryWork;
@@ -27,18 +25,6 @@ type Redis = Extract<ServerTarget, { readonly kind: 'redis' }>;
 
 /** A row is read whole by every list. */
 const maxListed = 100;
-const restoredSchema = z.object({
-  tableCount: z.number(),
-  bytes: z.number(),
-  failed: z.array(z.object({ what: z.string(), code: z.custom<ErrorCode>((code) => String(code) in errorCodes), reason: z.string() })),
-  warnings: z.array(z.string()),
-});
-/**
- * What a former attempt of this run has noted of the server. With Redis: that it had begun to write keys, which are its own. With MySQL: what it
- * had come to when all was there and only the run was not ended.
- */
-const noteSchema = z.object({ target: z.object({ location: z.string(), restored: restoredSchema.optional() }) });
-
 /**
  * Recovers a part of an application's backup into a server of MariaDB, MySQL or Redis that runs. Codes: mysql_ and
  * redis_host_not_allowed, secret_unreadable, those of restoreMysqlDatabase, restoreMysqlTable and restoreKeys.
@@ -110,20 +96,6 @@ async function recoverRedis(
       onProgress({ phase: 'restoring', filesDone: 0, filesTotal: 1, bytesDone, bytesTotal: Math.max(bytesTotal, bytesDone) }),
     signal,
   });
-}
-
-type NotedTarget = z.infer<typeof noteSchema>['target'];
-
-function notedTarget({ metadata, targetLocation }: RecoveryWork): NotedTarget | undefined {
-  const noted = noteSchema.safeParse(metadata).data?.target;
-  return noted?.location === targetLocation ? noted : undefined;
-}
-
-async function noteTarget(
-  { context, claim }: RunInHand<'recovery'>,
-  target: { readonly location: string; readonly restored?: RestoredMysql },
-) {
-  await commitUnderFence(context.database, claim, (tx) => writeResult(tx, 'recovery', claim.id, { metadata: { target } }));
 }
 
 /** Triggers, programs or views that could not be made fail the recovery, though all tables are there. */

@@ -12,6 +12,7 @@ import { openRepositoryOf } from '../open-repository.ts';
 import type { RunInHand } from '../run-with-claim.ts';
 import { makeScratchFolder } from '../scratch-folder.ts';
 import { filesOfPart } from './files-of-part.ts';
+import { notedTarget, noteTarget } from './target-note.ts';
 
 export interface SqliteRecovery {
   readonly work: RecoveryWork;
@@ -22,7 +23,8 @@ export interface SqliteRecovery {
 
 /**
  * Puts a SQLite part into a database that may be in use: the copy is fetched into the scratch folder, looked at, and becomes the content of the
- * database in one transaction. An attempt that died has changed nothing. Codes: path_outside_roots, path_not_found (no such part), those of putDatabase.
+ * database in one transaction. An attempt that died has left the old content or the
+ * new one, and what was not there before is its own. Codes: path_outside_roots, path_not_found (no such part), those of putDatabase.
  */
 export async function recoverSqlite(run: RunInHand<'recovery'>, recovery: SqliteRecovery): Promise<RunOutcome<'recovery'>> {
   const { context, claim, logger } = run;
@@ -35,7 +37,15 @@ export async function recoverSqlite(run: RunInHand<'recovery'>, recovery: Sqlite
     fetchDatabase(run, filesOfPart(files, target.part), { part: target.part, from }),
   );
   const patienceMs = target.patienceSeconds * 1000;
-  const { facts, findings } = await putDatabase({ from, to, shownPath: target.path, overwrite, patienceMs, signal: run.signal });
+  const { facts, findings } = await putDatabase({
+    from,
+    to,
+    shownPath: target.path,
+    overwrite: overwrite || notedTarget(work) !== undefined,
+    onBegin: () => noteTarget(run, { location: work.targetLocation }),
+    patienceMs,
+    signal: run.signal,
+  });
   const metadata = { location: target.path, part: target.part, bytes, ...facts, warnings: findings };
   return { status: findings.length > 0 ? 'completed_with_warnings' : 'completed', result: { recoveredRecords: 1n, metadata } };
 }

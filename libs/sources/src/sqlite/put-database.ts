@@ -13,6 +13,8 @@ export interface PutDatabaseOptions {
   readonly shownPath: string;
   /** Whether a database that is there may be replaced. */
   readonly overwrite: boolean;
+  /** Hears once that what is there may be replaced, before anything is. */
+  readonly onBegin?: (() => Promise<void>) | undefined;
   /** How long it waits for locks of those who use it. */
   readonly patienceMs: number;
   readonly signal: AbortSignal;
@@ -27,12 +29,13 @@ const busyMs = 500;
  * sqlite_damaged (the copy), sqlite_busy, sqlite_denied (also for a database with WAL and another page size), sqlite_disk_full, sqlite_failed,
  * the signal's reason.
  */
-export async function putDatabase({ overwrite, ...options }: PutDatabaseOptions): Promise<FinishedCopy> {
+export async function putDatabase({ overwrite, onBegin, ...options }: PutDatabaseOptions): Promise<FinishedCopy> {
   if (!overwrite && (await sizeOf(options.to)) > 0) {
     throw new HoldfastError('target_not_empty', `there is a database at ${JSON.stringify(options.shownPath)}`, {
       hint: 'choose another path, or allow overwriting',
     });
   }
+  await onBegin?.();
   const request = { blocksWriters: true, busyMs, check: 'quick', refusesDamage: true } as const;
   const copy = beginCopy({ ...options, ...request });
   try {

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inTransaction } from '@holdfast/database/in-transaction';
-import { createRecoveryJob } from '@holdfast/database/recovery-jobs';
+import { createRecoveryJob, type RecoveryJobInput } from '@holdfast/database/recovery-jobs';
 import { parseMasterKey } from '@holdfast/database/sealed-secret';
 import { parseAllowedHosts } from '@holdfast/policy/allowed-hosts';
 import { mysqlPlace } from '@holdfast/sources/mysql/connection-options';
@@ -14,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isFinal, openWorkerFixture, type RunRow, type WorkerFixture } from '../testing/worker-fixture.ts';
 import { startWorkerProcess } from '../testing/worker-process.ts';
 
-/** A worker is killed while it recovers into a server that runs; another one goes on with it, and what was there is as it was until then. */
+/** A worker is killed while it recovers into a server or a SQLite database; another one goes on, and what was there is as it was until then. */
 const missing = missingMariadb() ?? missingRedisServer();
 const limitMs = 120_000;
 const stepLimitMs = 30_000;
@@ -23,7 +24,7 @@ const tables = ['a', 'b', 'c'] as const;
 /** Taken by the test, and waited for by whoever ends a run: between its last work and the word that it is done. */
 const heldLock = 4711;
 
-describe.skipIf(missing !== null)(`a recovery into a server whose worker is killed ${missing ?? ''}`, () => {
+describe.skipIf(missing !== null)(`a recovery into a database whose worker is killed ${missing ?? ''}`, () => {
   const stack = new AsyncDisposableStack();
   let mariadb: TestMariadb;
   let redis: TestRedisServer;
@@ -34,6 +35,12 @@ describe.skipIf(missing !== null)(`a recovery into a server whose worker is kill
   const publicOf = ({ password: _sealed, ...connection }: { readonly password: string }) => connection;
   const contentOf = (database: string): Promise<string[][]> =>
     mariadb.query(tables.map((name) => `SELECT COUNT(*), SUM(CRC32(CONCAT(id, note))) FROM ${name};`).join('\n'), { database });
+  const enqueue = async (fields: Pick<RecoveryJobInput, 'targetLocation' | 'options'> & Partial<RecoveryJobInput>): Promise<string> => {
+    const input = { backupJobId, recoveryType: 'full' as const, execute: true, ...fields };
+    const { id } = await inTransaction(fixture.database.db, (tx) => createRecoveryJob(tx, '*', input));
+    await fixture.queues.enqueueRun('recovery', id);
+    return id;
+  };
   const submit = async (
     server: object,
     password: string,
@@ -42,10 +49,7 @@ describe.skipIf(missing !== null)(`a recovery into a server whose worker is kill
   ): Promise<string> => {
     const targetPassword = { password, masterKey: parseMasterKey(fixture.environment['HOLDFAST_MASTER_KEY'] ?? '') };
     const targetLocation = JSON.stringify(server).slice(0, 80);
-    const input = { backupJobId, recoveryType, execute: true, targetLocation, targetPassword };
-    const { id } = await inTransaction(fixture.database.db, (tx) => createRecoveryJob(tx, '*', { ...input, options: { server, ...more } }));
-    await fixture.queues.enqueueRun('recovery', id);
-    return id;
+    return await enqueue({ recoveryType, targetLocation, targetPassword, options: { server, ...more } });
   };
   const bank = (database: string, more: object = {}) => ({
     kind: 'mysql',
@@ -97,7 +101,12 @@ describe.skipIf(missing !== null)(`a recovery into a server whose worker is kill
     await mariadb.query(`CREATE DATABASE shop; USE shop; ${made.join('\n')}`);
     content = await contentOf('shop');
     await redis.command('DEBUG', 'POPULATE', String(keyCount), 'key', '100');
+    const sqlitePath = join(fixture.folder, 'source', 'shop.db');
+    const db = new DatabaseSync(sqlitePath);
+    db.exec('CREATE TABLE orders (id INTEGER PRIMARY KEY); INSERT INTO orders VALUES (1), (2), (3)');
+    db.close();
     const parts = [
+      { name: 'db', kind: 'sqlite', path: sqlitePath },
       { name: 'bank', kind: 'mysql', connection: publicOf(mariadb.connection), databases: ['shop'] },
       { name: 'cache', kind: 'redis', connection: publicOf(redis.connection) },
     ];
@@ -173,6 +182,18 @@ describe.skipIf(missing !== null)(`a recovery into a server whose worker is kill
       expect(await finish(id)).toMatchObject({ status: 'completed', attempt: 2, errorMessage: null });
       expect(await contentOf('told')).toEqual(content);
       expect(await scratchDatabases()).toEqual([]);
+    });
+
+    test("a SQLite database: the next attempt does not take it for somebody else's", { timeout: limitMs }, async () => {
+      const path = join(fixture.folder, 'target', 'again.db');
+      const begin = () => enqueue({ targetLocation: path, options: { sqlite: { part: 'db', path } } });
+      const id = await killAtTheEnd(begin);
+      expect(existsSync(path)).toBe(true);
+      expect(await finish(id)).toMatchObject({ status: 'completed', attempt: 2, errorMessage: null });
+      const db = new DatabaseSync(path, { readOnly: true });
+      expect(db.prepare('SELECT count(*) AS n FROM orders').get()).toEqual({ n: 3 });
+      db.close();
+      expect(await finish(await begin())).toMatchObject({ status: 'failed', errorCode: 'target_not_empty' });
     });
 
     test("a table in a database in use: the next attempt does not take it for somebody else's", { timeout: limitMs }, async () => {

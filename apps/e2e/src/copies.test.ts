@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openFaultyLine, type FaultyLine } from '@holdfast/storage/testing/faulty-line';
 import { startRemotePlace, type RemotePlace } from '@holdfast/storage/testing/remote-places';
@@ -126,5 +126,45 @@ describe('a copy at an S3 server', () => {
     };
     const refused = await system.api.send('POST', '/recovery', nowhere);
     expect(refused.body).toMatchObject({ code: 'backup_not_usable', errors: [{ field: 'fromRepositoryId' }] });
+  });
+
+  test('is looked into when the first place is lost', async () => {
+    const ask = (what: string, query: Record<string, string>): Promise<Response> =>
+      fetch(`${system.api.baseUrl}/api/backup/jobs/${backup.id}/${what}?${new URLSearchParams(query).toString()}`, {
+        headers: { authorization: `Bearer ${system.api.token}` },
+      });
+    const fromCopy = { fromRepositoryId: targetId };
+    const listed = await ask('files', { path: source, ...fromCopy });
+    const { items } = (await listed.json()) as { items: Row[] };
+    expect(items.map(({ path }) => path)).toContain(join(source, 'new.bin'));
+    const bytes = await readFile(join(source, 'new.bin'));
+    const path = join(source, 'new.bin');
+    const whole = await ask('files/content', { path, ...fromCopy });
+    expect([whole.status, Buffer.from(await whole.arrayBuffer()).equals(bytes)]).toEqual([200, true]);
+    const found = await ask('files', { path: '/', name: 'new.bin', ...fromCopy });
+    expect(await found.json()).toMatchObject({ items: [{ path }] });
+
+    const target = join(system.targets, 'archive of the copy');
+    await mkdir(target);
+    const archive = await ask('archive', { paths: source, ...fromCopy });
+    expect(archive.status).toBe(200);
+    await writeFile(join(target, 'a.tar'), Buffer.from(await archive.arrayBuffer()));
+    await run('tar', ['-xpf', 'a.tar'], { cwd: target });
+    const unpacked = join(target, source, 'new.bin');
+    expect((await readFile(unpacked)).equals(bytes)).toBe(true);
+
+    // Of another tenant, whose repository holds no copy of it, and of nobody.
+    const other = await createTenant(system, { name: 'other', sourcePath: source });
+    const otherId = String((await system.api.get(`/configs/${other.configId}`))['repositoryId']);
+    for (const fromRepositoryId of [otherId, 'cnothere']) {
+      for (const what of ['files', 'files/content', 'archive']) {
+        const refused = await ask(what, { ...(what === 'archive' ? { paths: source } : { path }), fromRepositoryId });
+        expect(refused.status, what).toBe(409);
+        expect(await refused.json()).toMatchObject({ code: 'backup_not_usable', errors: [{ field: 'fromRepositoryId' }] });
+      }
+    }
+    const own = await ask('files/content', { path });
+    expect(own.status, 'the first place').toBeGreaterThanOrEqual(400);
+    expect(Buffer.from(await own.arrayBuffer()).equals(bytes)).toBe(false);
   });
 });

@@ -24,7 +24,11 @@ const formats = { tar: createTarWriter, zip: createZipWriter } as const;
  * no file, folder or link, is left out and named in a note at the end. Damage cuts it off.
  * Codes, before anything is sent: snapshot_missing, path_not_found, request_invalid, those of the storage.
  */
-export async function archiveAnswer(browser: SnapshotBrowser, { query, signal }: BrowseRequest): Promise<BytesAnswer> {
+export async function archiveAnswer(
+  browser: SnapshotBrowser,
+  { query, signal }: Pick<BrowseRequest, 'query' | 'signal'>,
+  writers: Record<'tar' | 'zip', () => ArchiveWriter> = formats,
+): Promise<BytesAnswer> {
   const snapshotId = given(query, 'snapshotId');
   const format = given(query, 'format');
   if (format !== 'tar' && format !== 'zip') throw new HoldfastError('request_invalid', 'is tar or zip', { context: { field: 'format' } });
@@ -32,7 +36,7 @@ export async function archiveAnswer(browser: SnapshotBrowser, { query, signal }:
   // What is not there is said before an archive has begun.
   for (const path of paths) await browser.entry(snapshotId, path, signal);
   const filler = new ArchiveFiller(browser, snapshotId, format);
-  return { status: 200, headers: {}, body: archiveBytes(filler, formats[format](), paths, signal) };
+  return { status: 200, headers: {}, body: archiveBytes(filler, writers[format](), paths, signal) };
 }
 
 async function* archiveBytes(

@@ -39,19 +39,29 @@ export interface ArchiveWriter {
 /** So much of entries without a body, which come faster than they are sent, waits in memory. */
 const waitingMaxBytes = 4 * 1024 * 1024;
 
-/** Holds whoever writes back until enough was read. Counted is what each entry takes at least, so that nobody waits for bytes that do not come. */
+/** Holds whoever writes back until enough was read. */
 export class OutputGate {
-  #writtenBytes = 0;
+  readonly #waitingBytes: () => number;
   #readBytes = 0;
+  #isLeft = false;
   #waiting: (() => void) | undefined;
 
-  async written(bytes: number): Promise<void> {
-    this.#writtenBytes += bytes;
-    while (this.#writtenBytes - this.#readBytes > waitingMaxBytes) {
+  /** `waitingBytes`: what was written and not read yet. */
+  constructor(waitingBytes: () => number) {
+    this.#waitingBytes = waitingBytes;
+  }
+
+  /** Resolves when what waits is within bounds, or nobody reads any longer. */
+  async opened(): Promise<void> {
+    while (!this.#isLeft && this.#waitingBytes() > waitingMaxBytes) {
       await new Promise<void>((resolve) => {
         this.#waiting = resolve;
       });
     }
+  }
+
+  get readBytes(): number {
+    return this.#readBytes;
   }
 
   /** Passes on what is read. */
@@ -63,7 +73,7 @@ export class OutputGate {
         yield bytes;
       }
     } finally {
-      this.#readBytes = Number.POSITIVE_INFINITY;
+      this.#isLeft = true;
       this.#wake();
     }
   }

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { lstat, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,6 +127,27 @@ test('many entries without a body do not pile up in memory, and all arrive', asy
   await filling;
   expect(sizeBytes).toBe(count * 512 + 1024);
 });
+
+test.each(['tar', 'zip'] as const)(
+  'thousands of entries without a body behind a file that is still packed are all in the %s',
+  async (format) => {
+    const folders = Array.from({ length: 20_000 }, (_, nth): ArchiveEntry => ({
+      ...plain,
+      name: `folder ${nth}`,
+      content: { kind: 'folder' },
+    }));
+    const archive = await written(format === 'tar' ? createTarWriter() : createZipWriter(), [
+      file('first', randomBytes(2_000_000)),
+      ...folders,
+    ]);
+    await writeFile(join(folder, `many.${format}`), archive);
+    const program =
+      'import sys, tarfile, zipfile\nz = sys.argv[1].endswith("zip")\n' +
+      'print(len(zipfile.ZipFile(sys.argv[1]).namelist() if z else tarfile.open(sys.argv[1]).getnames()))';
+    const { stdout } = await run('python3', ['-c', program, join(folder, `many.${format}`)]);
+    expect(stdout.trim()).toBe('20001');
+  },
+);
 
 test.each(['tar', 'zip'] as const)('a body that fails or has another size than was said makes the %s fail', async (format) => {
   const writerOf = () => (format === 'tar' ? createTarWriter() : createZipWriter());

@@ -16,7 +16,8 @@ const types = { folder: 'directory', symlink: 'symlink', hardlink: 'link', file:
 
 export function createTarWriter(): ArchiveWriter {
   const packed = pack();
-  const gate = new OutputGate();
+  let writtenBytes = 0;
+  const gate: OutputGate = new OutputGate(() => writtenBytes - gate.readBytes);
   return {
     output: gate.through(Readable.from(packed, { objectMode: false })),
     hasHardLinks: true,
@@ -27,10 +28,10 @@ export function createTarWriter(): ArchiveWriter {
       if (content.kind === 'file') {
         // Waits for the body to be taken.
         await pipeline(Readable.from(content.body, { objectMode: false }), packed.entry(header), { signal });
-        return gate.written(blockBytes + content.sizeBytes);
-      }
-      packed.entry(header);
-      return gate.written(blockBytes);
+      } else packed.entry(header);
+      // Without what fills the last block of a body, and pax headers: nobody waits for bytes that do not come.
+      writtenBytes += blockBytes + (content.kind === 'file' ? content.sizeBytes : 0);
+      await gate.opened();
     },
     end: () => packed.finalize(),
     destroy: (error) => packed.destroy(error),

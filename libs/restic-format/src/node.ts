@@ -130,30 +130,49 @@ export function decodeNode(value: unknown): TreeNode {
   const fields = new JsonFields(value, 'a tree node');
   const name = unquoteName(fields.string('name'));
   if (name === null || !isNodeName(name)) throw fields.damaged('name', 'a file name');
-  return decodeNamedNode(fields, name);
+  return decodeNamedNode(fields, name, decodeType(fields));
 }
 
+/** A node as it can be shown, of which nothing may be read or restored where one of the last two is there. */
+export interface ShownNode {
+  readonly node: TreeNode;
+  /** The name of `node`, in place of one that leads out of its folder or is none. */
+  readonly unsafeName?: string;
+  /** What is written as the type; that of `node` is `irregular`. At most maxShownTypeLength characters of it. */
+  readonly unknownType?: string;
+}
+
+/** A type is a word: what is longer was written to do harm. */
+const maxShownTypeLength = 64;
+
 /**
- * As decodeNode, for whoever only shows what is there: a name that leads out of its folder, or is none, comes as `unsafeName` in a form that
- * holds no slash and is no dot folder. Errors: repository_damaged.
+ * As decodeNode, for whoever only shows what is there: a name that leads out of its folder, or is none, comes in a form that holds no slash and is
+ * no dot folder, and a type that this version does not know as `irregular`, without content and tree. Errors: repository_damaged.
  */
-export function decodeShownNode(value: unknown): { readonly node: TreeNode; readonly unsafeName?: string } {
+export function decodeShownNode(value: unknown): ShownNode {
   const fields = new JsonFields(value, 'a tree node');
   const written = fields.string('name');
   const name = unquoteName(written);
-  if (name !== null && isNodeName(name)) return { node: decodeNamedNode(fields, name) };
+  if (name !== null && isNodeName(name)) return shownNode(fields, name);
   const shown = quoteName(name ?? written).replaceAll('/', String.raw`\x2f`);
   const unsafeName = /^\.*$/.test(shown) ? `(${shown || 'no name'})` : shown;
-  return { node: decodeNamedNode(fields, unsafeName), unsafeName };
+  return { ...shownNode(fields, unsafeName), unsafeName };
 }
 
-function decodeNamedNode(fields: JsonFields, name: string): TreeNode {
+function shownNode(fields: JsonFields, name: string): ShownNode {
+  const type = knownType(fields);
+  if (type !== undefined) return { node: decodeNamedNode(fields, name, type) };
+  const { subtree: _, ...node } = decodeNamedNode(fields, name, 'irregular');
+  return { node: { ...node, content: null }, unknownType: fields.string('type').slice(0, maxShownTypeLength) };
+}
+
+function decodeNamedNode(fields: JsonFields, name: string, type: NodeType): TreeNode {
   const modified = fields.timestamp('mtime');
   const accessed = fields.timestamp('atime');
   const changed = fields.timestamp('ctime');
   const node: Writable<TreeNode> = {
     name,
-    type: decodeType(fields),
+    type,
     mode: fields.uint('mode', maxUint32),
     modifiedNs: modified.ns,
     accessedNs: accessed.ns,
@@ -185,11 +204,20 @@ function decodeOptionalFields(fields: JsonFields, node: Writable<TreeNode>): voi
   if (fields.has('error')) node.error = fields.string('error');
 }
 
-function decodeType(fields: JsonFields): NodeType {
+function knownType(fields: JsonFields): NodeType | undefined {
   const text = fields.string('type');
-  const type = nodeTypes.find((known) => known === text);
-  if (!type) throw new HoldfastError('repository_damaged', `a tree node has the unknown type ${JSON.stringify(text)}`);
+  return nodeTypes.find((known) => known === text);
+}
+
+function decodeType(fields: JsonFields): NodeType {
+  const type = knownType(fields);
+  if (type === undefined) throw unknownTypeError(fields.string('type'));
   return type;
+}
+
+/** For whoever has to know what a node is. */
+export function unknownTypeError(text: string): HoldfastError {
+  return new HoldfastError('repository_damaged', `a tree node has the unknown type ${JSON.stringify(text)}`);
 }
 
 function decodeExtendedAttributes(fields: JsonFields): ReadonlyMap<string, Uint8Array> {

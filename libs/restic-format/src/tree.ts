@@ -2,7 +2,7 @@ import { invariant } from '@holdfast/errors/invariant';
 
 import { compareNames } from './file-name.ts';
 import { JsonFields, parseJson } from './json-fields.ts';
-import { decodeNode, decodeShownNode, encodeNode, type TreeNode } from './node.ts';
+import { decodeNode, decodeShownNode, encodeNode, unknownTypeError, type TreeNode } from './node.ts';
 
 /** Tree: a folder as `{"nodes":[…]}` and a newline, nodes sorted by the bytes of their names. The hash of these bytes is its id. */
 
@@ -31,7 +31,8 @@ export function decodeSoundNodes(bytes: Uint8Array): { readonly nodes: TreeNode[
   const nodes: TreeNode[] = [];
   const unsafeNames: string[] = [];
   for (const value of fields.array('nodes')) {
-    const { node, unsafeName } = decodeShownNode(value);
+    const { node, unsafeName, unknownType } = decodeShownNode(value);
+    if (unknownType !== undefined) throw unknownTypeError(unknownType);
     if (unsafeName === undefined) nodes.push(node);
     else unsafeNames.push(unsafeName);
   }

@@ -32,11 +32,12 @@ export async function eachPage(ask: (cursor: { cursor?: string }) => Promise<str
 
 /** `-rw-r--r--  ann:staff   1.5 MiB  2026-05-01 03:00:00  report.pdf` */
 export function lineOf(entry: BrowsedEntryView, name: string): string {
-  const { type, mode, uid, gid, user, group, sizeBytes, modified, linkTarget, isUnsafe } = entry;
+  const { type, mode, uid, gid, user, group, sizeBytes, modified, linkTarget, isUnsafe, unknownType } = entry;
   const owner = `${user ?? uid ?? '?'}:${group ?? gid ?? '?'}`;
   const size = type === 'file' ? formatBytes(sizeBytes) : '-';
   const shown = type === 'dir' ? `${name}/` : linkTarget === null ? name : `${name} -> ${linkTarget}`;
-  const remark = isUnsafe ? '  (forged name: cannot be read)' : '';
+  const forged = unknownType === null ? 'forged name' : `unknown type ${unknownType}`;
+  const remark = isUnsafe ? `  (${forged}: cannot be read)` : '';
   return `${letterOf[type]}${mode === null ? '?????????' : permissionsOf(mode)}  ${owner.padEnd(15)}  ${size.padStart(9)}  ${timeOf(modified)}  ${shown}${remark}`;
 }
 

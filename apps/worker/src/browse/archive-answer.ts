@@ -93,7 +93,8 @@ class ArchiveFiller {
   #entryOf(walked: WalkedEntry, writer: ArchiveWriter, signal: AbortSignal): ArchiveEntry | null {
     const { path, node, mode, isUnsafe } = walked;
     const named = archiveNameOf(path, this.#format);
-    if (isUnsafe || named.kind === 'unsafe') return this.#leaveOut(path, 'its name is none that a file system gives, or is there twice');
+    if (isUnsafe || named.kind === 'unsafe')
+      return this.#leaveOut(path, 'its name is none that a file system gives or is there twice, or its type is one that nobody knows');
     if (this.#entryCount >= writer.entriesMaxCount) {
       return this.#leaveOut(path, `one ${this.#format} has at most ${writer.entriesMaxCount} entries; take tar, or fewer paths`);
     }

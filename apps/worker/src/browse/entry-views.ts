@@ -17,7 +17,7 @@ export function writeTime(ns: bigint): string {
 }
 
 export function viewOfListed(entry: BrowsedEntry): BrowsedEntryView {
-  const { uid, gid, user = null, group = null, linkTarget, childCount = null } = entry;
+  const { uid, gid, user = null, group = null, linkTarget, childCount = null, unknownType } = entry;
   return {
     ...viewOfFound(entry),
     mode: entry.mode.toString(8).padStart(4, '0'),
@@ -27,11 +27,12 @@ export function viewOfListed(entry: BrowsedEntry): BrowsedEntryView {
     group,
     linkTarget: linkTarget === undefined ? null : writePath(linkTarget),
     childCount,
+    unknownType: unknownType === undefined ? null : writePath(unknownType),
   };
 }
 
 export function viewOfFound({ path, type, sizeBytes, modifiedNs, contentId, isUnsafe }: FoundEntry): BrowsedEntryView {
-  const unknown = { mode: null, uid: null, gid: null, user: null, group: null, linkTarget: null, childCount: null };
+  const unknown = { mode: null, uid: null, gid: null, user: null, group: null, linkTarget: null, childCount: null, unknownType: null };
   return {
     name: writePath(path.slice(path.lastIndexOf('/') + 1)),
     path: writePath(path),

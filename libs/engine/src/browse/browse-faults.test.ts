@@ -96,6 +96,45 @@ describe('a snapshot made by somebody else', () => {
     expect(compared.entries).toEqual([]);
   });
 
+  it.each(['in order', 'in no order'])('is shown with nodes of a type that nobody knows, %s, which lead nowhere', async (order) => {
+    const known: ForgedNode[] = [
+      { name: 'a', below: 'the first' },
+      { name: 'z', below: [{ name: 'x', below: 'x' }] },
+    ];
+    const unknown: ForgedNode[] = [
+      { name: 'b', below: 'of a file', type: 'whiteout' },
+      { name: 'c', below: [{ name: 'secret', below: 'x' }], type: 'dir\n' },
+      { name: 'd', below: 'long', type: 'T'.repeat(10_000) },
+    ];
+    const [first, last] = known;
+    const repository = await createTestRepository();
+    const mixed = order === 'in order' ? [first, ...unknown, last] : [last, ...unknown, first];
+    const id = await forgeSnapshot(repository, mixed as ForgedNode[]);
+    const browser = browserOf(repository);
+    const { entries } = await browser.folder(id, '/', { limit: 100 }, signal);
+    expect(entries.map(({ name, type, isUnsafe, unknownType }) => [name, type, isUnsafe, unknownType])).toEqual([
+      ['a', 'file', false, undefined],
+      ['b', 'irregular', true, 'whiteout'],
+      ['c', 'irregular', true, 'dir\n'],
+      ['d', 'irregular', true, 'T'.repeat(64)],
+      ['z', 'dir', false, undefined],
+    ]);
+    for (const path of ['/b', '/c', '/c/secret', '/d']) {
+      await expect(browser.entry(id, path, signal)).rejects.toMatchObject({ code: 'path_not_found' });
+      await expect(Array.fromAsync(browser.read(id, path, all, signal))).rejects.toMatchObject({ code: 'path_not_found' });
+    }
+    const paths = ['/a', '/b', '/c', '/d', '/z', '/z/x'];
+    expect((await Array.fromAsync(browser.walk(id, {}, signal))).map(({ path, isUnsafe }) => [path, isUnsafe])).toEqual(
+      paths.map((path) => [path, ['/b', '/c', '/d'].includes(path)]),
+    );
+    expect((await browser.search(id, { pattern: '**', limit: 100 }, signal)).entries.map(({ path }) => path)).toEqual(paths);
+    const before = await forgeSnapshot(repository, known);
+    const { entries: changes } = await browser.diff(before, id, { limit: 10 }, signal);
+    expect(changes.map(({ path, change, isUnsafe }) => [path, change, isUnsafe])).toEqual(
+      ['/b', '/c', '/d'].map((path) => [path, 'added', true]),
+    );
+  });
+
   it('is not read as another size than it says', async () => {
     const repository = await createTestRepository();
     const id = await forgeSnapshot(repository, [{ name: 'f', below: 'four', sizeBytes: 400 }]);

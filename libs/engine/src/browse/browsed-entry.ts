@@ -31,15 +31,21 @@ export interface BrowsedEntry {
    * or is damaged. The entry is shown, but no path leads to it, and nothing below it is.
    */
   readonly isUnsafe: boolean;
+  /**
+   * The type as it is written, up to 64 characters, when this version knows no such one: a program of somebody else has made the snapshot.
+   * `type` is irregular then, and the entry is unsafe.
+   */
+  readonly unknownType?: string;
 }
 
 export interface EntryPlace {
   readonly folder: string;
   readonly isUnsafe: boolean;
+  readonly unknownType?: string | undefined;
   readonly childCount?: number | undefined;
 }
 
-export function browsedEntryOf(node: TreeNode, { folder, isUnsafe, childCount }: EntryPlace): BrowsedEntry {
+export function browsedEntryOf(node: TreeNode, { folder, isUnsafe, unknownType, childCount }: EntryPlace): BrowsedEntry {
   const { name, type, mode, modifiedNs, uid, gid, user, group, linkTarget, content } = node;
   return {
     name,
@@ -56,6 +62,7 @@ export function browsedEntryOf(node: TreeNode, { folder, isUnsafe, childCount }:
     ...(childCount === undefined ? {} : { childCount }),
     ...(type === 'file' ? { contentId: contentIdOf(content ?? []) } : {}),
     isUnsafe,
+    ...(unknownType === undefined ? {} : { unknownType }),
   };
 }
 

@@ -91,9 +91,9 @@ export class SnapshotTrees {
     });
   }
 
-  entryOf({ node, isUnsafe }: ListedNode, folder: string): BrowsedEntry {
+  entryOf({ node, isUnsafe, unknownType }: ListedNode, folder: string): BrowsedEntry {
     const childCount = node.subtree === undefined ? undefined : this.trees.peekCount(node.subtree);
-    return browsedEntryOf(node, { folder, isUnsafe, childCount });
+    return browsedEntryOf(node, { folder, isUnsafe, unknownType, childCount });
   }
 }
 

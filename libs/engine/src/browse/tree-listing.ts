@@ -8,6 +8,8 @@ import { TextScan } from '@holdfast/restic-format/text-scan';
 export interface ListedNode {
   readonly node: TreeNode;
   readonly isUnsafe: boolean;
+  /** See BrowsedEntry; then the node is unsafe. */
+  readonly unknownType?: string;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface TreeListing {
   readonly count: number;
   /** What it takes of the memory, near enough. */
   readonly heldBytes: number;
-  /** The entry of a name that is safe; -1 when there is none. */
+  /** The entry of a name, when it is safe; -1 when there is none. Errors: repository_damaged. */
   find(name: string): number;
   /** How many entries have a name up to and with this one: the place of the first behind it. */
   placeBehind(name: string): number;
@@ -103,7 +105,8 @@ class TextListing implements TreeListing {
   }
 
   find(name: string): number {
-    return findName(this, name);
+    const place = findName(this, name);
+    return place !== -1 && this.at(place).isUnsafe ? -1 : place;
   }
 
   placeBehind(name: string): number {
@@ -116,12 +119,12 @@ class TextListing implements TreeListing {
   }
 
   at(place: number): ListedNode {
-    const { node, unsafeName } = decodeShownNode(parseJson(this.#textAt(place), 'a tree node'));
+    const { node, unsafeName, ...rest } = decodeShownNode(parseJson(this.#textAt(place), 'a tree node'));
     // A name that is there twice in one node.
     if (unsafeName !== undefined || node.name !== this.nameAt(place)) {
       throw new HoldfastError('repository_damaged', 'a tree node has two names');
     }
-    return { node, isUnsafe: false };
+    return { node, isUnsafe: rest.unknownType !== undefined, ...rest };
   }
 
   isSameAt(place: number, other: TreeListing, otherPlace: number): boolean {
@@ -142,14 +145,14 @@ const nodeHeldBytes = 1024;
 function decodedListing(bytes: Uint8Array): TreeListing {
   const fields = new JsonFields(parseJson(bytes, 'a tree'), 'a tree');
   const listed = fields.array('nodes').map((value): ListedNode => {
-    const { node, unsafeName } = decodeShownNode(value);
-    return { node, isUnsafe: unsafeName !== undefined };
+    const { node, unsafeName, ...rest } = decodeShownNode(value);
+    return { node, isUnsafe: unsafeName !== undefined || rest.unknownType !== undefined, ...rest };
   });
   // Of the same name the first safe one is the one that a path leads to.
   const firsts = new Map<string, ListedNode>();
   for (const each of listed) if (!each.isUnsafe && !firsts.has(each.node.name)) firsts.set(each.node.name, each);
   const rename = renamer(new Set(firsts.keys()));
-  const nodes = listed.map((each) => (firsts.get(each.node.name) === each ? each : { node: rename(each.node), isUnsafe: true }));
+  const nodes = listed.map((each) => (firsts.get(each.node.name) === each ? each : { ...each, node: rename(each.node), isUnsafe: true }));
   return new DecodedListing(nodes.toSorted((a, b) => compareNames(a.node.name, b.node.name)));
 }
 

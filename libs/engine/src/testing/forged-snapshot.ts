@@ -15,6 +15,8 @@ export interface ForgedNode {
   readonly below: readonly ForgedNode[] | string;
   /** Instead of the content's. */
   readonly sizeBytes?: number;
+  /** Instead of dir or file. */
+  readonly type?: string;
 }
 
 /** A snapshot of a forged tree, whose names are written as they are given: not sorted, twice, or leading elsewhere. */
@@ -29,15 +31,15 @@ export async function forgeSnapshot(repository: Repository, nodes: readonly Forg
 
 async function forgeTree(sink: BlobSink, nodes: readonly ForgedNode[]): Promise<ObjectId> {
   const texts: string[] = [];
-  for (const { name, below, sizeBytes } of nodes) {
+  for (const { name, below, sizeBytes, type } of nodes) {
     const time = '2024-01-01T00:00:00Z';
     const fields = { mtime: time, atime: time, ctime: time, uid: 0, gid: 0 };
     if (typeof below !== 'string') {
-      texts.push(JSON.stringify({ name, type: 'dir', ...fields, content: null, subtree: await forgeTree(sink, below) }));
+      texts.push(JSON.stringify({ name, type: type ?? 'dir', ...fields, content: null, subtree: await forgeTree(sink, below) }));
       continue;
     }
     const content = below === '' ? [] : [(await sink.save('data', Buffer.from(below))).id];
-    texts.push(JSON.stringify({ name, type: 'file', ...fields, size: sizeBytes ?? below.length, content }));
+    texts.push(JSON.stringify({ name, type: type ?? 'file', ...fields, size: sizeBytes ?? below.length, content }));
   }
   return (await sink.save('tree', Buffer.from(`{"nodes":[${texts.join(',')}]}\n`))).id;
 }

@@ -14,7 +14,9 @@ const entryType = z.enum(browsedTypes);
 const contentId = z.string().nullable().describe('Of a file: equal for equal content');
 const isUnsafe = z
   .boolean()
-  .describe('The name is none that a file system gives (holds a slash, is `..`, is there twice): it is shown and cannot be read');
+  .describe(
+    'The name is none that a file system gives (holds a slash, is `..`, is there twice), or nobody knows the type: it is shown and cannot be read',
+  );
 const path = z.string().describe('Absolute in the snapshot, written like the name; can be sent as `path`');
 
 const browsedEntrySchema = z
@@ -36,6 +38,12 @@ const browsedEntrySchema = z
     childCount: z.number().int().nullable().describe('Of a folder, where it is known without looking'),
     contentId,
     isUnsafe,
+    unknownType: z
+      .string()
+      .nullable()
+      .describe(
+        'What the snapshot calls the type, where no program that we know writes such a one: `type` is irregular then. Null for a search',
+      ),
   })
   .meta({ id: 'SnapshotEntry' });
 export type BrowsedEntryView = z.output<typeof browsedEntrySchema>;

@@ -155,6 +155,16 @@ describe('every route', () => {
     }
   });
 
+  test('is in the document with what a recovery may be asked for, as its rows show it', () => {
+    const { components } = api.server.swagger() as unknown as {
+      components: { schemas: Record<string, { properties: Record<string, unknown> }> };
+    };
+    expect(components.schemas['RecoveryJob']?.properties['options']).toMatchObject({
+      type: 'object',
+      properties: { dryRun: { type: 'boolean', default: false }, window: { properties: { since: { type: 'string' } } } },
+    });
+  });
+
   test('refuses who brings no token, except health', async () => {
     for (const route of routes) {
       const answer = await api.send(route.method, urlOf(route, mine), bodyOf(route, mine), { token: null });

@@ -27,6 +27,7 @@ import { checkSelection, checkWindow, fileField, filePlace, type FileAim } from 
 import { rowsTarget } from '../rows-recovery.ts';
 import { givenFields } from '../schemas/given-fields.ts';
 import { idempotencyHeadersSchema, idParamsSchema, idSchema, pageSchema } from '../schemas/primitives.ts';
+import { recoveryOptionsView } from '../schemas/recovery-options-view.ts';
 import { recoveryMetadataSchema } from '../schemas/recovery-summary.ts';
 import { problemResponses } from '../schemas/responses.ts';
 import { filterAndPage, runListQuerySchema } from '../schemas/run-list.ts';
@@ -47,7 +48,7 @@ const recoverySchema = z
     targetLocation: z
       .string()
       .describe('A folder, postgresql:// or mysql://user@host:port/database, redis://user@host:port, or holdfast:rows'),
-    options: z.unknown().describe('Which paths or tables, where to, and what becomes of what is at the target'),
+    options: recoveryOptionsView,
     recoveredRecords: z
       .number()
       .nullable()

@@ -6,7 +6,7 @@ const described = z.toJSONSchema(recoveryOptionsSchema, {
   // Within a document of the API, where the parts of a schema cannot be named anew.
   reused: 'inline',
   override: ({ jsonSchema }) => {
-    delete jsonSchema.additionalProperties;
+    if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
     delete jsonSchema.required;
   },
 });

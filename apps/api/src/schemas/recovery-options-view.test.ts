@@ -12,6 +12,7 @@ test('every option is described by its type, none has to be there, and none is f
       dryRun: { type: 'boolean', default: false },
       paths: { type: 'array' },
       rows: { type: 'object' },
+      tablespaces: { additionalProperties: { type: 'string' } },
       database: { type: 'object' },
     },
   });

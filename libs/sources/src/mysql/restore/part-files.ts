@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { readBounded } from '../../read-bounded.ts';
 import { manifestPath, parseManifest, type DatabaseManifest, type MysqlManifest } from '../manifest.ts';
 
 /** The files of a part, wherever they lie: what a recovery reads. Paths begin at the part's own top. */
@@ -12,14 +13,7 @@ const maxManifestBytes = 256 * 1024 * 1024;
 
 /** Codes: path_not_found (no such backup), repository_damaged. */
 export async function readManifest(files: PartFiles): Promise<MysqlManifest> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of files.read(manifestPath)) {
-    bytes += part.length;
-    if (bytes > maxManifestBytes) throw new HoldfastError('repository_damaged', `${manifestPath} is larger than any of ours`);
-    parts.push(part);
-  }
-  return parseManifest(Buffer.concat(parts).toString('utf8'));
+  return parseManifest(await readBounded(manifestPath, files.read(manifestPath), maxManifestBytes));
 }
 
 /** The database that is meant, by its name or as the only one. Code: mysql_not_found. */

@@ -1,4 +1,5 @@
 import { HoldfastError } from '@holdfast/errors/holdfast-error';
+import { readBounded } from '../../../read-bounded.ts';
 import { manifestPath, parseManifest, type DatabaseManifest, type Manifest } from '../manifest.ts';
 
 /** The files of a logical backup, wherever they lie: what a recovery reads. */
@@ -13,14 +14,7 @@ const maxManifestBytes = 256 * 1024 * 1024;
 
 /** Codes: path_not_found (no logical backup), repository_damaged. */
 export async function readManifest(files: BackupFiles): Promise<Manifest> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of files.read(manifestPath)) {
-    bytes += part.length;
-    if (bytes > maxManifestBytes) throw new HoldfastError('repository_damaged', `${manifestPath} is larger than any of ours`);
-    parts.push(part);
-  }
-  return parseManifest(Buffer.concat(parts).toString('utf8'));
+  return parseManifest(await readBounded(manifestPath, files.read(manifestPath), maxManifestBytes));
 }
 
 /** The database that is meant, by its name or as the only one. Code: postgresql_not_found. */

@@ -72,6 +72,7 @@ class Server implements TestRedisServer {
   certificatePem: string | undefined;
   readonly #options: TestRedisServerOptions;
   #child: ChildProcess | undefined;
+  #before: Promise<void> = Promise.resolve();
   #session: RedisConnection | undefined;
   readonly #exit = (): void => void this.#child?.kill('SIGKILL');
 
@@ -134,9 +135,18 @@ class Server implements TestRedisServer {
     }
   }
 
+  /** One at a time: a connection gives answers in the order of commands, to one reader, and a test has a writer beside it. */
   async command(...words: readonly (string | Uint8Array)[]): Promise<Reply> {
-    this.#session ??= await RedisConnection.open(this.connection, new AbortController().signal);
-    return await this.#session.command(words);
+    const answer = this.#before.then(async () => {
+      this.#session ??= await RedisConnection.open(this.connection, new AbortController().signal);
+      return await this.#session.command(words);
+    });
+    // Whether one failed is for whoever gave it; the next one has its turn.
+    this.#before = answer.then(
+      () => undefined,
+      () => undefined,
+    );
+    return await answer;
   }
 
   async log(): Promise<string> {
